@@ -1,0 +1,158 @@
+//! Classification: an image into the model's input tensor, the model's output into the best classes.
+
+use std::cmp::Ordering;
+
+use crate::failure::{resize, Failure};
+use crate::nn::{Context, Graph};
+use crate::request::{ClassifyRequest, Crop, Scores};
+use crate::resize::{Resizer, View};
+use crate::tensor::{decode, PixelTable};
+
+/// One class of the answer, as the ABI lays it out.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Class {
+    /// Index in the model's output.
+    pub index: u32,
+    /// Score, 0 to 1.
+    pub score: f32,
+}
+
+/// The model `classifier` and the buffers that pass between it and the images.
+pub struct Classifier {
+    context: Context,
+    resizer: Resizer,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    classes: Vec<Class>,
+}
+
+impl Classifier {
+    /// Loads the host's classifier.
+    pub fn load() -> Result<Classifier, Failure> {
+        Ok(Classifier {
+            context: Graph::load("classifier")?.context()?,
+            resizer: Resizer::default(),
+            input: Vec::new(),
+            output: Vec::new(),
+            classes: Vec::new(),
+        })
+    }
+
+    /// Classifies an image of `width * height * 3` bytes; tells too whether a softmax was applied.
+    pub fn classify(&mut self, pixels: &[u8], request: &ClassifyRequest) -> Result<(&[Class], bool), Failure> {
+        self.fill_input(pixels, request)?;
+        let dimensions = [1, request.input_height as u32, request.input_width as u32, 3];
+        self.context.set_input(&dimensions, request.input.tensor_type(), &self.input)?;
+        self.context.compute()?;
+        resize(&mut self.output, request.classes * request.output.bytes(), 0)?;
+        self.context.get_output(request.output_index, &mut self.output)?;
+
+        self.classes.clear();
+        self.classes.try_reserve(request.classes)?;
+        let scores = decode(request.output, &self.output);
+        self.classes.extend(scores.zip(0..).map(|(score, index)| Class { index, score }));
+        let softmax = to_probabilities(&mut self.classes, request.scores)?;
+        keep_best(&mut self.classes, request.top_k, request.min_score);
+        Ok((&self.classes, softmax))
+    }
+
+    fn fill_input(&mut self, pixels: &[u8], request: &ClassifyRequest) -> Result<(), Failure> {
+        let whole = View::whole(pixels, request.pixels.width, request.pixels.height);
+        let input = (request.input_width, request.input_height);
+        let (view, inner) = match request.crop {
+            Crop::Squash => (whole, Place { left: 0, top: 0, width: input.0, height: input.1 }),
+            Crop::Centre => {
+                let part = centre((whole.width(), whole.height()), input);
+                let view = whole.crop(part.left as isize, part.top as isize, part.width, part.height);
+                (view, Place { left: 0, top: 0, width: input.0, height: input.1 })
+            }
+            Crop::Pad(_) => (whole, centre(input, (whole.width(), whole.height()))),
+        };
+        let table = PixelTable::new(request.input, request.normalisation, request.bgr);
+        let pixel = 3 * request.input.bytes();
+        let pitch = input.0 * pixel;
+        resize(&mut self.input, pitch * input.1, 0)?;
+        if let Crop::Pad(colour) = request.crop {
+            for out in self.input.chunks_exact_mut(pixel) {
+                table.convert(&colour, out);
+            }
+        }
+        let tensor = &mut self.input;
+        self.resizer.run(view, inner.width, inner.height, request.filter, |y, row| {
+            let start = (inner.top + y) * pitch + inner.left * pixel;
+            table.convert(row, &mut tensor[start..start + inner.width * pixel]);
+        })
+    }
+}
+
+/// A rectangle in whole pixels.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    left: usize,
+    top: usize,
+    width: usize,
+    height: usize,
+}
+
+/// The largest centred part of `outer` (width, height) that has the aspect ratio of `inner`, to the nearest pixel.
+fn centre(outer: (usize, usize), inner: (usize, usize)) -> Place {
+    let rounded = |length: usize, numerator: usize, denominator: usize| {
+        let (numerator, denominator) = (numerator as u64, denominator as u64);
+        ((length as u64 * numerator + denominator / 2) / denominator).max(1) as usize
+    };
+    let width = rounded(outer.1, inner.0, inner.1).min(outer.0);
+    let height = rounded(outer.0, inner.1, inner.0).min(outer.1);
+    Place { left: (outer.0 - width) / 2, top: (outer.1 - height) / 2, width, height }
+}
+
+/// Applies a softmax where the output needs one, and tells whether it did.
+fn to_probabilities(classes: &mut [Class], scores: Scores) -> Result<bool, Failure> {
+    // Rounding may carry a probability a little beyond 1.
+    const SLACK: f32 = 1e-4;
+    let mut highest = f32::NEG_INFINITY;
+    let mut probabilities = true;
+    for class in classes.iter() {
+        if class.score.is_nan() || class.score == f32::INFINITY {
+            return Err(Failure::model("classifier", "answered with a score that is not a finite number"));
+        }
+        highest = highest.max(class.score);
+        probabilities &= (-SLACK..=1.0 + SLACK).contains(&class.score);
+    }
+    if highest == f32::NEG_INFINITY {
+        return Err(Failure::model("classifier", "answered with no finite score"));
+    }
+    let softmax = match scores {
+        Scores::Probabilities => false,
+        Scores::Logits => true,
+        Scores::Unknown => !probabilities,
+    };
+    if softmax {
+        let mut sum = 0.0;
+        for class in classes.iter_mut() {
+            class.score = (class.score - highest).exp();
+            sum += f64::from(class.score);
+        }
+        for class in classes {
+            class.score = (f64::from(class.score) / sum) as f32;
+        }
+    }
+    Ok(softmax)
+}
+
+/// Keeps the `top_k` best classes whose score is at least `min_score`: best first, equal scores by index.
+fn keep_best(classes: &mut Vec<Class>, top_k: usize, min_score: f32) {
+    classes.retain(|class| class.score >= min_score);
+    let order = |a: &Class, b: &Class| {
+        b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal).then_with(|| a.index.cmp(&b.index))
+    };
+    if top_k < classes.len() {
+        classes.select_nth_unstable_by(top_k, order);
+        classes.truncate(top_k);
+    }
+    classes.sort_unstable_by(order);
+}
+
+#[cfg(test)]
+#[path = "classify_tests.rs"]
+mod tests;

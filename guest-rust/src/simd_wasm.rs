@@ -1,0 +1,75 @@
+use core::arch::wasm32::*;
+
+use crate::kernel::Kernel;
+
+#[allow(unsafe_code)]
+#[inline(always)]
+fn load(bytes: &[u8], at: usize) -> v128 {
+    let bytes = &bytes[at..at + 16];
+    // SAFETY: 16 bytes are there; a load needs no alignment.
+    unsafe { v128_load(bytes.as_ptr().cast()) }
+}
+
+#[allow(unsafe_code)]
+#[inline(always)]
+fn store(bytes: &mut [u8], at: usize, value: v128) {
+    let bytes = &mut bytes[at..at + 16];
+    // SAFETY: 16 bytes are there; a store needs no alignment.
+    unsafe { v128_store(bytes.as_mut_ptr().cast(), value) }
+}
+
+/// Two weights side by side, in all four places.
+#[inline(always)]
+fn pair(weights: &[i16], at: usize) -> v128 {
+    i32x4_splat(i32::from(weights[at] as u16) | i32::from(weights[at + 1]) << 16)
+}
+
+pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
+    // Two pixels r g b r g b become r r g g b b 0 0 in 16 bits: what a dot product with two weights takes.
+    let first = i8x16(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
+    let second = i8x16(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
+    let half = i32x4_splat(1 << (kernel.shift() - 1));
+    let shift = kernel.shift();
+    for (index, (start, weights)) in kernel.spans().enumerate() {
+        let pixels = &source[start * 3..];
+        let mut sum = half;
+        let mut tap = 0;
+        while tap + 4 <= weights.len() {
+            let four = load(pixels, tap * 3);
+            let left = i32x4_dot_i16x8(i8x16_swizzle(four, first), pair(weights, tap));
+            let right = i32x4_dot_i16x8(i8x16_swizzle(four, second), pair(weights, tap + 2));
+            sum = i32x4_add(sum, i32x4_add(left, right));
+            tap += 4;
+        }
+        if tap < weights.len() {
+            let two = load(pixels, tap * 3);
+            sum = i32x4_add(sum, i32x4_dot_i16x8(i8x16_swizzle(two, first), pair(weights, tap)));
+        }
+        let words = i32x4_shr(sum, shift);
+        let words = i16x8_narrow_i32x4(words, words);
+        let pixel = u8x16_narrow_i16x8(words, words);
+        // The fourth byte is overwritten by the next pixel or lies in the padding.
+        target[index * 3..][..4].copy_from_slice(&u32x4_extract_lane::<0>(pixel).to_le_bytes());
+    }
+}
+
+pub fn convolve_columns(rows: &[u8], offsets: &[u32], weights: &[i16], shift: u32, target: &mut [u8]) {
+    let half = i32x4_splat(1 << (shift - 1));
+    for column in (0..target.len()).step_by(16) {
+        let mut sums = [half; 4];
+        for (offsets, weights) in offsets.chunks_exact(2).zip(weights.chunks_exact(2)) {
+            let above = load(rows, offsets[0] as usize + column);
+            let below = load(rows, offsets[1] as usize + column);
+            let low = i8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(above, below);
+            let high = i8x16_shuffle::<8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31>(above, below);
+            let weights = pair(weights, 0);
+            sums[0] = i32x4_add(sums[0], i32x4_dot_i16x8(u16x8_extend_low_u8x16(low), weights));
+            sums[1] = i32x4_add(sums[1], i32x4_dot_i16x8(u16x8_extend_high_u8x16(low), weights));
+            sums[2] = i32x4_add(sums[2], i32x4_dot_i16x8(u16x8_extend_low_u8x16(high), weights));
+            sums[3] = i32x4_add(sums[3], i32x4_dot_i16x8(u16x8_extend_high_u8x16(high), weights));
+        }
+        let low = i16x8_narrow_i32x4(i32x4_shr(sums[0], shift), i32x4_shr(sums[1], shift));
+        let high = i16x8_narrow_i32x4(i32x4_shr(sums[2], shift), i32x4_shr(sums[3], shift));
+        store(target, column, u8x16_narrow_i16x8(low, high));
+    }
+}

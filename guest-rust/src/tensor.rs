@@ -1,0 +1,133 @@
+//! Pixels to tensor elements and output elements to real numbers.
+
+use crate::nn::TensorType;
+use crate::request::{Element, Normalisation, Quantisation};
+
+impl Element {
+    /// Bytes of one element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::F16 => 2,
+            Element::F32 => 4,
+            Element::U8(_) | Element::I8(_) => 1,
+        }
+    }
+
+    /// The number under which a tensor of these elements travels.
+    pub fn tensor_type(self) -> TensorType {
+        match self {
+            Element::F16 => TensorType::F16,
+            Element::F32 => TensorType::F32,
+            Element::U8(_) | Element::I8(_) => TensorType::U8,
+        }
+    }
+
+    /// The bits of the element for a real number, in the low bytes.
+    fn encode(self, real: f64) -> u32 {
+        let quantise = |by: Quantisation, low: f64, high: f64| {
+            // A finite pixel over a tiny scale may be infinite; the clamp takes that too.
+            let value = (real / f64::from(by.scale)).round() + f64::from(by.zero_point);
+            value.clamp(low, high) as i32 as u32
+        };
+        match self {
+            Element::F16 => u32::from(half_from(real as f32)),
+            Element::F32 => (real as f32).to_bits(),
+            Element::U8(by) => quantise(by, 0.0, 255.0),
+            Element::I8(by) => quantise(by, -128.0, 127.0),
+        }
+    }
+}
+
+/// What each of the 256 values of each of the three channels becomes.
+pub struct PixelTable {
+    element: Element,
+    bgr: bool,
+    /// By the model's channels.
+    codes: [[u32; 256]; 3],
+}
+
+impl PixelTable {
+    /// The table for a model whose channels are blue, green, red if `bgr`.
+    pub fn new(element: Element, normalisation: Normalisation, bgr: bool) -> PixelTable {
+        let mut codes = [[0; 256]; 3];
+        for (channel, table) in codes.iter_mut().enumerate() {
+            let mean = f64::from(normalisation.mean[channel]);
+            let std = f64::from(normalisation.std[channel]);
+            for (pixel, code) in table.iter_mut().enumerate() {
+                *code = element.encode((pixel as f64 - mean) / std);
+            }
+        }
+        PixelTable { element, bgr, codes }
+    }
+
+    /// Converts RGB bytes into the bytes of as many elements.
+    pub fn convert(&self, pixels: &[u8], tensor: &mut [u8]) {
+        match self.element.bytes() {
+            1 => self.fill(pixels, tensor, |code| [code as u8]),
+            2 => self.fill(pixels, tensor, |code| (code as u16).to_le_bytes()),
+            _ => self.fill(pixels, tensor, u32::to_le_bytes),
+        }
+    }
+
+    fn fill<const N: usize>(&self, pixels: &[u8], tensor: &mut [u8], bytes: impl Fn(u32) -> [u8; N]) {
+        let [first, second, third] = &self.codes;
+        let (red, blue) = if self.bgr { (2, 0) } else { (0, 2) };
+        for (pixel, out) in pixels.chunks_exact(3).zip(tensor.chunks_exact_mut(3 * N)) {
+            out[..N].copy_from_slice(&bytes(first[usize::from(pixel[red])]));
+            out[N..2 * N].copy_from_slice(&bytes(second[usize::from(pixel[1])]));
+            out[2 * N..].copy_from_slice(&bytes(third[usize::from(pixel[blue])]));
+        }
+    }
+}
+
+/// The real numbers behind the elements in `bytes`.
+pub fn decode<'a>(element: Element, bytes: &'a [u8]) -> impl Iterator<Item = f32> + 'a {
+    bytes.chunks_exact(element.bytes()).map(move |bytes| match element {
+        Element::F16 => half_to(u16::from_le_bytes([bytes[0], bytes[1]])),
+        Element::F32 => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+        Element::U8(by) => dequantise(by, i64::from(bytes[0])),
+        Element::I8(by) => dequantise(by, i64::from(bytes[0] as i8)),
+    })
+}
+
+/// In wide numbers, because a zero point may be any 32-bit integer.
+fn dequantise(by: Quantisation, value: i64) -> f32 {
+    ((value - i64::from(by.zero_point)) as f64 * f64::from(by.scale)) as f32
+}
+
+/// The half-precision number nearest to `value`, ties to even, as its bits.
+pub fn half_from(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let sign = (bits >> 16 & 0x8000) as u16;
+    let magnitude = bits & 0x7fff_ffff;
+    let half = if magnitude > 0x7f80_0000 {
+        0x7e00 // not a number
+    } else if magnitude >= 0x4780_0000 {
+        0x7c00 // 65536 and more: infinite
+    } else if magnitude >= 0x3880_0000 {
+        // Normal: drop 13 fraction bits and move the exponent's bias from 127 to 15.
+        let rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+        ((rounded >> 13) - (112 << 10)) as u16
+    } else {
+        // Subnormal in units of 2^-24: adding 0.5 leaves exactly those units in the fraction, rounded.
+        ((f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits()) as u16
+    };
+    sign | half
+}
+
+/// The value of a half-precision number.
+pub fn half_to(half: u16) -> f32 {
+    let sign = u32::from(half & 0x8000) << 16;
+    let exponent = u32::from(half >> 10 & 31);
+    let fraction = u32::from(half & 0x3ff);
+    let magnitude = match exponent {
+        0 => (fraction as f32 * (1.0 / 16_777_216.0)).to_bits(),
+        31 => 0x7f80_0000 | fraction << 13,
+        _ => (exponent + 112) << 23 | fraction << 13,
+    };
+    f32::from_bits(sign | magnitude)
+}
+
+#[cfg(test)]
+#[path = "tensor_tests.rs"]
+mod tests;
