@@ -1,0 +1,212 @@
+r"""Results as records: one writer per format, each image written as soon as it is answered.
+
+======  ============================================================================================================
+format  what a run looks like
+======  ============================================================================================================
+table   for people: a section per image, aligned at the given width, in colour on a terminal (not under NO_COLOR)
+text    tab-separated lines. classify: ``path, label, score`` for the best label, or a line per prediction when the
+        number of labels was asked for; ``path, -, -`` where none reaches the minimum score. Faces: a line per face,
+        ``path, x1, y1, x2, y2, score``; none for an image without a face. Control characters are ``\t``, ``\n``,
+        ``\x1b``, undecodable bytes ``\xff``, a backslash is ``\\``.
+json    one array, one record a line; valid even when it is empty
+jsonl   one record a line
+csv     RFC 4180 with a header (:data:`CLASSIFY_COLUMNS`, :data:`FACE_COLUMNS`): a row per prediction or face, and one
+        row with the image alone where there is none. ``rank`` and ``face`` count from 1.
+======  ============================================================================================================
+
+An image that failed is a record ``{"image": ..., "error": ...}`` in json and jsonl, a row with ``error`` in csv, and
+nothing in table and text: there the message belongs on stderr. Coordinates are pixels of the upright image.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from abc import ABC, abstractmethod
+from typing import Any, Literal, TextIO
+
+from aicli.errors import AicliError, UsageError
+from aicli.output.escape import encodable, escape_bytes, one_line
+from aicli.results import Classification, Detection, Landmarks
+
+__all__ = ["CLASSIFY_COLUMNS", "FACE_COLUMNS", "FORMATS", "Task", "Writer", "make_writer"]
+
+Task = Literal["classify", "detect-faces"]
+FORMATS = ("table", "text", "json", "jsonl", "csv")
+
+CLASSIFY_COLUMNS = ("image", "rank", "index", "label", "score", "confidence", "error")
+FACE_COLUMNS = (
+    *("image", "face", "x1", "y1", "x2", "y2", "score"),
+    *(f"{name}_{axis}" for name in Landmarks._fields for axis in "xy"),
+    "error",
+)
+
+
+def make_writer(
+    format: str,
+    stream: TextIO,
+    *,
+    task: Task,
+    top_given: bool = False,
+    width: int | None = None,
+    header: bool = True,
+) -> Writer:
+    """The writer of a format of :data:`FORMATS`.
+
+    ``top_given``: the number of labels was asked for, so that text shows them all. ``width``: columns of a table; by
+    default those of the terminal, or 80. ``header=False`` leaves out the header line of csv, for a file that has one.
+    """
+    if format == "text":
+        return _TextWriter(stream, top_given=top_given)
+    if format == "json":
+        return _JsonWriter(stream)
+    if format == "jsonl":
+        return _JsonLinesWriter(stream)
+    if format == "csv":
+        return _CsvWriter(stream, task, header=header)
+    if format == "table":
+        from aicli.output.tables import TableWriter  # imports rich: 0.1 s that no other format pays
+
+        return TableWriter(stream, width=width)
+    raise UsageError(f"there is no output format {format!r}; choose one of {', '.join(FORMATS)}")
+
+
+class Writer(ABC):
+    """Writes results to a text stream and flushes after each image. A context manager; leaving it closes the writer.
+
+    Raises :class:`AicliError` when the stream cannot be written (disk full); ``BrokenPipeError`` passes through.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def result(self, item: Classification | Detection, extra: dict[str, Any] | None = None) -> None:
+        """Write the answer for one image. ``extra`` is merged into JSON records (JSON values only)."""
+
+    def failure(self, image: str, error: str) -> None:  # noqa: B027 - table and text leave failures to stderr
+        """Write that an image could not be answered."""
+
+    def close(self) -> None:  # noqa: B027 - most formats need no ending
+        """Finish the output; the stream stays open. May be called twice."""
+
+    def _emit(self, text: str) -> None:
+        try:
+            self._stream.write(encodable(text, self._stream))
+            self._stream.flush()
+        except BrokenPipeError:  # the reader has gone (`| head`): the CLI ends quietly
+            raise
+        except OSError as error:
+            name = getattr(self._stream, "name", "the output")
+            raise AicliError(f"cannot write the results to {name}: {error.strerror or error}") from error
+
+
+class _TextWriter(Writer):
+    def __init__(self, stream: TextIO, *, top_given: bool) -> None:
+        super().__init__(stream)
+        self._top_given = top_given
+
+    def result(self, item: Classification | Detection, extra: dict[str, Any] | None = None) -> None:
+        path = one_line(item.image)
+        if isinstance(item, Detection):
+            rows = [[path, *(f"{value:.1f}" for value in face.box), f"{face.score:.4f}"] for face in item.faces]
+        else:
+            shown = item.predictions if self._top_given else item.predictions[:1]
+            rows = [[path, one_line(prediction.label), f"{prediction.score:.4f}"] for prediction in shown]
+            rows = rows or [[path, "-", "-"]]
+        self._emit("".join("\t".join(row) + "\n" for row in rows))
+
+
+# Valid in JSON as they are, but not for a terminal, a program that splits lines, or UTF-8 (lone surrogates).
+_JSON_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def _finite(value: Any) -> Any:
+    """The value with every NaN and infinity in it as ``None``: JSON has no word for them."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class _JsonLinesWriter(Writer):
+    def result(self, item: Classification | Detection, extra: dict[str, Any] | None = None) -> None:
+        self._record({**item.to_dict(), **(extra or {})})
+
+    def failure(self, image: str, error: str) -> None:
+        self._record({"image": image, "error": error})
+
+    def _record(self, record: dict[str, Any]) -> None:
+        self._emit(self._dump(record) + "\n")
+
+    def _dump(self, record: dict[str, Any]) -> str:
+        # A stream of another encoding gets pure ASCII: encodable() would put \U0001f600 into it, which is no JSON.
+        unicode = "utf" in (getattr(self._stream, "encoding", None) or "utf-8").lower()
+        try:
+            text = json.dumps(record, ensure_ascii=not unicode, allow_nan=False)
+        except ValueError:
+            text = json.dumps(_finite(record), ensure_ascii=not unicode)
+        return _JSON_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+class _JsonWriter(_JsonLinesWriter):
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._records = 0
+        self._closed = False
+
+    def _record(self, record: dict[str, Any]) -> None:
+        # The comma comes before the next record: after any record, "\n]" is all that is missing.
+        self._emit((",\n" if self._records else "[\n") + self._dump(record))
+        self._records += 1
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._emit("\n]\n" if self._records else "[]\n")
+
+
+class _CsvWriter(Writer):
+    def __init__(self, stream: TextIO, task: Task, *, header: bool) -> None:
+        super().__init__(stream)
+        self._columns = CLASSIFY_COLUMNS if task == "classify" else FACE_COLUMNS
+        self._pending: list[str] = []
+        self._csv = csv.writer(self)  # csv's own line ending is RFC 4180's, "\r\n"
+        if header:
+            self._rows([self._columns])
+
+    def write(self, line: str) -> int:
+        """Take one line from csv.writer; :meth:`_rows` hands on the lines of an image in one piece."""
+        self._pending.append(line)
+        return len(line)
+
+    def result(self, item: Classification | Detection, extra: dict[str, Any] | None = None) -> None:
+        image = escape_bytes(item.image)
+        rows: list[list[Any]] = []
+        if isinstance(item, Detection):
+            for number, face in enumerate(item.faces, 1):
+                points = (round(value, 2) for point in face.landmarks for value in point)
+                box = (round(value, 2) for value in face.box)
+                rows.append([image, number, *box, f"{face.score:.6f}", *points, ""])
+        else:
+            for rank, best in enumerate(item.predictions, 1):
+                score = f"{best.score:.6f}"
+                rows.append([image, rank, best.index, escape_bytes(best.label), score, best.confidence, ""])
+        self._rows(rows or [[image, *[""] * (len(self._columns) - 1)]])
+
+    def failure(self, image: str, error: str) -> None:
+        self._rows([[escape_bytes(image), *[""] * (len(self._columns) - 2), escape_bytes(error)]])
+
+    def _rows(self, rows: list[Any]) -> None:
+        self._pending.clear()
+        self._csv.writerows(rows)
+        self._emit("".join(self._pending))
