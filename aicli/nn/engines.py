@@ -1,0 +1,89 @@
+"""The inference engines: two packages with one Interpreter API."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from aicli.errors import ModelError, UnavailableError
+
+__all__ = ["ENGINES", "Engine", "installed_engines", "load_engine"]
+
+ENGINES = {
+    "litert": ("ai_edge_litert", "ai-edge-litert"),
+    "tflite-runtime": ("tflite_runtime", "tflite-runtime"),
+}
+"""Every engine, the faster first: its import name and its distribution."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A TFLite interpreter package."""
+
+    name: str
+    version: str
+    interpreter_class: Any
+
+    def default_threads(self) -> int:
+        """Threads for one interpreter when nobody says how many.
+
+        tflite-runtime gets one: with two it can stall, its threads spinning for each other.
+        """
+        return 1 if self.name == "tflite-runtime" else min(4, available_cores())
+
+    def interpreter(self, model: Path | bytes, threads: int) -> Any:
+        """An interpreter over a model file or its bytes, tensors not yet allocated.
+
+        Raises :class:`ModelError` when it is no TFLite model that this engine can run.
+        """
+        source = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
+        name = model.name if isinstance(model, Path) else "the model"
+        try:
+            return self.interpreter_class(num_threads=threads, **source)
+        except (ValueError, RuntimeError, TypeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown reason"
+            raise ModelError(f"{name}: no TFLite model that {self.name} can run: {reason}") from None
+
+
+def available_cores() -> int:
+    """The processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def installed_engines() -> tuple[str, ...]:
+    return tuple(name for name, (package, _) in ENGINES.items() if find_spec(package) is not None)
+
+
+def load_engine(name: str | None = None) -> Engine:
+    """The engine of this name, else of ``AICLI_ENGINE``, else the first that is installed.
+
+    Raises :class:`UnavailableError` when it is unknown or not installed.
+    """
+    wanted = name or os.environ.get("AICLI_ENGINE") or None
+    if wanted is not None and wanted not in ENGINES:
+        raise UnavailableError(f"unknown engine '{wanted}'; choose one of {', '.join(ENGINES)}")
+    if wanted is None:
+        if not installed_engines():
+            raise UnavailableError("no TFLite engine is installed; run: pip install ai-edge-litert")
+        wanted = installed_engines()[0]
+    return _load(wanted)
+
+
+@lru_cache(maxsize=None)
+def _load(name: str) -> Engine:
+    package, distribution = ENGINES[name]
+    try:
+        module = import_module(f"{package}.interpreter")
+    except ImportError as error:
+        raise UnavailableError(f"the engine '{name}' is not usable ({error}); run: pip install {distribution}") from None
+    return Engine(name, version(distribution), module.Interpreter)

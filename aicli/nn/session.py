@@ -1,0 +1,228 @@
+"""Graphs and execution contexts: the TFLite interpreter as a guest's host functions see it.
+
+A :class:`Session` belongs to one guest instance. Handles are small integers that are never used twice; a context keeps
+its graph's model alive. Every failure is an :class:`NnError` that carries the errno for the guest and the cause for us.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aicli.errors import ModelError
+from aicli.nn.engines import Engine
+
+__all__ = ["Errno", "ExecutionContext", "NnError", "Session", "TensorType"]
+
+MAX_GRAPHS = 32
+MAX_CONTEXTS = 128
+"""How many a guest may have at a time: enough for any cascade, too few to eat the host's memory."""
+
+
+class Errno(IntEnum):
+    """``nn_errno`` of wasi-nn's witx dialect."""
+
+    SUCCESS = 0
+    INVALID_ARGUMENT = 1
+    INVALID_ENCODING = 2
+    MISSING_MEMORY = 3
+    BUSY = 4
+    RUNTIME_ERROR = 5
+    UNSUPPORTED_OPERATION = 6
+    TOO_LARGE = 7
+    NOT_FOUND = 8
+
+
+class TensorType(IntEnum):
+    """``tensor_type`` of wasi-nn's witx dialect."""
+
+    F16 = 0
+    F32 = 1
+    F64 = 2
+    U8 = 3
+    I32 = 4
+    I64 = 5
+
+
+DTYPES: dict[TensorType, tuple[str, ...]] = {
+    TensorType.F16: ("float16",),
+    TensorType.F32: ("float32",),
+    TensorType.F64: ("float64",),
+    TensorType.U8: ("uint8", "int8", "bool"),
+    TensorType.I32: ("int32", "uint32"),
+    TensorType.I64: ("int64", "uint64"),
+}
+"""What each type may feed. The dialect has no number for signed bytes: they travel as U8, byte for byte."""
+
+
+class NnError(Exception):
+    """A host call that failed: the errno that the guest sees, and the reason that a person reads."""
+
+    def __init__(self, errno: Errno, reason: str) -> None:
+        super().__init__(reason)
+        self.errno = errno
+
+
+@dataclass
+class StageTime:
+    """How often a model was invoked and how long that took, in seconds."""
+
+    calls: int = 0
+    seconds: float = 0.0
+
+
+class ExecutionContext:
+    """An interpreter with tensors of its own."""
+
+    def __init__(self, name: str, model: Path | bytes, engine: Engine, threads: int) -> None:
+        self.name = name
+        self._interpreter: Any = engine.interpreter(model, threads)
+        self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
+        self._shapes = [tuple(int(n) for n in item["shape"]) for item in self._inputs]
+        self._outputs: list[dict[str, Any]] | None = None
+        self._computed = False
+
+    def set_input(self, index: int, shape: tuple[int, ...], kind: TensorType, data: NDArray[np.uint8]) -> None:
+        """Copies a tensor in; an open dimension (-1 in the shape signature) is resized to what is given."""
+        if index >= len(self._inputs):
+            raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} has no input {index}, only {len(self._inputs)}")
+        detail = self._inputs[index]
+        dtype = np.dtype(detail["dtype"])
+        if dtype.name not in DTYPES[kind]:
+            raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} takes {dtype.name}, the guest gave {kind.name}")
+        self._check_shape(detail, shape)
+        if data.size != int(np.prod(shape, dtype=np.int64)) * dtype.itemsize:
+            raise NnError(Errno.INVALID_ARGUMENT, f"{data.size} bytes do not fill a tensor of {shape} {dtype.name}")
+        if shape != self._shapes[index]:
+            self._interpreter.resize_tensor_input(detail["index"], shape)
+            self._shapes[index] = shape
+            self._outputs = None
+        self._allocate()
+        if data.ctypes.data % dtype.itemsize:
+            data = data.copy()
+        self._interpreter.set_tensor(detail["index"], data.view(dtype).reshape(shape))
+        self._computed = False
+
+    def _check_shape(self, detail: dict[str, Any], shape: tuple[int, ...]) -> None:
+        fixed = [int(n) for n in detail["shape"]]
+        signature = [int(n) for n in detail.get("shape_signature", fixed)]
+        if len(signature) != len(fixed):
+            signature = fixed
+        fits = len(shape) == len(fixed) and all(
+            given > 0 and open_ in (-1, given) for given, open_ in zip(shape, signature, strict=True)
+        )
+        if not fits:
+            raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} takes {signature}, the guest gave {list(shape)}")
+
+    def _allocate(self) -> None:
+        if self._outputs is None:
+            self._interpreter.allocate_tensors()
+            self._outputs = self._interpreter.get_output_details()
+
+    def compute(self) -> None:
+        self._allocate()
+        self._interpreter.invoke()
+        self._computed = True
+
+    def output(self, index: int) -> NDArray[Any]:
+        """A view of an output tensor; drop it before the next call."""
+        if not self._computed or self._outputs is None:
+            raise NnError(Errno.RUNTIME_ERROR, f"{self.name} has no output before it was computed")
+        if index >= len(self._outputs):
+            raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} has no output {index}, only {len(self._outputs)}")
+        result: NDArray[Any] = self._interpreter.tensor(self._outputs[index]["index"])()
+        return result
+
+
+@dataclass
+class Graph:
+    name: str
+    model: Path | bytes
+    threads: int
+
+
+@dataclass
+class Session:
+    """What one guest instance has loaded.
+
+    ``models`` are the host's named models; ``threads`` go to each interpreter. ``times`` counts the invocations by
+    model name. ``last_error`` is the reason of the last failed call, for the message that a person reads.
+    """
+
+    engine: Engine
+    models: Mapping[str, Path | bytes]
+    threads: int
+    times: dict[str, StageTime] = field(default_factory=dict)
+    last_error: str | None = None
+
+    def __post_init__(self) -> None:
+        self._graphs: dict[int, Graph] = {}
+        self._contexts: dict[int, ExecutionContext] = {}
+        self._last_handle = 0
+
+    def load(self, model: bytes, encoding: int) -> int:
+        if encoding not in (4, 5):
+            raise NnError(Errno.INVALID_ENCODING, f"encoding {encoding} is not TensorFlow Lite (4) or detect (5)")
+        if model[4:8] != b"TFL3":
+            raise NnError(Errno.INVALID_ENCODING, "the guest's model is no TFLite file")
+        return self._add_graph(Graph("the guest's model", model, self.threads))
+
+    def load_by_name(self, name: str) -> int:
+        if name not in self.models:
+            known = ", ".join(sorted(self.models)) or "none"
+            raise NnError(Errno.NOT_FOUND, f"the guest asked for a model '{name}'; there is {known}")
+        return self._add_graph(Graph(name, self.models[name], self.threads))
+
+    def _add_graph(self, graph: Graph) -> int:
+        if len(self._graphs) >= MAX_GRAPHS:
+            raise NnError(Errno.BUSY, f"the guest holds {MAX_GRAPHS} graphs, which is the limit")
+        handle = self._new_handle()
+        self._graphs[handle] = graph
+        return handle
+
+    def init_execution_context(self, graph_handle: int) -> int:
+        graph = self._graphs.get(graph_handle)
+        if graph is None:
+            raise NnError(Errno.INVALID_ARGUMENT, f"there is no graph {graph_handle}")
+        if len(self._contexts) >= MAX_CONTEXTS:
+            raise NnError(Errno.BUSY, f"the guest holds {MAX_CONTEXTS} execution contexts, which is the limit")
+        try:
+            context = ExecutionContext(graph.name, graph.model, self.engine, graph.threads)
+        except ModelError as error:
+            raise NnError(Errno.INVALID_ENCODING, str(error)) from None
+        handle = self._new_handle()
+        self._contexts[handle] = context
+        return handle
+
+    def context(self, handle: int) -> ExecutionContext:
+        try:
+            return self._contexts[handle]
+        except KeyError:
+            raise NnError(Errno.INVALID_ARGUMENT, f"there is no execution context {handle}") from None
+
+    def compute(self, handle: int) -> None:
+        context = self.context(handle)
+        begin = time.perf_counter()
+        context.compute()
+        stage = self.times.setdefault(context.name, StageTime())
+        stage.calls += 1
+        stage.seconds += time.perf_counter() - begin
+
+    def finalize_execution_context(self, handle: int) -> None:
+        self.context(handle)
+        del self._contexts[handle]
+
+    def unload(self, handle: int) -> None:
+        if self._graphs.pop(handle, None) is None:
+            raise NnError(Errno.INVALID_ARGUMENT, f"there is no graph {handle}")
+
+    def _new_handle(self) -> int:
+        self._last_handle += 1
+        return self._last_handle

@@ -1,0 +1,165 @@
+"""The wasmer adapter: Python 3.10, with the Cranelift compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import wasmer
+import wasmer_compiler_cranelift
+from numpy.typing import NDArray
+
+from aicli.errors import GuestError, GuestMemoryError, GuestTrap
+from aicli.wasm.binary import bound_memory, check_magic
+from aicli.wasm.runtime import (
+    PAGE,
+    ExternType,
+    HostFunction,
+    Limits,
+    check_bounds,
+    find_mismatch,
+    signed,
+    unsigned,
+)
+
+
+class WasmerMemory:
+    def __init__(self, memory: Any) -> None:
+        self._memory = memory
+
+    def size(self) -> int:
+        return int(self._memory.data_size)
+
+    def view(self, pointer: int, length: int) -> NDArray[np.uint8]:
+        # The buffer is taken anew each time: it goes stale when the memory grows.
+        check_bounds(pointer, length, self.size())
+        if length == 0:
+            return np.empty(0, np.uint8)
+        return np.frombuffer(self._memory.buffer, np.uint8, length, pointer)
+
+
+class WasmerInstance:
+    def __init__(self, instance: Any, exports: list[ExternType]) -> None:
+        self._instance = instance
+        self._functions: dict[str, tuple[Callable[..., Any], ExternType]] = {}
+        self.memory: WasmerMemory | None = None
+        for item in exports:
+            if item.kind == "func":
+                self._functions[item.name] = (getattr(instance.exports, item.name), item)
+            elif item.kind == "memory" and item.name == "memory":
+                self.memory = WasmerMemory(getattr(instance.exports, item.name))
+
+    def call(self, name: str, *arguments: int) -> int | None:
+        function, kind = self._functions[name]
+        values = [signed(value, param) for value, param in zip(arguments, kind.params, strict=True)]
+        try:
+            result = function(*values)
+        except RuntimeError as error:
+            raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
+        return unsigned(result, kind.results[0]) if kind.results else None
+
+
+def trap_reason(text: str) -> str:
+    """The runtime's own short reason, without the backtrace around it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0].removeprefix("RuntimeError: ") if lines else "unknown reason"
+
+
+class WasmerModule:
+    def __init__(self, module: Any, store: Any) -> None:
+        self._module = module
+        self._store = store
+        self.imports = [describe(item.module, item.name, item.type) for item in module.imports]
+        self.exports = [describe("", item.name, item.type) for item in module.exports]
+
+    def instantiate(self, functions: Mapping[tuple[str, str], HostFunction], limits: Limits) -> WasmerInstance:
+        mismatch = find_mismatch(self, functions)
+        if mismatch:
+            raise GuestError(f"the guest cannot be linked: {mismatch}")
+        check_memory_maximum(self.exports, limits)
+        imports = wasmer.ImportObject()
+        for module in {item.module for item in self.imports}:
+            names = [item.name for item in self.imports if item.module == module]
+            imports.register(module, {name: make_function(self._store, functions[module, name]) for name in names})
+        try:
+            instance = wasmer.Instance(self._module, imports)
+        except RuntimeError as error:
+            raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
+        return WasmerInstance(instance, self.exports)
+
+    def serialize(self) -> bytes:
+        return bytes(self._module.serialize())
+
+
+def check_memory_maximum(exports: list[ExternType], limits: Limits) -> None:
+    for item in exports:
+        if item.kind == "memory" and item.minimum * PAGE > limits.memory:
+            raise GuestMemoryError(
+                f"the guest starts with {item.minimum * PAGE} bytes of memory and may have {limits.memory}; "
+                "--guest-memory gives more"
+            )
+
+
+def make_function(store: Any, function: HostFunction) -> Any:
+    """A host function with annotated integer parameters, which is how wasmer learns its type."""
+    kind = wasmer.FunctionType(
+        [value_type(name) for name in function.params], [value_type(name) for name in function.results]
+    )
+    params, results, call = function.params, function.results, function.call
+
+    def trampoline(*arguments: Any) -> Any:
+        value = call(*[unsigned(argument, param) for argument, param in zip(arguments, params, strict=True)])
+        return signed(value, results[0]) if results else None
+
+    return wasmer.Function(store, trampoline, kind)
+
+
+def value_type(name: str) -> Any:
+    return getattr(wasmer.Type, name.upper())
+
+
+def describe(module: str, name: str, kind: Any) -> ExternType:
+    names = {"FunctionType": "func", "MemoryType": "memory", "TableType": "table", "GlobalType": "global"}
+    sort = names.get(type(kind).__name__, "other")
+    if sort == "func":
+        return ExternType(module, name, sort, tuple(map(type_name, kind.params)), tuple(map(type_name, kind.results)))
+    if sort == "memory":
+        return ExternType(module, name, sort, minimum=kind.minimum, maximum=kind.maximum)
+    return ExternType(module, name, sort)
+
+
+def type_name(value: Any) -> str:
+    return str(wasmer.Type(value).name).lower()
+
+
+class WasmerRuntime:
+    """wasmer with Cranelift. It cannot interrupt a guest: :attr:`Limits.timeout` is not kept here."""
+
+    name = "wasmer"
+    can_interrupt = False
+
+    def __init__(self) -> None:
+        self.version = version("wasmer")
+        self._store = wasmer.Store(wasmer.engine.Universal(wasmer_compiler_cranelift.Compiler))
+
+    def prepare(self, wasm: bytes, limits: Limits) -> bytes:
+        # wasmer's Python package has no limiter: the memory's own maximum is the limit.
+        check_magic(wasm)
+        return bound_memory(wasm, limits.memory // PAGE)
+
+    def compile(self, wasm: bytes) -> WasmerModule:
+        try:
+            return WasmerModule(wasmer.Module(self._store, wasm), self._store)
+        except RuntimeError as error:
+            raise GuestError(f"not a WebAssembly module that can run here: {trap_reason(str(error))}") from None
+
+    def deserialize(self, code: bytes) -> WasmerModule:
+        try:
+            return WasmerModule(wasmer.Module.deserialize(self._store, code), self._store)
+        except RuntimeError as error:
+            raise ValueError(trap_reason(str(error))) from None
+
+
+__all__ = ["WasmerRuntime"]

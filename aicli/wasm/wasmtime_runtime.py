@@ -1,0 +1,233 @@
+"""The wasmtime adapter: Python 3.11 and later, or wherever ``--runtime wasmtime`` asks for it."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import wasmtime
+from numpy.typing import NDArray
+
+from aicli.errors import GuestError, GuestMemoryError, GuestTimeout, GuestTrap
+from aicli.wasm.binary import check_magic
+from aicli.wasm.runtime import (
+    ExternType,
+    HostFunction,
+    Limits,
+    check_bounds,
+    find_mismatch,
+    signed,
+    unsigned,
+)
+
+TICK = 0.02
+"""Seconds between two epochs: how exactly a time limit is kept."""
+
+
+class Ticker:
+    """Advances an engine's epoch while some guest runs against the clock, and sleeps otherwise."""
+
+    def __init__(self, engine: wasmtime.Engine) -> None:
+        self._engine = engine
+        self._condition = threading.Condition()
+        self._active = 0
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        with self._condition:
+            self._active += 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="aicli-epochs", daemon=True)
+                self._thread.start()
+            self._condition.notify()
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._active -= 1
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not self._active:
+                    self._condition.wait()
+            time.sleep(TICK)
+            self._engine.increment_epoch()
+
+
+class WasmtimeMemory:
+    def __init__(self, memory: wasmtime.Memory, store: wasmtime.Store) -> None:
+        self._memory = memory
+        self._store = store
+
+    def size(self) -> int:
+        return int(self._memory.data_len(self._store))
+
+    def view(self, pointer: int, length: int) -> NDArray[np.uint8]:
+        check_bounds(pointer, length, self.size())
+        if length == 0:
+            return np.empty(0, np.uint8)
+        base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
+        return np.frombuffer((ctypes.c_ubyte * length).from_address(base + pointer), np.uint8)
+
+
+class WasmtimeInstance:
+    def __init__(self, store: wasmtime.Store, instance: wasmtime.Instance, limits: Limits, ticker: Ticker) -> None:
+        self._store = store
+        self._limits = limits
+        self._ticker = ticker
+        exports = instance.exports(store)
+        self._functions: dict[str, tuple[Callable[..., Any], tuple[str, ...], tuple[str, ...]]] = {}
+        self.memory: WasmtimeMemory | None = None
+        for name, item in exports.items():
+            if isinstance(item, wasmtime.Func):
+                kind = item.type(store)
+                params = tuple(str(value) for value in kind.params)
+                self._functions[name] = (item, params, tuple(str(value) for value in kind.results))
+            elif name == "memory" and isinstance(item, wasmtime.Memory):
+                self.memory = WasmtimeMemory(item, store)
+
+    def call(self, name: str, *arguments: int) -> int | None:
+        function, params, results = self._functions[name]
+        values = [signed(value, kind) for value, kind in zip(arguments, params, strict=True)]
+        with translated_traps(self._limits), deadline(self._store, self._limits, self._ticker):
+            result = function(self._store, *values)
+        return unsigned(result, results[0]) if results else None
+
+
+@contextmanager
+def deadline(store: wasmtime.Store, limits: Limits, ticker: Ticker) -> Iterator[None]:
+    """Gives the store the time that ``limits`` allow for what follows."""
+    if limits.timeout is None:
+        store.set_epoch_deadline(1 << 62)
+        yield
+        return
+    store.set_epoch_deadline(max(1, math.ceil(limits.timeout / TICK)) + 1)
+    with ticker.running():
+        yield
+
+
+@contextmanager
+def translated_traps(limits: Limits) -> Iterator[None]:
+    try:
+        yield
+    except wasmtime.Trap as trap:
+        if trap.trap_code == wasmtime.TrapCode.INTERRUPT:
+            raise GuestTimeout(f"the guest used up its {limits.timeout:g} seconds; --guest-timeout gives more") from None
+        raise GuestTrap(f"the guest trapped: {trap_reason(str(trap))}") from None
+    except wasmtime.WasmtimeError as error:
+        raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
+
+
+def trap_reason(text: str) -> str:
+    """The runtime's own short reason, without the backtrace around it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if "wasm trap:" in line:
+            return line.split("wasm trap:", 1)[1].strip()
+    return lines[0] if lines else "unknown reason"
+
+
+class WasmtimeModule:
+    def __init__(self, module: wasmtime.Module, engine: wasmtime.Engine, ticker: Ticker) -> None:
+        self._module = module
+        self._engine = engine
+        self._ticker = ticker
+        self.imports = [describe(item.module, item.name or "", item.type) for item in module.imports]
+        self.exports = [describe("", item.name, item.type) for item in module.exports]
+
+    def instantiate(self, functions: Mapping[tuple[str, str], HostFunction], limits: Limits) -> WasmtimeInstance:
+        mismatch = find_mismatch(self, functions)
+        if mismatch:
+            raise GuestError(f"the guest cannot be linked: {mismatch}")
+        check_declared_memory(self.exports, limits)
+        store = wasmtime.Store(self._engine)
+        store.set_limits(memory_size=limits.memory, instances=1, memories=4, tables=16, table_elements=1_000_000)
+        externs = [make_function(store, functions[item.module, item.name]) for item in self.imports]
+        with translated_traps(limits), deadline(store, limits, self._ticker):
+            instance = wasmtime.Instance(store, self._module, externs)
+        return WasmtimeInstance(store, instance, limits, self._ticker)
+
+    def serialize(self) -> bytes:
+        return bytes(self._module.serialize())
+
+
+def check_declared_memory(exports: list[ExternType], limits: Limits) -> None:
+    for item in exports:
+        if item.kind == "memory" and item.minimum * 65536 > limits.memory:
+            raise GuestMemoryError(
+                f"the guest starts with {item.minimum * 65536} bytes of memory and may have {limits.memory}; "
+                "--guest-memory gives more"
+            )
+
+
+def make_function(store: wasmtime.Store, function: HostFunction) -> wasmtime.Func:
+    kind = wasmtime.FuncType(
+        [value_type(name) for name in function.params], [value_type(name) for name in function.results]
+    )
+    params, call = function.params, function.call
+    results = function.results
+
+    def trampoline(*arguments: Any) -> Any:
+        value = call(*[unsigned(argument, param) for argument, param in zip(arguments, params, strict=True)])
+        return signed(value, results[0]) if results else None
+
+    return wasmtime.Func(store, kind, trampoline)
+
+
+def value_type(name: str) -> wasmtime.ValType:
+    factory: Callable[[], wasmtime.ValType] = getattr(wasmtime.ValType, name)
+    return factory()
+
+
+def describe(module: str, name: str, kind: Any) -> ExternType:
+    if isinstance(kind, wasmtime.FuncType):
+        params = tuple(str(value) for value in kind.params)
+        return ExternType(module, name, "func", params, tuple(str(value) for value in kind.results))
+    if isinstance(kind, wasmtime.MemoryType):
+        return ExternType(module, name, "memory", minimum=kind.limits.min, maximum=kind.limits.max)
+    names = {"TableType": "table", "GlobalType": "global"}
+    return ExternType(module, name, names.get(type(kind).__name__, "other"))
+
+
+class WasmtimeRuntime:
+    """wasmtime with Cranelift; time limits by epochs, memory limits by the store."""
+
+    name = "wasmtime"
+    can_interrupt = True
+
+    def __init__(self) -> None:
+        self.version = version("wasmtime")
+        config = wasmtime.Config()
+        config.epoch_interruption = True
+        config.wasm_memory64 = False
+        config.wasm_threads = False
+        self._engine = wasmtime.Engine(config)
+        self._ticker = Ticker(self._engine)
+
+    def prepare(self, wasm: bytes, limits: Limits) -> bytes:
+        check_magic(wasm)
+        return wasm
+
+    def compile(self, wasm: bytes) -> WasmtimeModule:
+        try:
+            return WasmtimeModule(wasmtime.Module(self._engine, wasm), self._engine, self._ticker)
+        except wasmtime.WasmtimeError as error:
+            raise GuestError(f"not a WebAssembly module that can run here: {trap_reason(str(error))}") from None
+
+    def deserialize(self, code: bytes) -> WasmtimeModule:
+        try:
+            return WasmtimeModule(wasmtime.Module.deserialize(self._engine, code), self._engine, self._ticker)
+        except wasmtime.WasmtimeError as error:
+            raise ValueError(trap_reason(str(error))) from None
+
+
+__all__ = ["WasmtimeRuntime"]
