@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 
 from aicli.errors import UnavailableError
@@ -72,7 +72,7 @@ def load_runtime(name: str | None = None) -> Runtime:
     return _shared_runtime(wanted)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _shared_runtime(name: str) -> Runtime:
     if not is_installed(name):
         hint = "pip install wasmer wasmer-compiler-cranelift (Python 3.10)" if name == "wasmer" else f"pip install {name}"
