@@ -1,0 +1,5 @@
+"""``python -m aicli``."""
+
+from aicli.cli.main import main
+
+main()

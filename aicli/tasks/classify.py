@@ -1,0 +1,123 @@
+"""Image classification with a MobileNet-class model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aicli.catalog import ClassifierModel, load_classifier
+from aicli.errors import UsageError
+from aicli.guest import ClassifyRequest, Guest
+from aicli.images import DecodedImage, open_image
+from aicli.nn.engines import load_engine
+from aicli.results import Classification, Prediction
+from aicli.tasks.sandbox import choose_runtime
+from aicli.wasm.runtime import Limits
+
+if TYPE_CHECKING:
+    from aicli.images import ImageSource
+    from aicli.tasks.many import Failure
+
+__all__ = ["Classifier"]
+
+
+class Classifier:
+    """A classifier that is loaded once and called for many images, from one thread at a time.
+
+    ``model`` is a name from the catalog or the path of a .tflite file; ``labels`` a label file or a sequence of class
+    names, needed where the model brings none. ``top_k`` classes are answered (0: all), those below ``min_score``
+    (0 to 1) left out. ``input_range`` (``0,1``, ``-1,1`` or ``0,255``), ``resize`` (``squash``, ``crop``, ``pad``),
+    ``channels`` (``rgb``, ``bgr``) and ``output_tensor`` override what is known about the model. ``guest`` is a
+    WebAssembly module to run instead of the packaged one.
+
+    Raises :class:`aicli.errors.UsageError` or one of its subclasses when these do not go together.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "efficientnet_lite0",
+        labels: str | Path | Sequence[str] | None = None,
+        *,
+        top_k: int = 5,
+        min_score: float = 0.0,
+        input_range: str | None = None,
+        resize: str | None = None,
+        channels: str | None = None,
+        output_tensor: int | None = None,
+        runtime: str | None = None,
+        engine: str | None = None,
+        threads: int | None = None,
+        guest: str | Path | None = None,
+        trust_guest: bool = False,
+        limits: Limits | None = None,
+        max_pixels: int | None = None,
+    ) -> None:
+        if top_k < 0:
+            raise UsageError(f"top_k is {top_k}; it is a number of classes, or 0 for all")
+        if not 0 <= min_score <= 1:
+            raise UsageError(f"min_score is {min_score}; it lies between 0 and 1")
+        loaded_engine = load_engine(engine)
+        self.model: ClassifierModel = load_classifier(
+            model,
+            labels,
+            engine=loaded_engine,
+            input_range=input_range,
+            resize=resize,
+            channels=channels,
+            output_tensor=output_tensor,
+        )
+        self.top_k, self.min_score = top_k, min_score
+        self._max_pixels = max_pixels
+        limits = limits or Limits()
+        path = Path(guest) if guest is not None else None
+        self.guest = Guest(
+            "classify",
+            {"classifier": self.model.path},
+            engine=loaded_engine,
+            threads=threads,
+            path=path,
+            runtime=choose_runtime(runtime, path, limits, trust_guest=trust_guest),
+            limits=limits,
+        )
+
+    def __call__(
+        self, image: ImageSource, *, top_k: int | None = None, min_score: float | None = None
+    ) -> Classification:
+        """Classifies one image: a path, bytes, a file object, a PIL image, or a uint8 array (height x width x 3, RGB).
+
+        Raises :class:`aicli.errors.ImageError` for an image that cannot be read and
+        :class:`aicli.errors.GuestFault` when the guest fails on it.
+        """
+        return self.classify(self.open(image), top_k=top_k, min_score=min_score)
+
+    def open(self, image: ImageSource) -> DecodedImage:
+        """Decodes an image as :meth:`__call__` does, at no more resolution than the model can use."""
+        size = max(self.model.input.width, self.model.input.height)
+        if self._max_pixels is None:
+            return open_image(image, min_size=size)
+        return open_image(image, min_size=size, max_pixels=self._max_pixels)
+
+    def classify(
+        self, image: DecodedImage, *, top_k: int | None = None, min_score: float | None = None
+    ) -> Classification:
+        """Classifies an image that is already decoded."""
+        request = ClassifyRequest(
+            self.model.input,
+            self.model.output,
+            self.top_k if top_k is None else top_k,
+            self.min_score if min_score is None else min_score,
+        )
+        answer = self.guest.classify(image.pixels, request)
+        labels = self.model.labels
+        predictions = tuple(Prediction(index, labels[index], min(1.0, max(0.0, score))) for index, score in answer)
+        return Classification(image.name, image.full_width, image.full_height, self.model.name, predictions)
+
+    def many(
+        self, images: Iterable[ImageSource], *, jobs: int = 1, make: Callable[[], Classifier] | None = None
+    ) -> Iterator[Classification | Failure]:
+        """Classifies many images and yields the answers in their order; see :func:`aicli.tasks.many.run_many`."""
+        from aicli.tasks.many import run_many
+
+        return run_many(self, images, jobs=jobs, make=make)
+

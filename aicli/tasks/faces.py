@@ -1,0 +1,113 @@
+"""Face detection with the MTCNN cascade (Zhang et al. 2016, arXiv:1604.02878)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aicli.catalog import FaceModel, load_faces
+from aicli.errors import UsageError
+from aicli.guest import DetectRequest, Guest
+from aicli.images import DecodedImage, open_image
+from aicli.nn.engines import load_engine
+from aicli.results import Box, Detection, Face, Landmarks, Point
+from aicli.tasks.sandbox import choose_runtime
+from aicli.wasm.runtime import Limits
+
+if TYPE_CHECKING:
+    from aicli.images import ImageSource
+    from aicli.tasks.many import Failure
+
+__all__ = ["FaceDetector"]
+
+
+class FaceDetector:
+    """A face detector that is loaded once and called for many images, from one thread at a time.
+
+    ``min_size`` is the side of the smallest face in pixels of the upright image; ``thresholds`` are the lowest scores
+    that P-Net, R-Net and O-Net let through; ``factor`` is the ratio from one pyramid level to the next (paper,
+    section II.A). At most ``max_faces`` are answered, best first (0: all). ``guest`` is a WebAssembly module to run
+    instead of the packaged one.
+
+    Raises :class:`aicli.errors.UsageError` or one of its subclasses when these do not go together.
+    """
+
+    def __init__(
+        self,
+        model: str = "mtcnn",
+        *,
+        min_size: float = 20,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
+        factor: float = 0.709,
+        max_faces: int = 0,
+        runtime: str | None = None,
+        engine: str | None = None,
+        threads: int | None = None,
+        guest: str | Path | None = None,
+        trust_guest: bool = False,
+        limits: Limits | None = None,
+        max_pixels: int | None = None,
+    ) -> None:
+        check_parameters(min_size, thresholds, factor, max_faces)
+        loaded_engine = load_engine(engine)
+        self.model: FaceModel = load_faces(model)
+        self._max_pixels = max_pixels
+        self._request = DetectRequest(
+            min_size, thresholds, factor, self.model.mean, self.model.std, self.model.channels, max_faces
+        )
+        limits = limits or Limits()
+        path = Path(guest) if guest is not None else None
+        self.guest = Guest(
+            "detect-faces",
+            {"pnet": self.model.pnet, "rnet": self.model.rnet, "onet": self.model.onet},
+            engine=loaded_engine,
+            threads=threads,
+            path=path,
+            runtime=choose_runtime(runtime, path, limits, trust_guest=trust_guest),
+            limits=limits,
+        )
+
+    def __call__(self, image: ImageSource) -> Detection:
+        """Finds the faces of one image: a path, bytes, a file object, a PIL image, or a uint8 array (height x width x 3).
+
+        Raises :class:`aicli.errors.ImageError` for an image that cannot be read and
+        :class:`aicli.errors.GuestFault` when the guest fails on it.
+        """
+        return self.detect(self.open(image))
+
+    def open(self, image: ImageSource) -> DecodedImage:
+        """Decodes an image as :meth:`__call__` does, in full resolution."""
+        return open_image(image) if self._max_pixels is None else open_image(image, max_pixels=self._max_pixels)
+
+    def detect(self, image: DecodedImage) -> Detection:
+        """Finds the faces of an image that is already decoded."""
+        rows = self.guest.detect_faces(image.pixels, self._request)
+        faces = tuple(make_face([float(value) for value in row]) for row in rows)
+        return Detection(image.name, image.full_width, image.full_height, self.model.name, faces)
+
+    def many(
+        self, images: Iterable[ImageSource], *, jobs: int = 1, make: Callable[[], FaceDetector] | None = None
+    ) -> Iterator[Detection | Failure]:
+        """Finds the faces of many images, in their order; see :func:`aicli.tasks.many.run_many`."""
+        from aicli.tasks.many import run_many
+
+        return run_many(self, images, jobs=jobs, make=make)
+
+
+def make_face(row: list[float]) -> Face:
+    """A face from a record of the guest: box, score, five landmarks."""
+    points = [Point(row[at], row[at + 1]) for at in range(5, 15, 2)]
+    return Face(Box(*row[:4]), row[4], Landmarks(*points))
+
+
+def check_parameters(min_size: float, thresholds: tuple[float, ...], factor: float, max_faces: int) -> None:
+    if not (math.isfinite(min_size) and min_size >= 1):
+        raise UsageError(f"min_size is {min_size}; it is a number of pixels, at least 1")
+    if len(thresholds) != 3 or not all(math.isfinite(value) and 0 <= value <= 1 for value in thresholds):
+        raise UsageError(f"thresholds are {thresholds}; three numbers between 0 and 1 are needed")
+    if not (math.isfinite(factor) and 0.1 <= factor <= 0.95):
+        raise UsageError(f"factor is {factor}; it lies between 0.1 and 0.95")
+    if max_faces < 0:
+        raise UsageError(f"max_faces is {max_faces}; it is a number of faces, or 0 for all")
