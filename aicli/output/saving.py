@@ -1,0 +1,221 @@
+"""Files written whole or not at all, and without saying more about the source than they should."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import IO, TYPE_CHECKING, Any, TextIO, Union
+
+from aicli.errors import AicliError, UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["IMAGE_SUFFIXES", "ImageMetadata", "atomic_text_file", "image_format", "save_image", "unique_path"]
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+IMAGE_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+_LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "PNG": 2**31 - 1}
+_LARGEST_JPEG_EXIF = 65533
+_ORIENTATION, _EXIF_IFD, _MAKER_NOTE, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0x0112, 0x8769, 0x927C, 0xA002, 0xA003
+_THUMBNAIL_TAGS = (0x0201, 0x0202)
+
+
+@dataclass(frozen=True)
+class ImageMetadata:
+    """What a picture may inherit from its source: the colour profile and the EXIF block, as bytes of the file."""
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+
+
+def image_format(path: PathLike) -> str:
+    """Pillow's name of the format that a file's suffix asks for. Raises :class:`UsageError` for any other suffix."""
+    suffix = PurePath(path).suffix
+    try:
+        return IMAGE_SUFFIXES[suffix.lower()]
+    except KeyError:
+        accepted = ", ".join(IMAGE_SUFFIXES)
+        found = f"not {suffix}" if suffix else "but there is none"
+        raise UsageError(f"{os.fspath(path)}: pictures are written as {accepted} by their suffix, {found}") from None
+
+
+def save_image(
+    image: Image.Image,
+    path: PathLike,
+    *,
+    metadata: ImageMetadata | None = None,
+    keep_exif: bool = True,
+    quality: int = 90,
+) -> None:
+    """Write a picture as PNG, JPEG or WebP, by the suffix of ``path``.
+
+    An older file is replaced at the moment the new one is complete, and stays as it is on any failure. The folder
+    must exist. Of ``metadata`` the colour profile is kept where it fits the image's mode, and with ``keep_exif`` the
+    EXIF block: its orientation is set to upright and its thumbnail, which would show the unedited picture, is dropped.
+    Nothing else is carried over: no XMP, no comment, nothing from ``image.info``.
+
+    ``quality``: 1 to 100, for JPEG and WebP. Raises :class:`UsageError` for another suffix or a bad quality,
+    :class:`AicliError` when the file cannot be written.
+    """
+    format = image_format(path)
+    if not 1 <= quality <= 100:
+        raise UsageError(f"the quality of a picture must be 1 to 100, not {quality}")
+    if max(image.size) > _LARGEST_SIDE[format]:
+        size = f"{image.width} x {image.height}"
+        raise AicliError(f"{os.fspath(path)}: {size} pixels are too large for {format}; write .png instead")
+    plain = image.copy() if image.mode in ("RGB", "L") else image.convert("RGB")
+    plain.info = {}  # Pillow writes some of it (a JPEG comment, a PNG's profile) without being asked
+    options = _options(plain, format, metadata or ImageMetadata(), keep_exif, quality)
+    with _replacing(path) as file:
+        try:
+            plain.save(file, format, **options)
+        except (ValueError, SyntaxError) as error:  # what Pillow raises for pictures that a format cannot hold
+            raise AicliError(f"{os.fspath(path)}: cannot be written as {format}: {error}") from error
+
+
+def _options(image: Image.Image, format: str, metadata: ImageMetadata, keep_exif: bool, quality: int) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if format != "PNG":
+        options["quality"] = quality
+    if format == "JPEG":
+        options["subsampling"] = 0  # thin coloured lines smear when colour has half the resolution
+    profile = metadata.icc_profile
+    if profile and profile[16:20] == (b"GRAY" if image.mode == "L" else b"RGB "):  # ICC.1 header: the colour space
+        options["icc_profile"] = profile
+    if keep_exif and metadata.exif:
+        exif = _upright_exif(metadata.exif, image.size, _LARGEST_JPEG_EXIF if format == "JPEG" else None)
+        if exif:
+            options["exif"] = exif
+    return options
+
+
+def _upright_exif(data: bytes, size: tuple[int, int], limit: int | None) -> bytes | None:
+    """The EXIF block for upright pixels of ``size``, without thumbnail; ``None`` when it is damaged or over ``limit``.
+
+    Pillow writes the first directory and its sub-directories only, so the thumbnail's directory goes by itself.
+    """
+    from PIL import Image
+
+    try:
+        exif = Image.Exif()
+        exif.load(data)
+        exif[_ORIENTATION] = 1
+        for tag in _THUMBNAIL_TAGS:
+            exif.pop(tag, None)
+        details = exif.get_ifd(_EXIF_IFD)
+        for tag, value in zip((_PIXEL_WIDTH, _PIXEL_HEIGHT), size, strict=True):
+            if tag in details:
+                details[tag] = value
+        block = exif.tobytes()
+        if limit and len(block) > limit:
+            details.pop(_MAKER_NOTE, None)
+            block = exif.tobytes()
+    except Exception:  # damaged EXIF makes Pillow raise almost anything; the picture matters more
+        return None
+    return None if limit and len(block) > limit else block
+
+
+def unique_path(folder: PathLike, name: str, taken: set[str]) -> Path:
+    """``folder/name``, or ``name-2``, ``name-3``, ... before the suffix when this run has given that name away.
+
+    ``taken`` remembers the names, in lower case because many file systems do not tell cases apart. Files that exist
+    already are no obstacle: a second run writes the same names as the first.
+    """
+    stem, suffix = PurePath(name).stem, PurePath(name).suffix
+    candidate, number = name, 1
+    while (key := os.path.join(folder, candidate).casefold()) in taken:
+        number += 1
+        candidate = f"{stem}-{number}{suffix}"
+    taken.add(key)
+    return Path(folder, candidate)
+
+
+class _Utf8File(io.TextIOWrapper):
+    """A UTF-8 text file that names its target, not its temporary file, to whoever reports an error."""
+
+    def __init__(self, file: IO[bytes], target: str) -> None:
+        super().__init__(file, encoding="utf-8", newline="")
+        self._target = target
+
+    @property
+    def name(self) -> str:
+        return self._target
+
+
+@contextmanager
+def atomic_text_file(path: PathLike, *, append: bool = False) -> Iterator[TextIO]:
+    """A text file (UTF-8, line ends as written) that appears under its name when the block ends without an error.
+
+    With ``append`` the text goes to the end of the file itself (made if need be) as it is flushed, and stays there
+    whatever happens: a run that is broken off can be taken up again. A last line without an end gets one first.
+    So do pipes and devices (``/dev/stdout``), which cannot be replaced. Raises :class:`AicliError`.
+    """
+    opened = _appending(path) if append else _replacing(path)
+    with opened as file:
+        text = _Utf8File(file, os.fspath(path))
+        try:
+            yield text
+            text.flush()
+        finally:
+            with suppress(OSError, ValueError):  # after a failed write it would only fail to flush again
+                text.detach()
+
+
+@contextmanager
+def _appending(path: PathLike) -> Iterator[IO[bytes]]:
+    with _named_errors(path), open(path, "ab") as file:
+        if file.tell() and _is_regular(path):
+            with open(path, "rb") as written:
+                written.seek(-1, os.SEEK_END)
+                if written.read(1) != b"\n":
+                    file.write(b"\n")
+        yield file
+
+
+@contextmanager
+def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
+    """A new file beside ``path`` that takes its place when the block ends without an error, else is removed."""
+    with _named_errors(path):
+        target = os.path.realpath(path)  # a symbolic link stays one: the file that it names is replaced
+        if os.path.isdir(target):
+            raise AicliError(f"cannot write {os.fspath(path)}: it is a folder; give a file name")
+        if os.path.exists(target) and not _is_regular(target):
+            with open(target, "wb") as device:
+                yield device
+            return
+        temporary = os.path.join(os.path.dirname(target), f".aicli-{secrets.token_hex(6)}.part")
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+            if os.path.exists(target):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+            os.replace(temporary, target)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
+def _is_regular(path: PathLike) -> bool:
+    return stat.S_ISREG(os.stat(path).st_mode)
+
+
+@contextmanager
+def _named_errors(path: PathLike) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        hint = "; make its folder first" if isinstance(error, FileNotFoundError) else ""
+        raise AicliError(f"cannot write {os.fspath(path)}: {reason}{hint}") from error
