@@ -1,0 +1,159 @@
+"""The catalog's entries: the models that come with aicli or can be pulled, and those that the user registered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aicli.catalog import folders
+from aicli.errors import ModelError
+
+__all__ = ["Entry", "FileRef", "all_entries", "find_entry", "known_checksums", "require_entry", "user_registry"]
+
+REGISTRY = "registry.json"
+"""The user's own entries and the checksums of what was trusted, in the user's folder."""
+
+
+@dataclass(frozen=True)
+class FileRef:
+    """A file of a model. ``sha256`` is ``None`` when nobody has computed it; ``size`` is in bytes."""
+
+    file: str
+    sha256: str | None
+    size: int | None
+    url: str | None
+
+    def locate(self) -> Path | None:
+        """Where the file is: it came with aicli, or it is in the user's folder; else ``None``."""
+        for folder in (*folders.bundled_folders(), folders.user_folder()):
+            if (folder / self.file).is_file():
+                return folder / self.file
+        return None
+
+    @property
+    def is_bundled(self) -> bool:
+        return any((folder / self.file).is_file() for folder in folders.bundled_folders())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model as the catalog knows it. ``files`` are ``model`` and ``labels``, or ``pnet``, ``rnet``, ``onet``."""
+
+    name: str
+    aliases: tuple[str, ...]
+    task: str
+    title: str
+    default: bool
+    files: Mapping[str, FileRef]
+    license: str
+    license_file: str | None
+    origin: str
+    source: str
+    accuracy: Mapping[str, Any] | None
+    input: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, Any] = field(default_factory=dict)
+    own: bool = False
+    """Registered by the user."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files together; ``None`` when one of them is not known."""
+        sizes = [ref.size for ref in self.files.values()]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def state(self) -> str:
+        """``bundled``, ``own``, ``pulled`` or ``available`` (to be pulled)."""
+        if any(ref.locate() is None for ref in self.files.values()):
+            return "missing" if self.own else "available"
+        if self.own:
+            return "own"
+        return "bundled" if all(ref.is_bundled for ref in self.files.values()) else "pulled"
+
+
+def all_entries() -> tuple[Entry, ...]:
+    """Every model by name: the catalog's first, then the user's own. Raises :class:`ModelError` on a damaged file."""
+    known = read_entries(folders.catalog_file(), own=False)
+    names = {name for entry in known for name in (entry.name, *entry.aliases)}
+    return known + tuple(entry for entry in read_entries(user_registry(), own=True) if entry.name not in names)
+
+
+def user_registry() -> Path:
+    return folders.user_folder() / REGISTRY
+
+
+def read_entries(path: Path, *, own: bool) -> tuple[Entry, ...]:
+    """The entries of a catalog file; none where there is no such file."""
+    try:
+        models = read_catalog(path).get("models", [])
+        return tuple(_entry(item, own) for item in models)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: this is no catalog of models ({error!r})") from None
+
+
+def read_catalog(path: Path) -> dict[str, Any]:
+    """The JSON object of a catalog file; empty where there is no such file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ModelError(f"cannot read the catalog {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ModelError(f"{path}: the catalog is damaged ({error}); restore it or move it away") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: this is no catalog of models")
+    return content
+
+
+def _entry(item: Mapping[str, Any], own: bool) -> Entry:
+    files = {
+        role: FileRef(ref["file"], ref.get("sha256"), ref.get("bytes"), ref.get("url"))
+        for role, ref in item["files"].items()
+    }
+    return Entry(
+        name=item["name"],
+        aliases=tuple(item.get("aliases", ())),
+        task=item["task"],
+        title=item.get("title", item["name"]),
+        default=bool(item.get("default", False)),
+        files=files,
+        license=item.get("license", "unknown"),
+        license_file=item.get("license_file"),
+        origin=item.get("origin", ""),
+        source=item.get("source", ""),
+        accuracy=item.get("accuracy"),
+        input=item.get("input", {}),
+        output=item.get("output", {}),
+        own=own,
+    )
+
+
+def find_entry(name: str) -> Entry | None:
+    """The entry of this name or alias."""
+    for entry in all_entries():
+        if name == entry.name or name in entry.aliases:
+            return entry
+    return None
+
+
+def require_entry(name: str) -> Entry:
+    """Like :func:`find_entry`; raises :class:`ModelError` with the nearest names when there is none."""
+    entry = find_entry(name)
+    if entry is not None:
+        return entry
+    from difflib import get_close_matches
+
+    names = [known for entry in all_entries() for known in (entry.name, *entry.aliases)]
+    near = get_close_matches(name, names, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ModelError(f"there is no model '{name}'; {hint}aicli models list shows all names")
+
+
+def known_checksums() -> dict[str, str]:
+    """The name of the model by the SHA-256 of each file in the catalog that comes with aicli."""
+    entries = read_entries(folders.catalog_file(), own=False)
+    return {ref.sha256: entry.name for entry in entries for ref in entry.files.values() if ref.sha256}

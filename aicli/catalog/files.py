@@ -1,0 +1,94 @@
+"""Model files on the disk: opening them safely and checking their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aicli.catalog import entries
+from aicli.catalog.entries import Entry, FileRef
+from aicli.errors import ModelError
+
+__all__ = ["checksum", "format_size", "open_mapped", "require_file", "trusted_checksums"]
+
+
+@contextmanager
+def open_mapped(path: Path) -> Iterator[mmap.mmap]:
+    """The file's bytes as a read-only map. Raises :class:`ModelError` when it is missing, empty or no regular file."""
+    try:
+        if path.is_dir():
+            raise ModelError(f"{path}: this is a folder, not a .tflite file")
+        if not path.exists():
+            raise ModelError(f"{path}: there is no such model file; aicli models list shows the models by name")
+        if not path.is_file():
+            raise ModelError(f"{path}: this is no regular file")
+        with path.open("rb") as stream:
+            if path.stat().st_size == 0:
+                raise ModelError(f"{path}: the file is empty, this is no TFLite model")
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                yield data
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        if "null" in str(error):  # a NUL in the name
+            raise ModelError(f"cannot read the model: {error}") from None
+        raise
+
+
+def checksum(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def trusted_checksums() -> dict[str, str]:
+    """The SHA-256 that files had when the user pulled them with ``--trust``, by file name."""
+    trusted = entries.read_catalog(entries.user_registry()).get("trusted", {})
+    return dict(trusted) if isinstance(trusted, dict) else {}
+
+
+def expected_checksum(ref: FileRef) -> str | None:
+    return ref.sha256 or trusted_checksums().get(ref.file)
+
+
+def check_digest(entry: Entry, ref: FileRef, path: Path, digest: str) -> None:
+    """Raises :class:`ModelError` unless this is the digest that the catalog (or the user's trust) names."""
+    expected = expected_checksum(ref)
+    if expected is None:
+        raise ModelError(
+            f"{path}: nobody has computed a checksum of {entry.name}; aicli models pull --trust {entry.name} accepts it"
+        )
+    if digest != expected:
+        again = f"aicli models {'add' if entry.own else 'pull'} {entry.name}"
+        hint = "reinstall aicli" if ref.is_bundled else f"get it again: {again} --force"
+        raise ModelError(f"{path}: the file is not the one in the catalog (its SHA-256 differs); {hint}")
+
+
+def require_file(entry: Entry, role: str) -> Path:
+    """Where a file of a model is. Raises :class:`ModelError` with the command that gets it."""
+    path = entry.files[role].locate()
+    if path is not None:
+        return path
+    if entry.own:
+        raise ModelError(f"the model {entry.name} is registered, but its file {entry.files[role].file} is gone")
+    trust = "" if all(ref.sha256 for ref in entry.files.values()) else " --trust"
+    size = f"{format_size(entry.size)}, " if entry.size is not None else ""
+    raise ModelError(
+        f"the model {entry.name} is known but not here ({size}{entry.license}); "
+        f"get it: aicli models pull{trust} {entry.name}"
+    )
+
+
+def format_size(size: int | None) -> str:
+    """Bytes for people: 525598 is ``526 kB``, 3610798 is ``3.6 MB``."""
+    if size is None:
+        return "?"
+    if size < 1_000_000:
+        return f"{size / 1000:.0f} kB" if size >= 1000 else f"{size} bytes"
+    return f"{size / 1_000_000:.1f} MB"

@@ -1,0 +1,128 @@
+"""What a .tflite file says about itself, read from its bytes: no interpreter, which would cost time and can crash.
+
+Source: TensorFlow Lite's ``schema.fbs``, version 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aicli.catalog.flatbuffer import Buffer, DamagedError, Table, root
+from aicli.catalog.specs import OutputKind
+
+__all__ = ["ModelInfo", "TensorInfo", "read_model"]
+
+IDENTIFIER = b"TFL3"
+TYPES = {
+    **{0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool", 7: "int16"},
+    **{8: "complex64", 9: "int8", 10: "float64", 11: "complex128", 12: "uint64", 15: "uint32", 16: "uint16"},
+}
+
+# BuiltinOperator numbers, as far as they tell what an output is.
+SOFTMAX, LOGISTIC = 25, 14
+LOGIT_MAKERS = {9, 3, 50}  # FULLY_CONNECTED, CONV_2D; LOG_SOFTMAX, whose softmax is the probabilities again
+SHAPE_ONLY = {22, 43, 6, 114}  # RESHAPE, SQUEEZE, DEQUANTIZE, QUANTIZE: look at what comes before
+MAX_TENSORS = 64
+"""How many inputs or outputs are described; a file that declares more is no classifier."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output; in ``shape``, -1 is a dimension that the model leaves open.
+
+    ``stored`` is the shape before anybody resizes it. ``scale`` is 0 where the tensor is not quantised.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    stored: tuple[int, ...]
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The inputs and outputs of the main graph, what each output is, and the metadata blocks by name."""
+
+    description: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    kinds: tuple[OutputKind, ...]
+    metadata: dict[str, bytes]
+
+
+def read_model(data: Buffer) -> ModelInfo:
+    """Reads the bytes of a .tflite file. Raises :class:`DamagedError`."""
+    model = root(data, IDENTIFIER)
+    if not model.count(2):
+        raise DamagedError("it contains no graph")
+    graph = model.item(2, 0)
+    inputs = _indices(graph, 1, "inputs")
+    outputs = _indices(graph, 2, "outputs")
+    return ModelInfo(
+        description=model.text(3),
+        inputs=tuple(_tensor(graph, index) for index in inputs),
+        outputs=tuple(_tensor(graph, index) for index in outputs),
+        kinds=tuple(_kind(model, graph, index) for index in outputs),
+        metadata=_metadata(model),
+    )
+
+
+def _indices(graph: Table, field: int, name: str) -> tuple[int, ...]:
+    indices = graph.numbers(field, "i")
+    if len(indices) > MAX_TENSORS:
+        raise DamagedError(f"it declares {len(indices)} {name}")
+    return indices
+
+
+def _tensor(graph: Table, index: int) -> TensorInfo:
+    tensor = graph.item(0, index)
+    stored = tensor.numbers(0, "i")
+    signature = tensor.numbers(7, "i")
+    quantization = tensor.table(4)
+    scales = quantization.numbers(2, "f") if quantization else ()
+    zero_points = quantization.numbers(3, "q") if quantization else ()
+    kind = tensor.number(1, "b")
+    return TensorInfo(
+        name=tensor.text(3),
+        dtype=TYPES.get(kind, f"type {kind}"),
+        shape=signature if len(signature) == len(stored) else stored,
+        stored=stored,
+        scale=float(scales[0]) if scales else 0.0,
+        zero_point=int(zero_points[0]) if zero_points else 0,
+    )
+
+
+def _kind(model: Table, graph: Table, tensor: int) -> OutputKind:
+    """Probabilities or logits, by the last operator that changes the values of this output."""
+    for index in reversed(range(graph.count(3))):
+        operator = graph.item(3, index)
+        if tensor not in operator.numbers(2, "i"):
+            continue
+        code = _operator_code(model, operator)
+        if code in (SOFTMAX, LOGISTIC):
+            return "probabilities"
+        if code in LOGIT_MAKERS:
+            return "logits"
+        inputs = operator.numbers(1, "i")
+        if code not in SHAPE_ONLY or not inputs:
+            return "unknown"
+        tensor = inputs[0]
+    return "unknown"
+
+
+def _operator_code(model: Table, operator: Table) -> int:
+    code = model.item(1, operator.number(0, "I"))
+    return max(code.number(0, "b"), code.number(3, "i"))  # files before 2020 have the one-byte field only
+
+
+def _metadata(model: Table) -> dict[str, bytes]:
+    """The metadata blocks; the one named TFLITE_METADATA describes the model."""
+    blocks = {}
+    for index in range(min(model.count(6), MAX_TENSORS)):
+        entry = model.item(6, index)
+        name = entry.text(0)
+        if name == "TFLITE_METADATA":
+            blocks[name] = model.item(4, entry.number(1, "I")).raw(0)
+    return blocks
