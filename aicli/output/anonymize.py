@@ -37,8 +37,6 @@ def anonymize(
     if not (math.isfinite(margin) and margin >= 0):
         raise UsageError(f"the margin around a face must be 0 or more, not {margin}")
     result = image.convert("RGB")
-    if result is image:
-        result = image.copy()
     result.info = {}  # an embedded thumbnail or comment would show what the pixels no longer do
     for face in faces:
         _cover(result, face.box, method, margin)

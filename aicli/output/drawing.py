@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Union
 
 from PIL import Image, ImageColor, ImageDraw
 
@@ -28,7 +27,7 @@ __all__ = [
 ]
 
 RGB = tuple[int, int, int]
-Color = Union[str, RGB]
+Color = str | RGB
 
 _BLACK: RGB = (0, 0, 0)
 _WHITE: RGB = (255, 255, 255)
@@ -86,9 +85,7 @@ def draw_faces(
     A box that reaches beyond the image is drawn along the image's edge; one wholly outside is left out.
     """
     rgb = parse_color(color)
-    result = image.convert("RGB")  # always a copy
-    if result is image:
-        result = image.copy()
+    result = image.convert("RGB")  # a copy, also of an RGB image
     draw = ImageDraw.Draw(result)
     visible = [
         (face, box, line_width or _line_width(box, image.size))
@@ -186,8 +183,6 @@ def draw_label(image: Image.Image, classification: Classification) -> Image.Imag
     best = classification.best
     label, score = (best.label, f"{best.score * 100:.1f}%") if best else ("no label", "")
     result = image.convert("RGB")
-    if result is image:
-        result = image.copy()
     width, height = result.size
     letters = max(11, round(min(width, height * 1.5) / 18))
     while letters > 11 and not _label_fits(label, score, letters, width):

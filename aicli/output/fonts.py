@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import lru_cache
-from typing import Any, Union
+from typing import Any
 
 from PIL import ImageFont
 
@@ -12,7 +12,7 @@ from aicli.output.escape import visible
 
 __all__ = ["Font", "fit_text", "font_for", "text_width"]
 
-Font = Union[ImageFont.FreeTypeFont, ImageFont.ImageFont]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 # Pillow's own font knows little more than ASCII. These are looked for by name in the system's font folders.
 _SYSTEM_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "arial.ttf", "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import IO, TYPE_CHECKING, Any, TextIO, Union
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from aicli.errors import AicliError, UsageError
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["IMAGE_SUFFIXES", "ImageMetadata", "atomic_text_file", "image_format", "save_image", "unique_path"]
 
-PathLike = Union[str, "os.PathLike[str]"]
+PathLike = str | os.PathLike[str]
 
 IMAGE_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 _LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "PNG": 2**31 - 1}
 _LARGEST_JPEG_EXIF = 65533
-_ORIENTATION, _EXIF_IFD, _MAKER_NOTE, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0x0112, 0x8769, 0x927C, 0xA002, 0xA003
+_ORIENTATION, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0x0112, 0xA002, 0xA003
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_MAKER_NOTE, _INTEROP = 0x927C, 0xA005
 _THUMBNAIL_TAGS = (0x0201, 0x0202)
 
 
@@ -60,8 +62,8 @@ def save_image(
 
     An older file is replaced at the moment the new one is complete, and stays as it is on any failure. The folder
     must exist. Of ``metadata`` the colour profile is kept where it fits the image's mode, and with ``keep_exif`` the
-    EXIF block: its orientation is set to upright and its thumbnail, which would show the unedited picture, is dropped.
-    Nothing else is carried over: no XMP, no comment, nothing from ``image.info``.
+    EXIF block: its orientation is set to upright; its thumbnail and maker note, which may show the unedited picture,
+    are dropped. Nothing else is carried over: no XMP, no comment, nothing from ``image.info``.
 
     ``quality``: 1 to 100, for JPEG and WebP. Raises :class:`UsageError` for another suffix or a bad quality,
     :class:`AicliError` when the file cannot be written.
@@ -75,7 +77,7 @@ def save_image(
     plain = image.copy() if image.mode in ("RGB", "L") else image.convert("RGB")
     plain.info = {}  # Pillow writes some of it (a JPEG comment, a PNG's profile) without being asked
     options = _options(plain, format, metadata or ImageMetadata(), keep_exif, quality)
-    with _replacing(path) as file:
+    with _replacing(path) as file, _named_errors(path):
         try:
             plain.save(file, format, **options)
         except (ValueError, SyntaxError) as error:  # what Pillow raises for pictures that a format cannot hold
@@ -99,9 +101,10 @@ def _options(image: Image.Image, format: str, metadata: ImageMetadata, keep_exif
 
 
 def _upright_exif(data: bytes, size: tuple[int, int], limit: int | None) -> bytes | None:
-    """The EXIF block for upright pixels of ``size``, without thumbnail; ``None`` when it is damaged or over ``limit``.
+    """The EXIF block for upright pixels of ``size``; ``None`` when it is damaged or over ``limit`` bytes.
 
-    Pillow writes the first directory and its sub-directories only, so the thumbnail's directory goes by itself.
+    The thumbnail goes (Pillow writes no second directory) and so does the maker note: it may hold a preview of the
+    unedited picture, and its inner offsets would no longer be right.
     """
     from PIL import Image
 
@@ -111,14 +114,14 @@ def _upright_exif(data: bytes, size: tuple[int, int], limit: int | None) -> byte
         exif[_ORIENTATION] = 1
         for tag in _THUMBNAIL_TAGS:
             exif.pop(tag, None)
-        details = exif.get_ifd(_EXIF_IFD)
-        for tag, value in zip((_PIXEL_WIDTH, _PIXEL_HEIGHT), size, strict=True):
-            if tag in details:
-                details[tag] = value
+        details = {tag: value for tag, value in exif.get_ifd(_EXIF_IFD).items() if tag not in (_MAKER_NOTE, _INTEROP)}
+        details.update(
+            {tag: side for tag, side in zip((_PIXEL_WIDTH, _PIXEL_HEIGHT), size, strict=True) if tag in details}
+        )
+        for directory, tags in ((_EXIF_IFD, details), (_GPS_IFD, dict(exif.get_ifd(_GPS_IFD)))):
+            if tags:
+                exif[directory] = tags
         block = exif.tobytes()
-        if limit and len(block) > limit:
-            details.pop(_MAKER_NOTE, None)
-            block = exif.tobytes()
     except Exception:  # damaged EXIF makes Pillow raise almost anything; the picture matters more
         return None
     return None if limit and len(block) > limit else block
@@ -157,14 +160,14 @@ def atomic_text_file(path: PathLike, *, append: bool = False) -> Iterator[TextIO
 
     With ``append`` the text goes to the end of the file itself (made if need be) as it is flushed, and stays there
     whatever happens: a run that is broken off can be taken up again. A last line without an end gets one first.
-    So do pipes and devices (``/dev/stdout``), which cannot be replaced. Raises :class:`AicliError`.
+    Pipes and devices (``/dev/stdout``) cannot be replaced and are written directly too. Raises :class:`AicliError`.
     """
-    opened = _appending(path) if append else _replacing(path)
-    with opened as file:
+    with _appending(path) if append else _replacing(path) as file:
         text = _Utf8File(file, os.fspath(path))
         try:
             yield text
-            text.flush()
+            with _named_errors(path):
+                text.flush()
         finally:
             with suppress(OSError, ValueError):  # after a failed write it would only fail to flush again
                 text.detach()
@@ -172,41 +175,56 @@ def atomic_text_file(path: PathLike, *, append: bool = False) -> Iterator[TextIO
 
 @contextmanager
 def _appending(path: PathLike) -> Iterator[IO[bytes]]:
-    with _named_errors(path), open(path, "ab") as file:
-        if file.tell() and _is_regular(path):
-            with open(path, "rb") as written:
-                written.seek(-1, os.SEEK_END)
-                if written.read(1) != b"\n":
-                    file.write(b"\n")
+    with _named_errors(path):
+        file = open(path, "ab")  # noqa: SIM115 - closed below, where an error has another meaning
+    with _closing(file, path):
+        if os.path.isfile(path) and _last_byte(path) not in (b"", b"\n"):
+            file.write(b"\n")
         yield file
+
+
+def _last_byte(path: PathLike) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        return file.read(1)
 
 
 @contextmanager
 def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
     """A new file beside ``path`` that takes its place when the block ends without an error, else is removed."""
+    if os.path.isdir(path):
+        raise AicliError(f"cannot write {os.fspath(path)}: it is a folder; give a file name")
+    direct = os.path.exists(path) and not os.path.isfile(path)
+    target = os.path.realpath(path)  # a symbolic link stays one: the file that it names is replaced
+    temporary = os.path.join(os.path.dirname(target), f".aicli-{secrets.token_hex(6)}.part")
     with _named_errors(path):
-        target = os.path.realpath(path)  # a symbolic link stays one: the file that it names is replaced
-        if os.path.isdir(target):
-            raise AicliError(f"cannot write {os.fspath(path)}: it is a folder; give a file name")
-        if os.path.exists(target) and not _is_regular(target):
-            with open(target, "wb") as device:
-                yield device
-            return
-        temporary = os.path.join(os.path.dirname(target), f".aicli-{secrets.token_hex(6)}.part")
-        try:
-            with open(temporary, "xb") as file:
-                yield file
-            if os.path.exists(target):
-                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
-            os.replace(temporary, target)
-        except BaseException:
+        file = open(path, "wb") if direct else open(temporary, "xb")  # noqa: SIM115 - closed below
+    try:
+        with _closing(file, path):
+            yield file
+        if not direct:
+            with _named_errors(path):
+                if os.path.exists(target):
+                    os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+                os.replace(temporary, target)
+    except BaseException:
+        if not direct:
             with suppress(OSError):
                 os.unlink(temporary)
-            raise
+        raise
 
 
-def _is_regular(path: PathLike) -> bool:
-    return stat.S_ISREG(os.stat(path).st_mode)
+@contextmanager
+def _closing(file: IO[bytes], path: PathLike) -> Iterator[None]:
+    """Close the file; an error then (a full disk) counts only when the block had none."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            file.close()
+        raise
+    with _named_errors(path):
+        file.close()
 
 
 @contextmanager

@@ -1,0 +1,294 @@
+"""Drawing, anonymising and cropping, checked pixel by pixel on small synthetic photos."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+from PIL import Image, ImageChops, ImageDraw
+
+from aicli.errors import ImageError, UsageError
+from aicli.output.anonymize import METHODS, Method, anonymize
+from aicli.output.crops import crop_face
+from aicli.output.drawing import clip_box, default_line_width, draw_faces, draw_label, pick_contrasting_text
+from aicli.output.fonts import fit_text, font_for, text_width
+from aicli.results import Box, Classification, Face, Landmarks, Point, Prediction
+
+LIME = (0, 255, 0)
+GREY = (90, 90, 90)
+
+
+def face(x1: float, y1: float, x2: float, y2: float, turn: float = 0.0) -> Face:
+    """A face whose landmarks lie as in an upright face, turned clockwise by ``turn`` degrees about the box's centre."""
+    cx, cy, sin, cos = (x1 + x2) / 2, (y1 + y2) / 2, math.sin(math.radians(turn)), math.cos(math.radians(turn))
+
+    def place(x: float, y: float) -> Point:
+        dx, dy = x * (x2 - x1), y * (y2 - y1)
+        return Point(cx + dx * cos - dy * sin, cy + dx * sin + dy * cos)
+
+    points = ((-0.2, -0.15), (0.2, -0.15), (0, 0.05), (-0.15, 0.25), (0.15, 0.25))
+    return Face(Box(x1, y1, x2, y2), 0.987, Landmarks(*(place(x, y) for x, y in points)))
+
+
+def grey(width: int = 200, height: int = 150) -> Image.Image:
+    return Image.new("RGB", (width, height), GREY)
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.frombytes("RGB", (width, height), random.Random(seed).randbytes(width * height * 3))
+
+
+def changed(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int] | None:
+    return ImageChops.difference(before, after).getbbox()
+
+
+def pixel(image: Image.Image, x: float, y: float) -> tuple[int, int, int]:
+    value = image.getpixel((int(x), int(y)))
+    assert isinstance(value, tuple)
+    return value[0], value[1], value[2]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda image: draw_faces(image, [face(20, 20, 80, 90)], scores=True, landmarks=True),
+        lambda image: draw_label(image, Classification("a", 1, 1, "m", (Prediction(0, "cat", 0.9),))),
+        lambda image: anonymize(image, [face(20, 20, 80, 90)]),
+        lambda image: crop_face(image, face(20, 20, 80, 90), align=True),
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+def test_the_input_stays_and_the_result_is_rgb(draw: Callable[[Image.Image], Image.Image], mode: str) -> None:
+    image = noise(160, 120).convert(mode)
+    before = image.copy()
+    result = draw(image)
+    assert result.mode == "RGB"
+    assert image.tobytes() == before.tobytes()
+
+
+def test_a_box_is_drawn_around_its_face() -> None:
+    result = draw_faces(grey(), [face(40, 30, 100, 110)])
+    assert changed(grey(), result) == (38, 28, 102, 112)
+    assert pixel(result, 39, 60) == LIME
+    assert changed(grey().crop((40, 30, 100, 110)), result.crop((40, 30, 100, 110))) is None
+
+
+def test_line_width_follows_image_and_face() -> None:
+    assert [default_line_width(size) for size in ((100, 100), (1350, 900), (8000, 6000))] == [2, 4, 24]
+    small = draw_faces(grey(2000, 2000), [face(100, 100, 120, 120)])
+    assert changed(grey(2000, 2000), small) == (99, 99, 121, 121)
+    assert changed(grey(), draw_faces(grey(), [face(40, 30, 100, 110)], line_width=5)) == (35, 25, 105, 115)
+
+
+def test_boxes_beyond_the_image_are_clipped_or_left_out() -> None:
+    result = draw_faces(grey(), [face(-30, -30, 60, 60)])
+    assert pixel(result, 0, 30) == LIME
+    assert pixel(result, 30, 0) == LIME
+    assert pixel(result, 30, 30) == GREY
+    gone = [face(-90, 0, -10, 50), face(300, 0, 400, 50), face(50, 50, 50, 90), face(math.nan, 0, 9, 9)]
+    gone.append(face(0, 0, math.inf, 9))
+    assert changed(grey(), draw_faces(grey(), gone, scores=True, landmarks=True)) is None
+    assert clip_box(Box(50, 60, 10, 20), (40, 40)) == Box(10, 20, 40, 40)
+
+
+def test_landmarks_are_dots() -> None:
+    subject = face(40, 30, 160, 130)
+    result = draw_faces(grey(), [subject], landmarks=True, color=(255, 0, 0))
+    for x, y in subject.landmarks:
+        assert pixel(result, x, y) == (255, 0, 0)
+        assert pixel(result, x + 7, y) == GREY
+
+
+@pytest.mark.parametrize("size", [(100, 100), (640, 480), (3000, 2000)])
+@pytest.mark.parametrize("corner", [(0.0, 0.0), (0.8, 0.0), (0.0, 0.8), (0.8, 0.8), (0.4, 0.4)])
+def test_scores_stay_in_the_image(size: tuple[int, int], corner: tuple[float, float]) -> None:
+    image = grey(*size)
+    x, y = corner[0] * size[0], corner[1] * size[1]
+    subject = face(x, y, x + size[0] / 5, y + size[1] / 5)
+    bare, scored = draw_faces(image, [subject]), draw_faces(image, [subject], scores=True)
+    tab = changed(bare, scored)
+    assert tab is not None
+    assert tab[2] - tab[0] >= 18
+    assert 9 <= tab[3] - tab[1] <= max(20, size[1] / 10)
+    assert pixel(scored, tab[0], tab[1]) == LIME
+    # Nothing of the face itself is hidden.
+    inner = tuple(int(value) for value in (x + 1, y + 1, x + size[0] / 5 - 1, y + size[1] / 5 - 1))
+    assert changed(bare.crop(inner), scored.crop(inner)) is None  # type: ignore[arg-type]
+
+
+def test_a_face_that_fills_the_image_has_its_score_inside() -> None:
+    image = grey(100, 100)
+    assert changed(draw_faces(image, [face(0, 0, 100, 100)]), draw_faces(image, [face(0, 0, 100, 100)], scores=True))
+
+
+def test_colours() -> None:
+    assert [pick_contrasting_text(color) for color in ("lime", "black", "navy", "white")] == [
+        (0, 0, 0),
+        (255, 255, 255),
+        (255, 255, 255),
+        (0, 0, 0),
+    ]
+    with pytest.raises(UsageError, match="'greenish' is no colour"):
+        draw_faces(grey(), [], color="greenish")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (16, 16), (100, 80), (2000, 1200)])
+@pytest.mark.parametrize(
+    "label", ["cat", "African hunting dog, hyena dog, Cape hunting dog, Lycaon pictus", "日本 Käse\n"]
+)
+def test_every_picture_can_be_labelled(size: tuple[int, int], label: str) -> None:
+    image = Image.new("RGB", size, "white")
+    result = draw_label(image, Classification("a", *size, "m", (Prediction(0, label, 0.9128),)))
+    assert result.size == size
+    if min(size) >= 80:
+        band = changed(image, result)
+        assert band is not None
+        assert band[::2] == (0, size[0])
+        assert band[3] == size[1]
+        assert size[1] * 0.03 < size[1] - band[1] < size[1] / 3
+        lightest = result.crop(band).convert("L").getextrema()[1]
+        assert lightest > 240  # type: ignore[operator]
+        assert pixel(result, 0, size[1] - 1)[0] < 90
+
+
+def test_no_label_is_said_so() -> None:
+    assert changed(grey(), draw_label(grey(), Classification("a", 200, 150, "m", ())))
+
+
+def test_text_is_cut_to_its_place() -> None:
+    font, text = font_for("holiday_IMG_0123.jpg", 14)
+    assert fit_text(font, text, 1000) == text
+    middle = fit_text(font, text, 80, middle=True)
+    assert middle.startswith("ho")
+    assert middle.endswith("jpg")
+    assert text_width(font, middle) <= 80
+    assert fit_text(font, text, 80).endswith("...")
+    assert fit_text(font, text, 2) == ""
+    assert font_for("a\x1b[1m\udcff", 14)[1] == r"a\x1b[1m\xff"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("margin", [0.0, 0.15, 0.5])
+def test_the_whole_box_is_covered_and_nothing_far_from_it(method: Method, margin: float) -> None:
+    image = noise(400, 300)
+    subject = face(120, 80, 220, 200)
+    result = anonymize(image, [subject], method=method, margin=margin)
+    dx, dy = 100 * margin, 120 * margin
+    box = changed(image, result)
+    assert box is not None
+    assert box[0] >= 120 - dx - 1
+    assert box[3] <= 200 + dy + 1
+    # Noise that is averaged is close to grey everywhere: no pixel of the box, corners included, shows through.
+    low, high = result.crop((120, 80, 220, 200)).convert("L").getextrema()
+    assert low > 100  # type: ignore[operator]
+    assert high < 155  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_averages_survive(method: Method) -> None:
+    """Two faces that differ in everything but the averages of 8 x 8 cells give the same picture."""
+    image = noise(160, 160)
+    other = image.copy()
+    for x in range(0, 160, 20):
+        for y in range(0, 160, 20):
+            cell = image.crop((x, y, x + 20, y + 20))
+            other.paste(cell.transpose(Image.Transpose.ROTATE_180), (x, y))
+    whole = [face(0, 0, 160, 160)]
+    first, second = (anonymize(picture, whole, method=method, margin=0) for picture in (image, other))
+    assert changed(image, other)
+    assert changed(first, second) is None
+
+
+def test_pixelate_has_few_squares_also_for_small_faces() -> None:
+    for side, most in ((160, 64), (20, 25), (7, 1)):
+        result = anonymize(noise(200, 200), [face(10, 10, 10 + side, 10 + side)], method="pixelate", margin=0)
+        colors = result.crop((10, 10, 10 + side, 10 + side)).getcolors(maxcolors=40000)
+        assert colors is not None
+        assert len(colors) <= most
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_anonymise_faces_at_the_border(method: Method) -> None:
+    subjects = [face(-50, -50, 30, 30), face(180, 130, 260, 210), face(-90, 0, -50, 9), face(math.nan, 0, 9, 9)]
+    image = noise(200, 150)
+    result = anonymize(image, subjects, method=method)
+    assert pixel(result, 0, 0) != pixel(image, 0, 0)
+    assert pixel(result, 199, 149) != pixel(image, 199, 149)
+    assert pixel(result, 100, 75) == pixel(image, 100, 75)
+
+
+def test_anonymised_pictures_carry_nothing_along() -> None:
+    image = grey()
+    image.info["comment"] = b"secret"
+    assert anonymize(image, []).info == {}
+
+
+def test_bad_requests_to_anonymise_and_crop() -> None:
+    with pytest.raises(UsageError, match="blur, pixelate"):
+        anonymize(grey(), [], method="smear")  # type: ignore[arg-type]
+    for margin in (-0.1, math.nan):
+        with pytest.raises(UsageError, match="margin"):
+            anonymize(grey(), [], margin=margin)
+        with pytest.raises(UsageError, match="margin"):
+            crop_face(grey(), face(1, 1, 9, 9), margin=margin)
+    with pytest.raises(UsageError, match="size"):
+        crop_face(grey(), face(1, 1, 9, 9), size=0)
+    for lost in (face(300, 10, 350, 60), face(math.nan, 0, 9, 9)):
+        with pytest.raises(ImageError, match="outside"):
+            crop_face(grey(), lost)
+
+
+def test_a_plain_crop_is_the_photo_itself() -> None:
+    image = noise(200, 150)
+    crop = crop_face(image, face(50, 40, 100, 100))
+    assert changed(crop, image.crop((40, 28, 110, 112))) is None
+    assert crop_face(image, face(-20, -20, 30, 30), margin=0).size == (30, 30)
+
+
+def test_a_sized_crop_is_centred_and_black_beyond_the_photo() -> None:
+    image = grey(300, 300)
+    ImageDraw.Draw(image).rectangle((148, 0, 151, 299), fill="white")
+    crop = crop_face(image, face(110, 100, 190, 200), size=70)
+    assert crop.size == (70, 70)
+    assert pixel(crop, 35, 10)[0] > 200
+    assert pixel(crop, 10, 10) == GREY
+    border = crop_face(grey(), face(-40, -40, 40, 40), size=56)
+    assert pixel(border, 2, 2) == (0, 0, 0)
+    assert pixel(border, 50, 50) == GREY
+
+
+@pytest.mark.parametrize("turn", [-150, -35, 0, 10, 90])
+def test_aligned_eyes_are_level(turn: float) -> None:
+    image = Image.new("RGB", (400, 400))
+    subject = face(150, 140, 250, 260, turn)
+    draw = ImageDraw.Draw(image)
+    for point, color in zip(subject.landmarks, ("red", "lime", "black", "blue", "blue"), strict=True):
+        draw.ellipse((point.x - 4, point.y - 4, point.x + 4, point.y + 4), fill=color)
+    crop = crop_face(image, subject, align=True, size=168)
+    red, green, blue = (channel.point(lambda value: 255 if value > 128 else 0).getbbox() for channel in crop.split())
+    assert red is not None
+    assert green is not None
+    assert blue is not None
+    assert abs(red[1] - green[1]) <= 1
+    assert red[0] < green[0]
+    assert blue[1] > red[3]
+    assert abs((red[0] + green[2]) / 2 - 84) <= 1
+
+
+def test_eyes_of_a_profile_do_not_turn_the_picture() -> None:
+    upright = face(50, 40, 100, 100)
+    left = upright.landmarks.left_eye
+    profile = Face(upright.box, 0.9, upright.landmarks._replace(right_eye=Point(left.x + 1, left.y + 3)))
+    assert (
+        changed(crop_face(noise(200, 150), profile, align=True), crop_face(noise(200, 150), upright, align=True))
+        is None
+    )
+
+
+def test_a_reduced_crop_does_not_alias() -> None:
+    image = noise(800, 800)
+    low, high = crop_face(image, face(100, 100, 700, 700), margin=0, size=20).convert("L").getextrema()
+    assert low > 95  # type: ignore[operator]
+    assert high < 160  # type: ignore[operator]
