@@ -6,8 +6,10 @@ An adapter (``wasmtime_runtime.py``, ``wasmer_runtime.py``) implements :class:`R
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,19 +17,26 @@ from numpy.typing import NDArray
 
 __all__ = [
     "PAGE",
+    "WASI_MODULE",
     "ExternType",
+    "GuestExit",
     "HostFunction",
     "Instance",
     "Limits",
+    "Linked",
     "Memory",
     "MemoryBoundsError",
     "Module",
     "Runtime",
+    "WasiConfig",
+    "WasiFolder",
     "check_bounds",
 ]
 
 PAGE = 65536
 """Bytes in a WebAssembly page (core specification, section 4.2.8)."""
+
+WASI_MODULE = "wasi_snapshot_preview1"
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -78,6 +87,32 @@ class HostFunction:
     call: Callable[..., int | None]
 
 
+@dataclass(frozen=True)
+class WasiFolder:
+    """A folder of the host that a guest may use under the path ``guest``."""
+
+    host: Path
+    guest: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class WasiConfig:
+    """What a WASI preview 1 guest is granted: nothing but this, the standard streams, the clock and random numbers."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    folders: tuple[WasiFolder, ...]
+
+
+class GuestExit(Exception):
+    """A guest called ``proc_exit``: how a command ends, and no fault."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"exit code {code}")
+        self.code = code
+
+
 @runtime_checkable
 class Memory(Protocol):
     """A guest's linear memory. Every access is checked against its present size."""
@@ -105,7 +140,8 @@ class Instance(Protocol):
     def call(self, name: str, *arguments: int) -> int | None:
         """Calls an export; ``i32`` arguments may be given unsigned, an ``i32`` result comes back unsigned.
 
-        Raises :class:`aicli.errors.GuestTrap` or :class:`aicli.errors.GuestTimeout`.
+        Raises :class:`aicli.errors.GuestTrap` or :class:`aicli.errors.GuestTimeout`; :class:`GuestExit` when a guest
+        with WASI exits.
         """
         ...
 
@@ -119,8 +155,13 @@ class Module(Protocol):
     @property
     def exports(self) -> Sequence[ExternType]: ...
 
-    def instantiate(self, functions: Mapping[tuple[str, str], HostFunction], limits: Limits) -> Instance:
-        """A fresh instance with memory and tables of its own.
+    def instantiate(
+        self,
+        functions: Mapping[tuple[str, str], HostFunction],
+        limits: Limits,
+        wasi: WasiConfig | None = None,
+    ) -> Instance:
+        """A fresh instance with memory and tables of its own; with ``wasi``, WASI preview 1 is there to be imported.
 
         Raises :class:`aicli.errors.GuestError` when an import is missing or has another type,
         :class:`aicli.errors.GuestTrap` when the start function traps.
@@ -148,7 +189,10 @@ class Runtime(Protocol):
         ...
 
     def compile(self, wasm: bytes) -> Module:
-        """Compiles what :meth:`prepare` gave. Raises :class:`aicli.errors.GuestError` when it is not valid WebAssembly."""
+        """Compiles what :meth:`prepare` gave.
+
+        Raises :class:`aicli.errors.GuestError` when it is not valid WebAssembly.
+        """
         ...
 
     def deserialize(self, code: bytes) -> Module:
@@ -168,7 +212,7 @@ def check_bounds(pointer: int, length: int, size: int) -> None:
 def find_mismatch(module: Module, functions: Mapping[tuple[str, str], HostFunction]) -> str | None:
     """Says which import of a module no host function serves; ``None`` when all are served."""
     for item in module.imports:
-        where = f"{item.module}.{item.name}"
+        where = printable(f"{item.module}.{item.name}")
         if item.kind != "func":
             return f"it imports the {item.kind} {where}, and only functions can be imported"
         function = functions.get((item.module, item.name))
@@ -177,6 +221,38 @@ def find_mismatch(module: Module, functions: Mapping[tuple[str, str], HostFuncti
         if (function.params, function.results) != (item.params, item.results):
             return f"it imports {where} as {signature(item)}, and the host's is {signature(function)}"
     return None
+
+
+class Linked:
+    """The host functions of one instance, which the instance must keep alive.
+
+    A runtime's native side knows them through :meth:`trampoline` only, which holds no strong reference: else a function
+    that knows its guest's memory would keep that memory, and everything with it, alive for ever.
+    """
+
+    def __init__(self, functions: Sequence[HostFunction]) -> None:
+        self.functions = functions
+
+    def trampoline(self, index: int) -> Callable[..., Any]:
+        """What the runtime calls: signed numbers as the runtime has them, in and out."""
+        myself = weakref.ref(self)
+        params, results = self.functions[index].params, self.functions[index].results
+
+        def call(*arguments: Any) -> Any:
+            linked = myself()
+            if linked is None:
+                raise RuntimeError("the guest's instance is gone")
+            values = [unsigned(argument, param) for argument, param in zip(arguments, params, strict=True)]
+            value = linked.functions[index].call(*values)
+            return signed(value, results[0]) if results else None
+
+        return call
+
+
+def printable(text: str, longest: int = 200) -> str:
+    """A guest's own words, made harmless for a terminal and fit for one line."""
+    clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return clean if len(clean) <= longest else clean[: longest - 3] + "..."
 
 
 def signature(function: ExternType | HostFunction) -> str:
