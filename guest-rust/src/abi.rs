@@ -167,7 +167,6 @@ const _: () = {
     assert!(std::mem::size_of::<Face>() == 60);
 };
 
-#[allow(dead_code)]
 /// The bytes of a tensor of numbers.
 pub fn bytes_of(numbers: &[f32]) -> &[u8] {
     // SAFETY: every f32 is four initialised bytes, and bytes need no alignment.

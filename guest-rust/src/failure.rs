@@ -86,6 +86,13 @@ pub fn resize<T: Clone>(buffer: &mut Vec<T>, length: usize, value: T) -> Result<
     Ok(())
 }
 
+/// Appends `value`, or fails where the memory does not suffice.
+pub fn push<T>(list: &mut Vec<T>, value: T) -> Result<(), Failure> {
+    list.try_reserve(1)?;
+    list.push(value);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

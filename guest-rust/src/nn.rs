@@ -2,6 +2,7 @@
 
 #[cfg(not(all(test, not(target_arch = "wasm32"))))]
 use crate::abi::host;
+use crate::abi::{bytes_of, bytes_of_mut};
 use crate::failure::Failure;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 use crate::fake as host;
@@ -59,6 +60,11 @@ impl Context {
         self.check("refused its input", host::set_input(self.handle, 0, dimensions, kind, data))
     }
 
+    /// Copies a tensor of single-precision numbers into input 0.
+    pub fn set_floats(&mut self, dimensions: &[u32], data: &[f32]) -> Result<(), Failure> {
+        self.set_input(dimensions, TensorType::F32, bytes_of(data))
+    }
+
     /// Runs the model on its input.
     pub fn compute(&mut self) -> Result<(), Failure> {
         self.check("failed", host::compute(self.handle))
@@ -75,6 +81,11 @@ impl Context {
             }
             Err(errno) => Err(Failure::network(self.name, "did not give its output", errno)),
         }
+    }
+
+    /// Fills `buffer` with output `index`, an output of single-precision numbers.
+    pub fn get_floats(&mut self, index: u32, buffer: &mut [f32]) -> Result<(), Failure> {
+        self.get_output(index, bytes_of_mut(buffer))
     }
 
     fn check(&self, what: &'static str, errno: u32) -> Result<(), Failure> {

@@ -34,3 +34,42 @@ pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
 pub fn convolve_columns(rows: &[u8], offsets: &[u32], weights: &[i16], shift: u32, target: &mut [u8]) {
     imp::convolve_columns(rows, offsets, weights, shift, target)
 }
+
+/// `out[i] = (bytes[i] - mean) * factor`; both have the same length.
+#[inline]
+pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [f32]) {
+    imp::normalise(bytes, mean, factor, out)
+}
+
+/// Calls `found` with the index of every pair whose second number is greater than `threshold`, in order.
+#[inline]
+pub fn second_above(pairs: &[f32], threshold: f32, found: impl FnMut(usize)) {
+    imp::second_above(pairs, threshold, found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_normalised() {
+        let bytes: Vec<u8> = (0..=255).chain(0..7).collect();
+        let mut out = vec![f32::NAN; bytes.len()];
+        normalise(&bytes, 127.5, 1.0 / 128.0, &mut out);
+        for (&byte, value) in bytes.iter().zip(out) {
+            assert_eq!(value, (f32::from(byte) - 127.5) / 128.0);
+        }
+    }
+
+    #[test]
+    fn pairs_above_a_threshold_are_found_in_order() {
+        let mut pairs = vec![0.9; 26];
+        for index in [1, 4, 7, 12] {
+            pairs[2 * index + 1] = 0.95;
+        }
+        pairs[2 * 5 + 1] = f32::NAN;
+        let mut found = Vec::new();
+        second_above(&pairs, 0.9, |index| found.push(index));
+        assert_eq!(found, [1, 4, 7, 12]);
+    }
+}

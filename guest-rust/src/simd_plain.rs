@@ -24,3 +24,17 @@ pub fn convolve_columns(rows: &[u8], offsets: &[u32], weights: &[i16], shift: u3
         *value = (sum >> shift).clamp(0, 255) as u8;
     }
 }
+
+pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [f32]) {
+    for (&byte, value) in bytes.iter().zip(out) {
+        *value = (f32::from(byte) - mean) * factor;
+    }
+}
+
+pub fn second_above(pairs: &[f32], threshold: f32, mut found: impl FnMut(usize)) {
+    for (index, pair) in pairs.chunks_exact(2).enumerate() {
+        if pair[1] > threshold {
+            found(index);
+        }
+    }
+}

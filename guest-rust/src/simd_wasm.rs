@@ -73,3 +73,60 @@ pub fn convolve_columns(rows: &[u8], offsets: &[u32], weights: &[i16], shift: u3
         store(target, column, u8x16_narrow_i16x8(low, high));
     }
 }
+
+#[allow(unsafe_code)]
+#[inline(always)]
+fn load_numbers(numbers: &[f32], at: usize) -> v128 {
+    let numbers = &numbers[at..at + 4];
+    // SAFETY: four numbers are there; a load needs no alignment.
+    unsafe { v128_load(numbers.as_ptr().cast()) }
+}
+
+#[allow(unsafe_code)]
+#[inline(always)]
+fn store_numbers(numbers: &mut [f32], at: usize, value: v128) {
+    let numbers = &mut numbers[at..at + 4];
+    // SAFETY: four numbers are there, and any bits are a number; a store needs no alignment.
+    unsafe { v128_store(numbers.as_mut_ptr().cast(), value) }
+}
+
+pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [f32]) {
+    let (means, factors) = (f32x4_splat(mean), f32x4_splat(factor));
+    let convert = |words: v128| f32x4_mul(f32x4_sub(f32x4_convert_u32x4(words), means), factors);
+    let mut blocks = bytes.chunks_exact(16);
+    let mut targets = out.chunks_exact_mut(16);
+    for (block, target) in (&mut blocks).zip(&mut targets) {
+        let sixteen = load(block, 0);
+        let (low, high) = (u16x8_extend_low_u8x16(sixteen), u16x8_extend_high_u8x16(sixteen));
+        store_numbers(target, 0, convert(u32x4_extend_low_u16x8(low)));
+        store_numbers(target, 4, convert(u32x4_extend_high_u16x8(low)));
+        store_numbers(target, 8, convert(u32x4_extend_low_u16x8(high)));
+        store_numbers(target, 12, convert(u32x4_extend_high_u16x8(high)));
+    }
+    for (&byte, value) in blocks.remainder().iter().zip(targets.into_remainder()) {
+        *value = (f32::from(byte) - mean) * factor;
+    }
+}
+
+pub fn second_above(pairs: &[f32], threshold: f32, mut found: impl FnMut(usize)) {
+    let limit = f32x4_splat(threshold);
+    let blocks = pairs.chunks_exact(16);
+    let rest = blocks.remainder();
+    let before_rest = (pairs.len() - rest.len()) / 2;
+    for (number, block) in blocks.enumerate() {
+        let second = |at: usize| i32x4_shuffle::<1, 3, 5, 7>(load_numbers(block, at), load_numbers(block, at + 4));
+        let hits = v128_or(f32x4_gt(second(0), limit), f32x4_gt(second(8), limit));
+        if v128_any_true(hits) {
+            for (index, pair) in block.chunks_exact(2).enumerate() {
+                if pair[1] > threshold {
+                    found(number * 8 + index);
+                }
+            }
+        }
+    }
+    for (index, pair) in rest.chunks_exact(2).enumerate() {
+        if pair[1] > threshold {
+            found(before_rest + index);
+        }
+    }
+}

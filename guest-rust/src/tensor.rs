@@ -2,6 +2,7 @@
 
 use crate::nn::TensorType;
 use crate::request::{Element, Normalisation, Quantisation};
+use crate::simd;
 
 impl Element {
     /// Bytes of one element.
@@ -76,6 +77,30 @@ impl PixelTable {
             out[..N].copy_from_slice(&bytes(first[usize::from(pixel[red])]));
             out[N..2 * N].copy_from_slice(&bytes(second[usize::from(pixel[1])]));
             out[2 * N..].copy_from_slice(&bytes(third[usize::from(pixel[blue])]));
+        }
+    }
+}
+
+/// `real = (pixel - mean) / std` in single precision, for models that take nothing else.
+pub struct Normaliser {
+    mean: f32,
+    factor: f32,
+    bgr: bool,
+}
+
+impl Normaliser {
+    /// One mean and standard deviation for all channels; the model's are blue, green, red if `bgr`.
+    pub fn new(mean: f32, std: f32, bgr: bool) -> Normaliser {
+        Normaliser { mean, factor: 1.0 / std, bgr }
+    }
+
+    /// Converts RGB bytes; both slices have the same length.
+    pub fn convert(&self, pixels: &[u8], out: &mut [f32]) {
+        simd::normalise(pixels, self.mean, self.factor, out);
+        if self.bgr {
+            for pixel in out.chunks_exact_mut(3) {
+                pixel.swap(0, 2);
+            }
         }
     }
 }

@@ -69,3 +69,13 @@ fn halves_by_hand() {
     assert_eq!(half_from(1e-30), 0);
     assert_eq!(half_to(0x3555), 0.333_251_95);
 }
+
+#[test]
+fn a_normaliser_orders_the_channels() {
+    let pixels: Vec<u8> = (0..60).collect();
+    let mut out = vec![0.0; 60];
+    Normaliser::new(10.0, 2.0, false).convert(&pixels, &mut out);
+    assert_eq!(out[..3], [-5.0, -4.5, -4.0]);
+    Normaliser::new(10.0, 2.0, true).convert(&pixels, &mut out);
+    assert_eq!((&out[..3], &out[57..]), (&[-4.0, -4.5, -5.0][..], &[24.5, 24.0, 23.5][..]));
+}

@@ -1,31 +1,13 @@
-//! Face detection.
+//! Face detection by multi-task cascaded convolutional networks: Zhang, Zhang, Li, Qiao, "Joint Face Detection and
+//! Alignment using Multi-task Cascaded Convolutional Networks", 2016, arXiv:1604.02878.
 
-use crate::failure::Failure;
-use crate::request::DetectRequest;
+pub mod boxes;
+pub mod cascade;
+pub mod crops;
+pub mod nms;
+pub mod proposals;
+pub mod pyramid;
+pub mod refinement;
+pub mod tiles;
 
-/// One face, as the ABI lays it out.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Face {
-    /// `x1, y1, x2, y2`.
-    pub bounds: [f32; 4],
-    /// 0 to 1.
-    pub score: f32,
-    /// Five points.
-    pub landmarks: [[f32; 2]; 5],
-}
-
-/// The networks.
-pub struct Detector {}
-
-impl Detector {
-    /// Loads the networks.
-    pub fn load() -> Result<Detector, Failure> {
-        Err(Failure::model("detect faces", "is not built yet"))
-    }
-
-    /// Finds faces.
-    pub fn detect(&mut self, _pixels: &[u8], _request: &DetectRequest) -> Result<&[Face], Failure> {
-        Ok(&[])
-    }
-}
+pub use cascade::{Detector, Face};

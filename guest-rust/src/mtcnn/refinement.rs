@@ -1,0 +1,123 @@
+//! Stages 2 and 3: R-Net and O-Net look at crops, in batches of fixed sizes.
+
+use super::boxes::Candidate;
+use super::crops::Source;
+use crate::failure::{resize, Failure};
+use crate::nn::{Context, Graph};
+use crate::resize::Resizer;
+use crate::tensor::Normaliser;
+
+/// Sizes of the batches, largest first. Each has a context of its own, because a host plans a context anew when its
+/// shape changes; the last batch is filled up with what it held before.
+const BATCHES: usize = 3;
+
+/// A network that takes square crops.
+pub struct CropNet {
+    graph: Graph,
+    side: usize,
+    batches: [usize; BATCHES],
+    contexts: [Option<Context>; BATCHES],
+    /// Numbers per crop of each output.
+    widths: &'static [usize],
+    input: Vec<f32>,
+    outputs: [Vec<f32>; 3],
+}
+
+impl CropNet {
+    /// The host's model `name`, which takes crops of `side` x `side` and gives, for each output, so many numbers.
+    pub fn load(
+        name: &'static str,
+        side: usize,
+        batches: [usize; BATCHES],
+        widths: &'static [usize],
+    ) -> Result<CropNet, Failure> {
+        Ok(CropNet {
+            graph: Graph::load(name)?,
+            side,
+            batches,
+            contexts: [None, None, None],
+            widths,
+            input: Vec::new(),
+            outputs: [Vec::new(), Vec::new(), Vec::new()],
+        })
+    }
+
+    /// Shows every candidate's box to the network and calls `answered` with the candidate, whose bounds are now those
+    /// of the crop, and the crop's part of each output.
+    pub fn look(
+        &mut self,
+        candidates: &mut [Candidate],
+        source: &Source,
+        normaliser: &Normaliser,
+        resizer: &mut Resizer,
+        mut answered: impl FnMut(&Candidate, [&[f32]; 3]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let crop = self.side * self.side * 3;
+        let mut rest = candidates;
+        while !rest.is_empty() {
+            let choice = choose(&self.batches, rest.len());
+            let batch = self.batches[choice];
+            let (now, later) = rest.split_at_mut(batch.min(rest.len()));
+            rest = later;
+            resize(&mut self.input, batch * crop, 0.0)?;
+            for (candidate, out) in now.iter_mut().zip(self.input.chunks_exact_mut(crop)) {
+                candidate.bounds = source.cut(&candidate.bounds, self.side, normaliser, resizer, out)?;
+            }
+            self.run(choice)?;
+            for (index, candidate) in now.iter().enumerate() {
+                let part = |output: usize| {
+                    let width = self.widths.get(output).copied().unwrap_or(0);
+                    &self.outputs[output][index * width..][..width]
+                };
+                answered(candidate, [part(0), part(1), part(2)])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, choice: usize) -> Result<(), Failure> {
+        let context = match &mut self.contexts[choice] {
+            Some(context) => context,
+            empty => empty.insert(self.graph.context()?),
+        };
+        let (batch, side) = (self.batches[choice], self.side as u32);
+        context.set_floats(&[batch as u32, side, side, 3], &self.input)?;
+        context.compute()?;
+        for (output, &width) in self.widths.iter().enumerate() {
+            resize(&mut self.outputs[output], batch * width, 0.0)?;
+            context.get_floats(output as u32, &mut self.outputs[output])?;
+        }
+        Ok(())
+    }
+}
+
+/// The batch for `left` crops: the largest that is filled by three quarters at least, else the smallest.
+fn choose(batches: &[usize; BATCHES], left: usize) -> usize {
+    batches.iter().position(|batch| left * 4 >= batch * 3).unwrap_or(BATCHES - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(mut left: usize) -> Vec<usize> {
+        let batches = [128, 32, 8];
+        let mut sizes = Vec::new();
+        while left > 0 {
+            let batch = batches[choose(&batches, left)];
+            sizes.push(batch);
+            left = left.saturating_sub(batch);
+        }
+        sizes
+    }
+
+    #[test]
+    fn batches_are_well_filled() {
+        assert_eq!(sizes(264), [128, 128, 8]);
+        assert_eq!(sizes(100), [128]);
+        assert_eq!(sizes(60), [32, 32]);
+        assert_eq!(sizes(50), [32, 8, 8, 8]);
+        assert_eq!(sizes(1), [8]);
+        assert_eq!(sizes(0), []);
+    }
+}
