@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -79,11 +79,13 @@ def load_engine(name: str | None = None) -> Engine:
     return _load(wanted)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(name: str) -> Engine:
     package, distribution = ENGINES[name]
     try:
         module = import_module(f"{package}.interpreter")
     except ImportError as error:
-        raise UnavailableError(f"the engine '{name}' is not usable ({error}); run: pip install {distribution}") from None
+        raise UnavailableError(
+            f"the engine '{name}' is not usable ({error}); run: pip install {distribution}"
+        ) from None
     return Engine(name, version(distribution), module.Interpreter)

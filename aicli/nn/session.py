@@ -6,6 +6,7 @@ its graph's model alive. Every failure is an :class:`NnError` that carries the e
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,11 @@ __all__ = ["Errno", "ExecutionContext", "NnError", "Session", "TensorType"]
 MAX_GRAPHS = 32
 MAX_CONTEXTS = 128
 """How many a guest may have at a time: enough for any cascade, too few to eat the host's memory."""
+
+MAX_MODEL_BYTES = 256 << 20
+"""Bytes of models that a guest may bring along and hold at a time."""
+MAX_INPUT_BYTES = 1 << 30
+"""Bytes that the inputs of all of a guest's contexts may have: what the interpreters allocate grows with them."""
 
 
 class Errno(IntEnum):
@@ -78,12 +84,22 @@ class StageTime:
     seconds: float = 0.0
 
 
+@dataclass(eq=False)
+class Graph:
+    """A loaded model: a file of the host, or the bytes that a guest gave."""
+
+    name: str
+    model: Path | bytes
+    threads: int
+
+
 class ExecutionContext:
     """An interpreter with tensors of its own."""
 
-    def __init__(self, name: str, model: Path | bytes, engine: Engine, threads: int) -> None:
-        self.name = name
-        self._interpreter: Any = engine.interpreter(model, threads)
+    def __init__(self, graph: Graph, engine: Engine) -> None:
+        self.graph = graph
+        self.name = graph.name
+        self._interpreter: Any = engine.interpreter(graph.model, graph.threads)
         self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
         self._shapes = [tuple(int(n) for n in item["shape"]) for item in self._inputs]
         self._outputs: list[dict[str, Any]] | None = None
@@ -98,12 +114,13 @@ class ExecutionContext:
         if dtype.name not in DTYPES[kind]:
             raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} takes {dtype.name}, the guest gave {kind.name}")
         self._check_shape(detail, shape)
-        if data.size != int(np.prod(shape, dtype=np.int64)) * dtype.itemsize:
+        if data.size != math.prod(shape) * dtype.itemsize:
             raise NnError(Errno.INVALID_ARGUMENT, f"{data.size} bytes do not fill a tensor of {shape} {dtype.name}")
         if shape != self._shapes[index]:
+            self._outputs = None
+            self._computed = False
             self._interpreter.resize_tensor_input(detail["index"], shape)
             self._shapes[index] = shape
-            self._outputs = None
         self._allocate()
         if data.ctypes.data % dtype.itemsize:
             data = data.copy()
@@ -137,15 +154,17 @@ class ExecutionContext:
             raise NnError(Errno.RUNTIME_ERROR, f"{self.name} has no output before it was computed")
         if index >= len(self._outputs):
             raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} has no output {index}, only {len(self._outputs)}")
-        result: NDArray[Any] = self._interpreter.tensor(self._outputs[index]["index"])()
+        detail = self._outputs[index]
+        if np.dtype(detail["dtype"]).kind not in "biuf":
+            # The bytes of such an array would be pointers into the host.
+            raise NnError(Errno.UNSUPPORTED_OPERATION, f"output {index} of {self.name} does not consist of numbers")
+        result: NDArray[Any] = self._interpreter.tensor(detail["index"])()
         return result
 
-
-@dataclass
-class Graph:
-    name: str
-    model: Path | bytes
-    threads: int
+    def input_bytes(self) -> int:
+        """What the inputs occupy in the shapes that they have now."""
+        sizes = (np.dtype(item["dtype"]).itemsize for item in self._inputs)
+        return sum(math.prod(shape) * size for shape, size in zip(self._shapes, sizes, strict=True))
 
 
 @dataclass
@@ -172,6 +191,9 @@ class Session:
             raise NnError(Errno.INVALID_ENCODING, f"encoding {encoding} is not TensorFlow Lite (4) or detect (5)")
         if model[4:8] != b"TFL3":
             raise NnError(Errno.INVALID_ENCODING, "the guest's model is no TFLite file")
+        held = {*self._graphs.values(), *(context.graph for context in self._contexts.values())}
+        if len(model) + sum(len(graph.model) for graph in held if isinstance(graph.model, bytes)) > MAX_MODEL_BYTES:
+            raise NnError(Errno.TOO_LARGE, f"the guest's own models have more than {MAX_MODEL_BYTES} bytes")
         return self._add_graph(Graph("the guest's model", model, self.threads))
 
     def load_by_name(self, name: str) -> int:
@@ -194,7 +216,7 @@ class Session:
         if len(self._contexts) >= MAX_CONTEXTS:
             raise NnError(Errno.BUSY, f"the guest holds {MAX_CONTEXTS} execution contexts, which is the limit")
         try:
-            context = ExecutionContext(graph.name, graph.model, self.engine, graph.threads)
+            context = ExecutionContext(graph, self.engine)
         except ModelError as error:
             raise NnError(Errno.INVALID_ENCODING, str(error)) from None
         handle = self._new_handle()
@@ -206,6 +228,15 @@ class Session:
             return self._contexts[handle]
         except KeyError:
             raise NnError(Errno.INVALID_ARGUMENT, f"there is no execution context {handle}") from None
+
+    def set_input(
+        self, handle: int, index: int, shape: tuple[int, ...], kind: TensorType, data: NDArray[np.uint8]
+    ) -> None:
+        context = self.context(handle)
+        others = sum(other.input_bytes() for other in self._contexts.values() if other is not context)
+        if others + data.size > MAX_INPUT_BYTES:
+            raise NnError(Errno.TOO_LARGE, f"the inputs of the guest's contexts have more than {MAX_INPUT_BYTES} bytes")
+        context.set_input(index, shape, kind, data)
 
     def compute(self, handle: int) -> None:
         context = self.context(handle)

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 
 from aicli.nn.session import Errno, NnError, Session, TensorType
-from aicli.wasm.runtime import HostFunction, Memory, MemoryBoundsError
+from aicli.wasm.runtime import HostFunction, Memory, MemoryBoundsError, printable
 
 __all__ = ["MODULE", "WasiNn"]
 
@@ -66,7 +66,7 @@ class WasiNn:
         return guarded
 
     def _fail(self, errno: Errno, reason: str) -> int:
-        self.session.last_error = " ".join(reason.split())
+        self.session.last_error = printable(" ".join(reason.split()), longest=1500)
         return errno
 
     def load(self, builders: int, count: int, encoding: int, target: int, out: int) -> None:
@@ -99,7 +99,7 @@ class WasiNn:
         if kind not in TensorType.__members__.values():
             raise NnError(Errno.INVALID_ARGUMENT, f"there is no tensor type {kind}")
         shape = struct.unpack(f"<{rank}I", self._read(dims, 4 * rank))
-        self.session.context(context).set_input(index, shape, TensorType(kind), self._memory().view(data, size))
+        self.session.set_input(context, index, shape, TensorType(kind), self._memory().view(data, size))
 
     def compute(self, context: int) -> None:
         self.session.compute(context)

@@ -75,7 +75,9 @@ def load_runtime(name: str | None = None) -> Runtime:
 @cache
 def _shared_runtime(name: str) -> Runtime:
     if not is_installed(name):
-        hint = "pip install wasmer wasmer-compiler-cranelift (Python 3.10)" if name == "wasmer" else f"pip install {name}"
+        hint = (
+            "pip install wasmer wasmer-compiler-cranelift (Python 3.10)" if name == "wasmer" else f"pip install {name}"
+        )
         raise UnavailableError(f"the runtime '{name}' is not installed; run: {hint}")
     if name == "wasmer":
         from aicli.wasm.wasmer_runtime import WasmerRuntime

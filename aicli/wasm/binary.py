@@ -5,20 +5,143 @@ Source: WebAssembly core specification, section 5 (binary format).
 
 from __future__ import annotations
 
-from aicli.errors import GuestError
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["bound_memory", "check_magic"]
+from aicli.errors import GuestError, GuestMemoryError
+
+if TYPE_CHECKING:
+    from aicli.wasm.runtime import Limits
+
+__all__ = ["MAX_TABLES", "MAX_TABLE_ELEMENTS", "bound_sizes", "check_limits", "check_magic", "read_module"]
 
 MAGIC = b"\0asm\x01\0\0\0"
+COMPONENT = b"\0asm\x0d\0\x01\0"
+PAGE = 65536
+TABLE_SECTION = 4
 MEMORY_SECTION = 5
+MAX_FILE = 64 << 20
+"""Bytes that a guest's file may have; compiling takes time and memory in proportion."""
+MAX_TABLES = 4
+MAX_TABLE_ELEMENTS = 1 << 17
+"""Elements that each table may have: a compiler makes one for each function whose address is taken."""
+
+BROKEN = "not a WebAssembly module that can run here"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The limits that a memory or table declares, in pages or elements; ``prefix`` is what stands before them."""
+
+    prefix: bytes
+    minimum: int
+    maximum: int | None
+
+
+def read_module(path: Path) -> bytes:
+    """The bytes of a guest's file.
+
+    Raises :class:`GuestError` when it is absent, cannot be read, is larger than 64 MiB or is no WebAssembly module.
+    """
+    try:
+        with path.open("rb") as file:
+            wasm = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise GuestError(f"{path}: cannot read the guest ({error.strerror}); give a .wasm file") from None
+    try:
+        if len(wasm) > MAX_FILE:
+            raise GuestError(f"the file is larger than {MAX_FILE >> 20} MiB; a guest is a small .wasm file")
+        check_magic(wasm)
+    except GuestError as error:
+        raise GuestError(f"{path}: {error}") from None
+    return wasm
 
 
 def check_magic(wasm: bytes) -> None:
     """Raises :class:`GuestError` unless the bytes begin as a WebAssembly 1.0 module does."""
     if not wasm:
         raise GuestError("the file is empty; a guest is a WebAssembly module (.wasm)")
+    if wasm.startswith(COMPONENT):
+        raise GuestError("a WebAssembly component; a guest is a core module (for Rust: wasm32-unknown-unknown)")
     if not wasm.startswith(MAGIC):
         raise GuestError("not a WebAssembly module; a guest is a .wasm file, such as 'aicli build-guest' writes")
+
+
+def check_limits(wasm: bytes, limits: Limits) -> None:
+    """Raises :class:`GuestMemoryError` when the module starts with more than it may have.
+
+    Raises :class:`GuestError` when its sections cannot be read, or it has a memory that cannot run here.
+    """
+    check_magic(wasm)
+    for section, content in sections(wasm):
+        for sizes in declared(section, content):
+            if section == MEMORY_SECTION and sizes.minimum * PAGE > limits.memory:
+                raise GuestMemoryError(
+                    f"the guest starts with {sizes.minimum * PAGE} bytes of memory and may have {limits.memory}; "
+                    "--guest-memory gives more"
+                )
+            if section == TABLE_SECTION and sizes.minimum > MAX_TABLE_ELEMENTS:
+                raise GuestMemoryError(
+                    f"the guest starts with a table of {sizes.minimum} elements and may have {MAX_TABLE_ELEMENTS}"
+                )
+
+
+def bound_sizes(wasm: bytes, limits: Limits) -> bytes:
+    """The same module with every memory and table of its own limited by what it declares itself.
+
+    A runtime that has no limiter of its own then refuses to let them grow further. A smaller maximum is kept.
+    """
+    largest = {MEMORY_SECTION: limits.memory // PAGE, TABLE_SECTION: MAX_TABLE_ELEMENTS}
+    out = bytearray(wasm[:8])
+    for section, content in sections(wasm):
+        if section in largest:
+            content = write_bounded(list(declared(section, content)), largest[section])
+        out += bytes([section]) + write_u32(len(content)) + content
+    return bytes(out)
+
+
+def sections(wasm: bytes) -> Iterator[tuple[int, bytes]]:
+    """Every section's number and content."""
+    at = 8
+    while at < len(wasm):
+        section = wasm[at]
+        size, body = read_u32(wasm, at + 1)
+        at = body + size
+        if at > len(wasm):
+            raise GuestError(f"{BROKEN}: the file is truncated")
+        yield section, wasm[body:at]
+
+
+def declared(section: int, content: bytes) -> Iterator[Sizes]:
+    """The limits in a memory or table section; nothing for any other section (5.5.6 and 5.5.7)."""
+    if section not in (MEMORY_SECTION, TABLE_SECTION):
+        return
+    count, at = read_u32(content, 0)
+    if section == TABLE_SECTION and count > MAX_TABLES:
+        raise GuestMemoryError(f"the guest has {count} tables; at most {MAX_TABLES} can be had")
+    for _ in range(count):
+        prefix = content[at : at + 1] if section == TABLE_SECTION else b""
+        at += len(prefix)
+        if prefix not in (b"", b"\x70", b"\x6f"):
+            raise GuestError("the guest has a table of a kind that cannot run here; use a plain table of functions")
+        if at >= len(content) or content[at] > 1:
+            raise GuestError("the guest's memory is shared or 64-bit, which cannot run here; use a plain wasm32 memory")
+        has_maximum = content[at]
+        minimum, at = read_u32(content, at + 1)
+        maximum = None
+        if has_maximum:
+            maximum, at = read_u32(content, at)
+        yield Sizes(prefix, minimum, maximum)
+
+
+def write_bounded(items: list[Sizes], largest: int) -> bytes:
+    out = bytearray(write_u32(len(items)))
+    for item in items:
+        maximum = largest if item.maximum is None else min(item.maximum, largest)
+        out += item.prefix + b"\x01" + write_u32(item.minimum) + write_u32(maximum)
+    return bytes(out)
 
 
 def read_u32(data: bytes, at: int) -> tuple[int, int]:
@@ -30,9 +153,9 @@ def read_u32(data: bytes, at: int) -> tuple[int, int]:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
-        if not byte & 0x80:
+        if not byte & 0x80 and value < 1 << 32:
             return value, at
-    raise GuestError("not a WebAssembly module that can run here: a number in it is malformed")
+    raise GuestError(f"{BROKEN}: a number in it is malformed")
 
 
 def write_u32(value: int) -> bytes:
@@ -42,40 +165,3 @@ def write_u32(value: int) -> bytes:
         out.append(byte | (0x80 if value else 0))
         if not value:
             return bytes(out)
-
-
-def bound_memory(wasm: bytes, pages: int) -> bytes:
-    """The same module with every memory of its own limited to ``pages`` pages of 64 KiB.
-
-    A runtime that has no limiter of its own then refuses to grow the memory further. A memory that declares a smaller
-    maximum keeps it.
-    """
-    out = bytearray(wasm[:8])
-    at = 8
-    while at < len(wasm):
-        section = wasm[at]
-        size, body = read_u32(wasm, at + 1)
-        end = body + size
-        if end > len(wasm):
-            raise GuestError("not a WebAssembly module that can run here: the file is truncated")
-        content = wasm[body:end]
-        if section == MEMORY_SECTION:
-            content = bound_memory_section(content, pages)
-        out += bytes([section]) + write_u32(len(content)) + content
-        at = end
-    return bytes(out)
-
-
-def bound_memory_section(content: bytes, pages: int) -> bytes:
-    count, at = read_u32(content, 0)
-    out = bytearray(write_u32(count))
-    for _ in range(count):
-        if at >= len(content) or content[at] > 1:
-            raise GuestError("the guest's memory is shared or 64-bit, which cannot run here; use a plain wasm32 memory")
-        has_maximum = content[at]
-        minimum, at = read_u32(content, at + 1)
-        maximum = pages
-        if has_maximum:
-            maximum, at = read_u32(content, at)
-        out += b"\x01" + write_u32(minimum) + write_u32(max(minimum, min(maximum, pages)))
-    return bytes(out)

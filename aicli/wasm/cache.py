@@ -2,7 +2,8 @@
 
 An entry is a file ``<key>.bin``: a header of 40 bytes (magic, then the SHA-256 of key and code) and the runtime's own
 serialised code. The key names the module's bytes, the runtime and the processor, so a stale entry is never found, only
-left behind until it is the oldest. Nothing here raises for the disk's sake: without a usable cache a module is compiled.
+left behind until it is the oldest. Nothing here raises for the disk's sake: where no cache is usable, modules are
+compiled.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def first_core_features() -> bytes:
 
 
 def default_cache() -> ModuleCache | None:
-    """The user's cache: ``AICLI_CACHE_DIR``, else the platform's folder for caches; ``None`` with ``AICLI_NO_CACHE=1``."""
+    """The user's cache; ``None`` with ``AICLI_NO_CACHE=1``. ``AICLI_CACHE_DIR`` moves it."""
     if os.environ.get("AICLI_NO_CACHE", "0") not in ("", "0"):
         return None
     folder = cache_folder()
@@ -155,7 +156,7 @@ class ModuleCache:
         """The code under this key; ``None`` when there is none or it cannot be trusted."""
         try:
             with self._opened() as folder:
-                descriptor = os.open(*self._at(folder, key + SUFFIX), os.O_RDONLY | SAFE_OPEN | BINARY, **at(folder))
+                descriptor = os.open(self._at(folder, key + SUFFIX), os.O_RDONLY | SAFE_OPEN | BINARY, dir_fd=folder)
                 with os.fdopen(descriptor, "rb", buffering=0) as file:
                     check_private(os.fstat(descriptor), stat.S_ISREG)
                     data = file.readall()
@@ -176,7 +177,7 @@ class ModuleCache:
         try:
             with self._opened(create=True) as folder:
                 try:
-                    write_private(self._at(folder, name)[0], folder, header(key, memoryview(code)) + code)
+                    write_private(self._at(folder, name), folder, header(key, memoryview(code)) + code)
                     self._rename(folder, name, key + SUFFIX)
                 except OSError:
                     self._unlink(folder, name)
@@ -248,12 +249,12 @@ class ModuleCache:
                 os.close(descriptor)
 
     @contextmanager
-    def _opened(self, create: bool = False) -> Iterator[int]:
-        """The folder's descriptor (-1 where the system has none), once it is known to be ours alone."""
+    def _opened(self, create: bool = False) -> Iterator[int | None]:
+        """The folder's descriptor (None where the system has none), once it is known to be ours alone."""
         if create:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not POSIX:
-            yield -1
+            yield None
             return
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | SAFE_OPEN)
         try:
@@ -262,31 +263,31 @@ class ModuleCache:
         finally:
             os.close(descriptor)
 
-    def _at(self, folder: int, name: str) -> tuple[str]:
-        return (name,) if folder >= 0 else (str(self.folder / name),)
+    def _at(self, folder: int | None, name: str) -> str:
+        return name if folder is not None else str(self.folder / name)
 
-    def _rename(self, folder: int, old: str, new: str) -> None:
-        if folder >= 0:
+    def _rename(self, folder: int | None, old: str, new: str) -> None:
+        if folder is not None:
             os.replace(old, new, src_dir_fd=folder, dst_dir_fd=folder)
         else:
             os.replace(self.folder / old, self.folder / new)
 
-    def _unlink(self, folder: int, name: str) -> bool:
+    def _unlink(self, folder: int | None, name: str) -> bool:
         try:
-            os.unlink(*self._at(folder, name), **at(folder))
+            os.unlink(self._at(folder, name), dir_fd=folder)
         except OSError:
             return False
         return True
 
-    def _files(self, folder: int) -> list[tuple[str, os.stat_result]]:
+    def _files(self, folder: int | None) -> list[tuple[str, os.stat_result]]:
         found = []
-        for name in os.listdir(folder if folder >= 0 else self.folder):
+        for name in os.listdir(folder if folder is not None else self.folder):
             with suppress(OSError):
-                info = os.stat(*self._at(folder, name), follow_symlinks=False, **at(folder))
+                info = os.stat(self._at(folder, name), follow_symlinks=False, dir_fd=folder)
                 found.append((name, info))
         return found
 
-    def _entries(self, folder: int) -> list[CacheEntry]:
+    def _entries(self, folder: int | None) -> list[CacheEntry]:
         found = [
             CacheEntry(name.removesuffix(SUFFIX), info.st_size, info.st_mtime)
             for name, info in self._files(folder)
@@ -294,7 +295,7 @@ class ModuleCache:
         ]
         return sorted(found, key=lambda entry: -entry.used)
 
-    def _shrink(self, folder: int) -> None:
+    def _shrink(self, folder: int | None) -> None:
         total = 0
         for entry in self._entries(folder):
             total += entry.size
@@ -303,10 +304,6 @@ class ModuleCache:
         for name, info in self._files(folder):
             if name.endswith(".tmp") and time.time() - info.st_mtime > STALE:
                 self._unlink(folder, name)
-
-
-def at(folder: int) -> dict[str, int]:
-    return {"dir_fd": folder} if folder >= 0 else {}
 
 
 def header(key: str, code: memoryview) -> bytes:
@@ -325,9 +322,9 @@ def check_private(info: os.stat_result, is_kind: Callable[[int], bool]) -> None:
         raise UntrustedError(0, "other users can write to it")
 
 
-def write_private(name: str, folder: int, data: bytes) -> None:
+def write_private(name: str, folder: int | None, data: bytes) -> None:
     """A new file that only this user can read or write."""
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_OPEN | BINARY, 0o600, **at(folder))
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_OPEN | BINARY, 0o600, dir_fd=folder)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         if POSIX:
             os.fchmod(descriptor, 0o600)

@@ -209,7 +209,7 @@ def check_bounds(pointer: int, length: int, size: int) -> None:
         raise MemoryBoundsError(f"{length} bytes at offset {pointer} lie outside the guest's memory of {size} bytes")
 
 
-def find_mismatch(module: Module, functions: Mapping[tuple[str, str], HostFunction]) -> str | None:
+def find_mismatch(module: Module, functions: Mapping[tuple[str, str], HostFunction | ExternType]) -> str | None:
     """Says which import of a module no host function serves; ``None`` when all are served."""
     for item in module.imports:
         where = printable(f"{item.module}.{item.name}")

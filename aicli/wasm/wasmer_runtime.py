@@ -11,13 +11,13 @@ import wasmer
 import wasmer_compiler_cranelift
 from numpy.typing import NDArray
 
-from aicli.errors import GuestError, GuestMemoryError, GuestTrap
-from aicli.wasm.binary import bound_memory, check_magic
+from aicli.errors import GuestError, GuestTrap
+from aicli.wasm.binary import bound_sizes, check_limits
 from aicli.wasm.runtime import (
-    PAGE,
     ExternType,
     HostFunction,
     Limits,
+    Linked,
     check_bounds,
     find_mismatch,
     signed,
@@ -41,8 +41,9 @@ class WasmerMemory:
 
 
 class WasmerInstance:
-    def __init__(self, instance: Any, exports: list[ExternType]) -> None:
+    def __init__(self, instance: Any, exports: list[ExternType], linked: Linked) -> None:
         self._instance = instance
+        self._linked = linked
         self._functions: dict[str, tuple[Callable[..., Any], ExternType]] = {}
         self.memory: WasmerMemory | None = None
         for item in exports:
@@ -78,42 +79,27 @@ class WasmerModule:
         mismatch = find_mismatch(self, functions)
         if mismatch:
             raise GuestError(f"the guest cannot be linked: {mismatch}")
-        check_memory_maximum(self.exports, limits)
+        linked = Linked([functions[item.module, item.name] for item in self.imports])
+        tables: dict[str, dict[str, Any]] = {}
+        for index, item in enumerate(self.imports):
+            tables.setdefault(item.module, {})[item.name] = make_function(self._store, linked, index)
         imports = wasmer.ImportObject()
-        for module in {item.module for item in self.imports}:
-            names = [item.name for item in self.imports if item.module == module]
-            imports.register(module, {name: make_function(self._store, functions[module, name]) for name in names})
+        for module, table in tables.items():
+            imports.register(module, table)
         try:
             instance = wasmer.Instance(self._module, imports)
         except RuntimeError as error:
             raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
-        return WasmerInstance(instance, self.exports)
+        return WasmerInstance(instance, self.exports, linked)
 
     def serialize(self) -> bytes:
         return bytes(self._module.serialize())
 
 
-def check_memory_maximum(exports: list[ExternType], limits: Limits) -> None:
-    for item in exports:
-        if item.kind == "memory" and item.minimum * PAGE > limits.memory:
-            raise GuestMemoryError(
-                f"the guest starts with {item.minimum * PAGE} bytes of memory and may have {limits.memory}; "
-                "--guest-memory gives more"
-            )
-
-
-def make_function(store: Any, function: HostFunction) -> Any:
-    """A host function with annotated integer parameters, which is how wasmer learns its type."""
-    kind = wasmer.FunctionType(
-        [value_type(name) for name in function.params], [value_type(name) for name in function.results]
-    )
-    params, results, call = function.params, function.results, function.call
-
-    def trampoline(*arguments: Any) -> Any:
-        value = call(*[unsigned(argument, param) for argument, param in zip(arguments, params, strict=True)])
-        return signed(value, results[0]) if results else None
-
-    return wasmer.Function(store, trampoline, kind)
+def make_function(store: Any, linked: Linked, index: int) -> Any:
+    function = linked.functions[index]
+    params, results = map(value_type, function.params), map(value_type, function.results)
+    return wasmer.Function(store, linked.trampoline(index), wasmer.FunctionType(list(params), list(results)))
 
 
 def value_type(name: str) -> Any:
@@ -145,9 +131,9 @@ class WasmerRuntime:
         self._store = wasmer.Store(wasmer.engine.Universal(wasmer_compiler_cranelift.Compiler))
 
     def prepare(self, wasm: bytes, limits: Limits) -> bytes:
-        # wasmer's Python package has no limiter: the memory's own maximum is the limit.
-        check_magic(wasm)
-        return bound_memory(wasm, limits.memory // PAGE)
+        # wasmer's Python package has no limiter: what the module itself declares as its maximum is the limit.
+        check_limits(wasm, limits)
+        return bound_sizes(wasm, limits)
 
     def compile(self, wasm: bytes) -> WasmerModule:
         try:

@@ -15,20 +15,48 @@ import numpy as np
 import wasmtime
 from numpy.typing import NDArray
 
-from aicli.errors import GuestError, GuestMemoryError, GuestTimeout, GuestTrap
-from aicli.wasm.binary import check_magic
+from aicli.errors import GuestError, GuestTimeout, GuestTrap
+from aicli.wasm.binary import MAX_TABLE_ELEMENTS, MAX_TABLES, check_limits
 from aicli.wasm.runtime import (
+    WASI_MODULE,
     ExternType,
     HostFunction,
     Limits,
+    Linked,
+    WasiConfig,
     check_bounds,
     find_mismatch,
     signed,
     unsigned,
 )
+from aicli.wasm.wasmtime_wasi import PROC_EXIT, WasmtimeWasi
 
 TICK = 0.02
 """Seconds between two epochs: how exactly a time limit is kept."""
+
+LONGEST = 1e9
+"""Seconds that a time limit may have, about thirty years: far below what an epoch counter holds."""
+
+
+REFUSED = (
+    "threads",
+    "memory64",
+    "multi_memory",
+    "custom_page_sizes",
+    "gc",
+    "function_references",
+    "exceptions",
+    "stack_switching",
+    "wide_arithmetic",
+    "relaxed_simd",
+)
+"""The WebAssembly proposals that guests cannot use here."""
+
+# A ctypes array would do as well and take ten times as long to make.
+memory_at = ctypes.pythonapi.PyMemoryView_FromMemory
+memory_at.restype = ctypes.py_object
+memory_at.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
+WRITABLE = 0x200
 
 
 class Ticker:
@@ -44,7 +72,8 @@ class Ticker:
     def running(self) -> Iterator[None]:
         with self._condition:
             self._active += 1
-            if self._thread is None:
+            # A forked process has this object but not its thread.
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="aicli-epochs", daemon=True)
                 self._thread.start()
             self._condition.notify()
@@ -76,12 +105,15 @@ class WasmtimeMemory:
         if length == 0:
             return np.empty(0, np.uint8)
         base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
-        return np.frombuffer((ctypes.c_ubyte * length).from_address(base + pointer), np.uint8)
+        return np.frombuffer(memory_at(base + pointer, length, WRITABLE), np.uint8)
 
 
 class WasmtimeInstance:
-    def __init__(self, store: wasmtime.Store, instance: wasmtime.Instance, limits: Limits, ticker: Ticker) -> None:
+    def __init__(
+        self, store: wasmtime.Store, instance: wasmtime.Instance, limits: Limits, ticker: Ticker, linked: Linked
+    ) -> None:
         self._store = store
+        self._linked = linked
         self._limits = limits
         self._ticker = ticker
         exports = instance.exports(store)
@@ -110,7 +142,7 @@ def deadline(store: wasmtime.Store, limits: Limits, ticker: Ticker) -> Iterator[
         store.set_epoch_deadline(1 << 62)
         yield
         return
-    store.set_epoch_deadline(max(1, math.ceil(limits.timeout / TICK)) + 1)
+    store.set_epoch_deadline(max(1, math.ceil(min(limits.timeout, LONGEST) / TICK)) + 1)
     with ticker.running():
         yield
 
@@ -121,7 +153,8 @@ def translated_traps(limits: Limits) -> Iterator[None]:
         yield
     except wasmtime.Trap as trap:
         if trap.trap_code == wasmtime.TrapCode.INTERRUPT:
-            raise GuestTimeout(f"the guest used up its {limits.timeout:g} seconds; --guest-timeout gives more") from None
+            reason = f"the guest used up its {limits.timeout:g} seconds; --guest-timeout gives more"
+            raise GuestTimeout(reason) from None
         raise GuestTrap(f"the guest trapped: {trap_reason(str(trap))}") from None
     except wasmtime.WasmtimeError as error:
         raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
@@ -144,43 +177,48 @@ class WasmtimeModule:
         self.imports = [describe(item.module, item.name or "", item.type) for item in module.imports]
         self.exports = [describe("", item.name, item.type) for item in module.exports]
 
-    def instantiate(self, functions: Mapping[tuple[str, str], HostFunction], limits: Limits) -> WasmtimeInstance:
-        mismatch = find_mismatch(self, functions)
+    def instantiate(
+        self,
+        functions: Mapping[tuple[str, str], HostFunction],
+        limits: Limits,
+        wasi: WasiConfig | None = None,
+    ) -> WasmtimeInstance:
+        store = wasmtime.Store(self._engine)
+        store.set_limits(
+            memory_size=limits.memory, instances=1, memories=1, tables=MAX_TABLES, table_elements=MAX_TABLE_ELEMENTS
+        )
+        native = self._wasi_functions(store, wasi) if wasi else {}
+        if wasi:
+            functions = {(WASI_MODULE, "proc_exit"): PROC_EXIT, **functions}
+        types = {key: describe(*key, function.type(store)) for key, function in native.items()}
+        mismatch = find_mismatch(self, {**types, **functions})
         if mismatch:
             raise GuestError(f"the guest cannot be linked: {mismatch}")
-        check_declared_memory(self.exports, limits)
-        store = wasmtime.Store(self._engine)
-        store.set_limits(memory_size=limits.memory, instances=1, memories=4, tables=16, table_elements=1_000_000)
-        externs = [make_function(store, functions[item.module, item.name]) for item in self.imports]
+        ours = [(item.module, item.name) for item in self.imports if (item.module, item.name) not in native]
+        linked = Linked([functions[key] for key in ours])
+        table = {**native, **dict(zip(ours, make_functions(store, linked), strict=True))}
+        externs = [table[item.module, item.name] for item in self.imports]
         with translated_traps(limits), deadline(store, limits, self._ticker):
             instance = wasmtime.Instance(store, self._module, externs)
-        return WasmtimeInstance(store, instance, limits, self._ticker)
+        return WasmtimeInstance(store, instance, limits, self._ticker, linked)
+
+    def _wasi_functions(self, store: wasmtime.Store, config: WasiConfig) -> dict[tuple[str, str], wasmtime.Func]:
+        """The runtime's own functions behind this module's WASI imports."""
+        wasi = WasmtimeWasi(self._engine, store, config)
+        names = {item.name for item in self.imports if item.module == WASI_MODULE} - {PROC_EXIT.name}
+        found = {(WASI_MODULE, name): wasi.find(name) for name in names}
+        return {key: function for key, function in found.items() if function is not None}
 
     def serialize(self) -> bytes:
         return bytes(self._module.serialize())
 
 
-def check_declared_memory(exports: list[ExternType], limits: Limits) -> None:
-    for item in exports:
-        if item.kind == "memory" and item.minimum * 65536 > limits.memory:
-            raise GuestMemoryError(
-                f"the guest starts with {item.minimum * 65536} bytes of memory and may have {limits.memory}; "
-                "--guest-memory gives more"
-            )
-
-
-def make_function(store: wasmtime.Store, function: HostFunction) -> wasmtime.Func:
-    kind = wasmtime.FuncType(
-        [value_type(name) for name in function.params], [value_type(name) for name in function.results]
-    )
-    params, call = function.params, function.call
-    results = function.results
-
-    def trampoline(*arguments: Any) -> Any:
-        value = call(*[unsigned(argument, param) for argument, param in zip(arguments, params, strict=True)])
-        return signed(value, results[0]) if results else None
-
-    return wasmtime.Func(store, kind, trampoline)
+def make_functions(store: wasmtime.Store, linked: Linked) -> list[wasmtime.Func]:
+    externs = []
+    for index, function in enumerate(linked.functions):
+        params, results = map(value_type, function.params), map(value_type, function.results)
+        externs.append(wasmtime.Func(store, wasmtime.FuncType(list(params), list(results)), linked.trampoline(index)))
+    return externs
 
 
 def value_type(name: str) -> wasmtime.ValType:
@@ -208,13 +246,15 @@ class WasmtimeRuntime:
         self.version = version("wasmtime")
         config = wasmtime.Config()
         config.epoch_interruption = True
-        config.wasm_memory64 = False
-        config.wasm_threads = False
+        # What docs/guest-abi.md promises and no more: every proposal is code that a hostile guest could try.
+        for proposal in REFUSED:
+            if hasattr(wasmtime.Config, f"wasm_{proposal}"):
+                setattr(config, f"wasm_{proposal}", False)
         self._engine = wasmtime.Engine(config)
         self._ticker = Ticker(self._engine)
 
     def prepare(self, wasm: bytes, limits: Limits) -> bytes:
-        check_magic(wasm)
+        check_limits(wasm, limits)
         return wasm
 
     def compile(self, wasm: bytes) -> WasmtimeModule:

@@ -16,7 +16,7 @@ from aicli.wasm.cache import MAGIC, ModuleCache, default_cache, load_module, mod
 KEY = "ab" * 32
 OTHER = "cd" * 32
 # (module (func (export "answer") (result i32) i32.const 42))
-ANSWER = bytes.fromhex("0061736d010000000105016000017f030201000" "70a0106616e7377657200000a06010400412a0b")
+ANSWER = bytes.fromhex("0061736d010000000105016000017f03020100070a0106616e7377657200000a06010400412a0b")
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs file modes")
 
@@ -185,7 +185,13 @@ def test_the_key_names_module_runtime_and_version() -> None:
         name, version = "r", "1"
 
     keys = set()
-    for name, version, wasm in [("r", "1", b"a"), ("r", "2", b"a"), ("s", "1", b"a"), ("r", "1", b"b"), ("r1", "", b"a")]:
+    for name, version, wasm in [
+        ("r", "1", b"a"),
+        ("r", "2", b"a"),
+        ("s", "1", b"a"),
+        ("r", "1", b"b"),
+        ("r1", "", b"a"),
+    ]:
         fake = Fake()
         fake.name, fake.version = name, version
         keys.add(module_key(fake, wasm))  # type: ignore[arg-type]
