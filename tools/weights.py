@@ -91,20 +91,18 @@ class _Storage:
 
 
 class _TorchTensor:
-    """A stand-in for what ``torch._utils._rebuild_tensor_v2`` makes: a contiguous view into a storage."""
+    """A stand-in for what ``torch._utils._rebuild_tensor_v2`` makes: a strided view into a storage."""
 
     def __init__(self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> None:
-        expected, step = [], 1
-        for size in reversed(shape):
-            expected.insert(0, step)
-            step *= size
-        if list(stride) != expected:
-            raise pickle.UnpicklingError(f"a tensor with strides {stride} for shape {shape} is not expected here")
-        self.storage, self.offset, self.shape = storage, offset, shape
+        self.storage, self.offset, self.shape, self.stride = storage, offset, shape, stride
 
     def array(self) -> NDArray[Any]:
-        count = int(np.prod(self.shape))
-        return self.storage.values[self.offset : self.offset + count].reshape(self.shape)
+        values = self.storage.values
+        last = self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+        if min(self.shape, default=1) < 1 or min((self.offset, *self.stride)) < 0 or last >= len(values):
+            raise pickle.UnpicklingError(f"a tensor of shape {self.shape} reaches beyond its storage")
+        steps = [step * values.itemsize for step in self.stride]
+        return np.lib.stride_tricks.as_strided(values[self.offset :], self.shape, steps, writeable=False)
 
 
 class _TorchUnpickler(pickle.Unpickler):
