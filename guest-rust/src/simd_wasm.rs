@@ -24,10 +24,21 @@ fn pair(weights: &[i16], at: usize) -> v128 {
     i32x4_splat(i32::from(weights[at] as u16) | i32::from(weights[at + 1]) << 16)
 }
 
+/// The pixels r g b r g b at the start become r r g g b b 0 0 in 16 bits: what a dot product with two weights takes.
+///
+/// A shuffle with constant places rather than a swizzle, which wasmer 1.1 computes wrongly in a loop.
+#[inline(always)]
+fn first_two(pixels: v128) -> v128 {
+    i8x16_shuffle::<0, 16, 3, 16, 1, 16, 4, 16, 2, 16, 5, 16, 16, 16, 16, 16>(pixels, i32x4_splat(0))
+}
+
+/// The same for the third and fourth pixel.
+#[inline(always)]
+fn last_two(pixels: v128) -> v128 {
+    i8x16_shuffle::<6, 16, 9, 16, 7, 16, 10, 16, 8, 16, 11, 16, 16, 16, 16, 16>(pixels, i32x4_splat(0))
+}
+
 pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
-    // Two pixels r g b r g b become r r g g b b 0 0 in 16 bits: what a dot product with two weights takes.
-    let first = i8x16(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
-    let second = i8x16(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
     let half = i32x4_splat(1 << (kernel.shift() - 1));
     let shift = kernel.shift();
     for (index, (start, weights)) in kernel.spans().enumerate() {
@@ -36,14 +47,14 @@ pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
         let mut tap = 0;
         while tap + 4 <= weights.len() {
             let four = load(pixels, tap * 3);
-            let left = i32x4_dot_i16x8(i8x16_swizzle(four, first), pair(weights, tap));
-            let right = i32x4_dot_i16x8(i8x16_swizzle(four, second), pair(weights, tap + 2));
+            let left = i32x4_dot_i16x8(first_two(four), pair(weights, tap));
+            let right = i32x4_dot_i16x8(last_two(four), pair(weights, tap + 2));
             sum = i32x4_add(sum, i32x4_add(left, right));
             tap += 4;
         }
         if tap < weights.len() {
             let two = load(pixels, tap * 3);
-            sum = i32x4_add(sum, i32x4_dot_i16x8(i8x16_swizzle(two, first), pair(weights, tap)));
+            sum = i32x4_add(sum, i32x4_dot_i16x8(first_two(two), pair(weights, tap)));
         }
         let words = i32x4_shr(sum, shift);
         let words = i16x8_narrow_i32x4(words, words);
