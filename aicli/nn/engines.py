@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import threading
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
@@ -13,7 +15,7 @@ from typing import Any
 
 from aicli.errors import ModelError, UnavailableError
 
-__all__ = ["ENGINES", "Engine", "installed_engines", "load_engine"]
+__all__ = ["ENGINES", "Engine", "allocate", "available_cores", "installed_engines", "load_engine"]
 
 ENGINES = {
     "litert": ("ai_edge_litert", "ai-edge-litert"),
@@ -49,6 +51,35 @@ class Engine:
         except (ValueError, RuntimeError, TypeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown reason"
             raise ModelError(f"{name}: no TFLite model that {self.name} can run: {reason}") from None
+
+
+NOTICE = b"INFO: "
+_allocate_lock = threading.Lock()
+_has_allocated = False
+
+
+def allocate(interpreter: Any) -> None:
+    """``interpreter.allocate_tensors()`` without the notice that TFLite writes to standard error the first time.
+
+    TFLite has no option for it. Standard error is collected for that one call, and all but notices is passed on.
+    """
+    global _has_allocated
+    if _has_allocated:
+        interpreter.allocate_tensors()
+        return
+    with _allocate_lock, tempfile.TemporaryFile() as collected:
+        saved = os.dup(2)
+        os.dup2(collected.fileno(), 2)
+        try:
+            interpreter.allocate_tensors()
+            _has_allocated = True
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            collected.seek(0)
+            rest = b"".join(line for line in collected if not line.startswith(NOTICE))
+            if rest:
+                os.write(2, rest)
 
 
 def available_cores() -> int:

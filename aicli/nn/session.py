@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aicli.errors import ModelError
-from aicli.nn.engines import Engine
+from aicli.nn.engines import Engine, allocate
 
 __all__ = ["Errno", "ExecutionContext", "NnError", "Session", "TensorType"]
 
@@ -140,7 +140,7 @@ class ExecutionContext:
 
     def _allocate(self) -> None:
         if self._outputs is None:
-            self._interpreter.allocate_tensors()
+            allocate(self._interpreter)
             self._outputs = self._interpreter.get_output_details()
 
     def compute(self) -> None:
