@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from aicli.errors import GuestError, GuestTrap
 from aicli.wasm.binary import bound_sizes, check_limits
+from aicli.wasm.preview1 import Preview1
 from aicli.wasm.runtime import (
     ExternType,
+    GuestExit,
     HostFunction,
     Limits,
     Linked,
+    WasiConfig,
     check_bounds,
     find_mismatch,
     signed,
@@ -41,8 +44,9 @@ class WasmerMemory:
 
 
 class WasmerInstance:
-    def __init__(self, instance: Any, exports: list[ExternType], linked: Linked) -> None:
+    def __init__(self, instance: Any, exports: list[ExternType], linked: Linked, wasi: Preview1 | None) -> None:
         self._instance = instance
+        self._wasi = wasi
         self._linked = linked
         self._functions: dict[str, tuple[Callable[..., Any], ExternType]] = {}
         self.memory: WasmerMemory | None = None
@@ -51,6 +55,8 @@ class WasmerInstance:
                 self._functions[item.name] = (getattr(instance.exports, item.name), item)
             elif item.kind == "memory" and item.name == "memory":
                 self.memory = WasmerMemory(getattr(instance.exports, item.name))
+        if wasi is not None:
+            wasi.memory = self.memory
 
     def call(self, name: str, *arguments: int) -> int | None:
         function, kind = self._functions[name]
@@ -58,6 +64,8 @@ class WasmerInstance:
         try:
             result = function(*values)
         except RuntimeError as error:
+            if self._wasi is not None and self._wasi.exit_code is not None:
+                raise GuestExit(self._wasi.exit_code) from None
             raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
         return unsigned(result, kind.results[0]) if kind.results else None
 
@@ -75,7 +83,15 @@ class WasmerModule:
         self.imports = [describe(item.module, item.name, item.type) for item in module.imports]
         self.exports = [describe("", item.name, item.type) for item in module.exports]
 
-    def instantiate(self, functions: Mapping[tuple[str, str], HostFunction], limits: Limits) -> WasmerInstance:
+    def instantiate(
+        self,
+        functions: Mapping[tuple[str, str], HostFunction],
+        limits: Limits,
+        wasi: WasiConfig | None = None,
+    ) -> WasmerInstance:
+        preview1 = Preview1(wasi) if wasi else None
+        if preview1 is not None:
+            functions = {**preview1.functions(), **functions}
         mismatch = find_mismatch(self, functions)
         if mismatch:
             raise GuestError(f"the guest cannot be linked: {mismatch}")
@@ -90,7 +106,7 @@ class WasmerModule:
             instance = wasmer.Instance(self._module, imports)
         except RuntimeError as error:
             raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
-        return WasmerInstance(instance, self.exports, linked)
+        return WasmerInstance(instance, self.exports, linked, preview1)
 
     def serialize(self) -> bytes:
         return bytes(self._module.serialize())

@@ -7,7 +7,7 @@ from typing import NoReturn
 import wasmtime
 
 from aicli.errors import GuestError
-from aicli.wasm.runtime import WASI_MODULE, GuestExit, HostFunction, WasiConfig
+from aicli.wasm.runtime import WASI_MODULE, GuestExit, HostFunction, WasiConfig, WasiFolder
 
 __all__ = ["PROC_EXIT", "WasmtimeWasi"]
 
@@ -18,6 +18,13 @@ def proc_exit(code: int) -> NoReturn:
 
 PROC_EXIT = HostFunction(WASI_MODULE, "proc_exit", ("i32",), (), proc_exit)
 """Ours, because wasmtime's own makes a fault of every exit code above 125."""
+
+
+def grant(wasi: wasmtime.WasiConfig, folder: WasiFolder) -> None:
+    try:
+        wasi.preopen_dir(str(folder.host), folder.guest, not folder.read_only)
+    except wasmtime.WasmtimeError:
+        raise GuestError(f"{folder.host}: cannot grant this folder; is it there, and may you read it?") from None
 
 
 class WasmtimeWasi:
@@ -31,12 +38,7 @@ class WasmtimeWasi:
         wasi.inherit_stdout()
         wasi.inherit_stderr()
         for folder in config.folders:
-            try:
-                wasi.preopen_dir(str(folder.host), folder.guest, not folder.read_only)
-            except wasmtime.WasmtimeError:
-                raise GuestError(
-                    f"{folder.host}: this folder cannot be granted; is it there, and may you read it?"
-                ) from None
+            grant(wasi, folder)
         store.set_wasi(wasi)
         self._store = store
         self._linker = wasmtime.Linker(engine)
