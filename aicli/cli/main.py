@@ -1,0 +1,94 @@
+"""The ``aicli`` command: a group that imports a subcommand only when it is asked for, and the exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from aicli import __version__
+from aicli.errors import AicliError
+
+COMMANDS = {
+    "classify": "Say what is in photos, with a MobileNet-class model.",
+    "detect-faces": "Find faces in photos, with MTCNN.",
+    "models": "List, show, pull, verify and register models.",
+    "info": "Show runtimes, engines, versions and folders.",
+    "build-guest": "Compile the guest, or start one of your own.",
+    "inspect": "Say what a WebAssembly module needs and offers.",
+    "cache": "Show and clear the cache of compiled guests.",
+}
+"""Every subcommand with its line in the overview, so that the overview imports none of them."""
+
+EXIT_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported on use: ``aicli --help`` loads neither numpy nor a runtime."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"aicli.cli.{cmd_name.replace('-', '_')}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="aicli")
+def cli() -> None:
+    """Run vision models as sandboxed functions.
+
+    A WebAssembly guest prepares the image and reads the answer; a TFLite interpreter runs the network for it at native
+    speed. Results go to standard output, everything else to standard error.
+
+    Exit codes: 0 success, 1 some image failed, 2 wrong usage, 130 interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits with its code; the only place that turns errors into lines and codes."""
+    sys.exit(run(list(arguments) if arguments is not None else sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    try:
+        result = cli.main(arguments, prog_name="aicli", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
+        return code
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "aicli"
+        complain(f"{error.format_message()} (see '{where} --help')")
+        return 2
+    except click.ClickException as error:
+        complain(error.format_message())
+        return error.exit_code
+    except AicliError as error:
+        complain(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        complain("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone, as `| head` does. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def complain(message: str) -> None:
+    """One line on standard error, whatever the message holds."""
+    from aicli.output.escape import visible
+
+    click.echo(f"aicli: {visible(message)}", err=True)
