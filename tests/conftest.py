@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from aicli.nn.engines import installed_engines
+from aicli.wasm import installed_runtimes
+
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared"
+EXAMPLES = PROJECT / "examples"
 
 
 def require_shared() -> Path:
@@ -23,3 +28,33 @@ def require_shared() -> Path:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     return require_shared()
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    return EXAMPLES
+
+
+@pytest.fixture(scope="session", params=installed_runtimes())
+def runtime(request: pytest.FixtureRequest) -> str:
+    """Each installed WebAssembly runtime in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session", params=installed_engines())
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each installed TFLite engine in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the models and the cache of whoever runs it, nor is swayed by their settings."""
+    patch = pytest.MonkeyPatch()
+    for name in [name for name in os.environ if name.startswith("AICLI_") and not name.startswith("AICLI_REQUIRE")]:
+        if name != "AICLI_NETWORK_TESTS":
+            patch.delenv(name)
+    patch.setenv("AICLI_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    patch.setenv("AICLI_MODELS_DIR", str(tmp_path_factory.mktemp("models")))
+    yield
+    patch.undo()

@@ -92,8 +92,11 @@ class Classifier:
         return self.classify(self.open(image), top_k=top_k, min_score=min_score)
 
     def open(self, image: ImageSource) -> DecodedImage:
-        """Decodes an image as :meth:`__call__` does, at no more resolution than the model can use."""
-        size = max(self.model.input.width, self.model.input.height)
+        """Decodes an image as :meth:`__call__` does, at no more resolution than the model can use.
+
+        A JPEG keeps at least four times the model's input: with two, a small model's scores moved by up to 0.14.
+        """
+        size = 2 * max(self.model.input.width, self.model.input.height)
         if self._max_pixels is None:
             return open_image(image, min_size=size)
         return open_image(image, min_size=size, max_pixels=self._max_pixels)

@@ -1,0 +1,95 @@
+"""Face detection on real photos, held against the boxes of the original MTCNN graph."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aicli import Box, FaceDetector
+from aicli.errors import UsageError
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    width = min(a.x2, b.x2) - max(a.x1, b.x1)
+    height = min(a.y2, b.y2) - max(a.y1, b.y1)
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / ((a.x2 - a.x1) * (a.y2 - a.y1) + (b.x2 - b.x1) * (b.y2 - b.y1) - both)
+
+
+def expected_faces(shared: Path, name: str) -> list[Box]:
+    data = json.loads((shared / "expected" / f"{name}.mtcnn_pb.json").read_text())
+    faces = data["faces"] if isinstance(data, dict) else data
+    return [Box(*face["box"]) if isinstance(face, dict) else Box(*face[:4]) for face in faces]
+
+
+def test_the_solvay_conference(shared: Path, runtime: str, engine: str) -> None:
+    people = expected_faces(shared, "solvay")
+    assert len(people) == 29
+    found = FaceDetector(runtime=runtime, engine=engine)(shared / "images" / "solvay.jpg").faces
+    best = [max(iou(person, face.box) for face in found) for person in people]
+    assert min(best) >= 0.6
+    assert len(found) <= 30
+
+
+def test_both_runtimes_find_the_same(examples: Path, runtime: str) -> None:
+    here = FaceDetector(runtime=runtime)(examples / "astronaut.png").faces
+    usual = FaceDetector()(examples / "astronaut.png").faces
+    assert len(here) == len(usual) == 1
+    np.testing.assert_allclose(here[0].box, usual[0].box, atol=0.01)
+
+
+def test_landmarks_lie_where_a_face_has_them(examples: Path) -> None:
+    (face,) = FaceDetector()(examples / "astronaut.png").faces
+    box, points = face.box, face.landmarks
+    assert all(box.x1 < point.x < box.x2 and box.y1 < point.y < box.y2 for point in points)
+    assert points.left_eye.x < points.nose.x < points.right_eye.x
+    assert max(points.left_eye.y, points.right_eye.y) < points.nose.y < min(points.mouth_left.y, points.mouth_right.y)
+    assert 0.9 < face.score <= 1
+
+
+def test_a_face_far_left_in_a_wide_picture_is_cropped_with_padding(examples: Path) -> None:
+    image = Image.open(examples / "astronaut.png").convert("RGB")
+    (face,) = FaceDetector()(image).faces
+    # Cut through the face's left quarter: the cascade must look beyond the border to find it.
+    left = int(face.box.x1 + (face.box.x2 - face.box.x1) * 0.15)
+    cut = image.crop((left, 0, image.width, image.height))
+    (again,) = FaceDetector()(cut).faces
+    moved = Box(again.box.x1 + left, again.box.y1, again.box.x2 + left, again.box.y2)
+    assert iou(face.box, moved) > 0.5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (11, 11), (4000, 3), (3, 4000), (12, 12), (640, 480)])
+def test_pictures_without_a_face_have_none(runtime: str, size: tuple[int, int]) -> None:
+    pixels = np.full((size[1], size[0], 3), 127, np.uint8)
+    assert FaceDetector(runtime=runtime)(pixels).faces == ()
+
+
+def test_one_detector_answers_pictures_of_many_sizes(examples: Path, runtime: str) -> None:
+    image = Image.open(examples / "astronaut.png").convert("RGB")
+    detector = FaceDetector(runtime=runtime)
+    for width in (512, 300, 411, 256, 777, 512):
+        height = round(image.height * width / image.width)
+        (face,) = detector(image.resize((width, height))).faces
+        assert 0.15 < (face.box.x2 - face.box.x1) / width < 0.4
+
+
+def test_min_size_and_max_faces(shared: Path) -> None:
+    photo = shared / "images" / "solvay.jpg"
+    every = FaceDetector()(photo).faces
+    best = FaceDetector(max_faces=5)(photo).faces
+    assert [face.score for face in best] == [face.score for face in every[:5]]
+    large = FaceDetector(min_size=60)(photo).faces
+    assert len(large) < len(every)
+
+
+def test_wrong_parameters_are_refused() -> None:
+    for keywords in ({"min_size": 0}, {"thresholds": (0.6, 0.7)}, {"factor": 1.0}, {"max_faces": -1}):
+        with pytest.raises(UsageError, match=next(iter(keywords))):
+            FaceDetector(**keywords)  # type: ignore[arg-type]
