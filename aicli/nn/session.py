@@ -26,6 +26,8 @@ MAX_GRAPHS = 32
 MAX_CONTEXTS = 128
 """How many a guest may have at a time: enough for any cascade, too few to eat the host's memory."""
 
+UNCHECKED = frozenset({"tflite-runtime"})
+"""Engines that crash on every tenth damaged model or so, and therefore get the host's own models only."""
 MAX_MODEL_BYTES = 256 << 20
 """Bytes of models that a guest may bring along and hold at a time."""
 MAX_INPUT_BYTES = 1 << 30
@@ -104,6 +106,42 @@ class ExecutionContext:
         self._shapes = [tuple(int(n) for n in item["shape"]) for item in self._inputs]
         self._outputs: list[dict[str, Any]] | None = None
         self._computed = False
+
+    def choose_type(self, index: int, kinds: tuple[TensorType, ...]) -> TensorType:
+        """The one of these types that an input takes; the first when none does."""
+        if index < len(self._inputs):
+            name = np.dtype(self._inputs[index]["dtype"]).name
+            return next((kind for kind in kinds if name in DTYPES[kind]), kinds[0])
+        return kinds[0]
+
+    def find_input(self, name: str) -> int:
+        """The number of the input tensor of this name."""
+        return self._find(name, "input", self._inputs)
+
+    def find_output(self, name: str) -> int:
+        """The number of the output tensor of this name."""
+        return self._find(name, "output", self._interpreter.get_output_details())
+
+    def _find(self, name: str, what: str, details: list[dict[str, Any]]) -> int:
+        names = [str(item["name"]) for item in details]
+        if name not in names:
+            raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} has no {what} '{name}', only {', '.join(names)}")
+        return names.index(name)
+
+    def set_input_bytes(self, index: int, data: NDArray[np.uint8]) -> None:
+        """Copies a tensor in whose bytes must fill the input exactly; its type is the model's own."""
+        dtype = np.dtype(self._inputs[index]["dtype"])
+        kind = next((kind for kind, names in DTYPES.items() if dtype.name in names), None)
+        if kind is None:
+            raise NnError(Errno.UNSUPPORTED_OPERATION, f"input {index} of {self.name} is {dtype.name}")
+        self.set_input(index, self._shapes[index], kind, data)
+
+    def output_bytes(self, index: int) -> int:
+        """The size of an output tensor, in the shapes that the inputs have now."""
+        self._allocate()
+        detail = (self._outputs or [])[index]
+        itemsize: int = np.dtype(detail["dtype"]).itemsize
+        return math.prod(int(n) for n in detail["shape"]) * itemsize
 
     def set_input(self, index: int, shape: tuple[int, ...], kind: TensorType, data: NDArray[np.uint8]) -> None:
         """Copies a tensor in; an open dimension (-1 in the shape signature) is resized to what is given."""
@@ -189,6 +227,9 @@ class Session:
     def load(self, model: bytes, encoding: int) -> int:
         if encoding not in (4, 5):
             raise NnError(Errno.INVALID_ENCODING, f"encoding {encoding} is not TensorFlow Lite (4) or detect (5)")
+        if self.engine.name in UNCHECKED:
+            reason = f"{self.engine.name} may crash on a damaged model, so a guest cannot bring its own; use litert"
+            raise NnError(Errno.UNSUPPORTED_OPERATION, reason)
         if model[4:8] != b"TFL3":
             raise NnError(Errno.INVALID_ENCODING, "the guest's model is no TFLite file")
         held = {*self._graphs.values(), *(context.graph for context in self._contexts.values())}

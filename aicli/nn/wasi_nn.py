@@ -9,65 +9,49 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from aicli.nn.session import Errno, NnError, Session, TensorType
-from aicli.wasm.runtime import HostFunction, Memory, MemoryBoundsError, printable
+from aicli.nn.dialects import GUEST, Dialect
+from aicli.nn.host import HostModule
+from aicli.nn.session import Errno, NnError, Session
+from aicli.wasm.runtime import HostFunction
 
 __all__ = ["MODULE", "WasiNn"]
 
 MODULE = "wasi_ephemeral_nn"
-MAX_NAME = 1024
 MAX_RANK = 8
 TENSOR = struct.Struct("<IIB3xII")
 
 
-class WasiNn:
-    """The functions for one guest instance; ``memory`` is set as soon as the instance has one."""
+class WasiNn(HostModule):
+    """The functions for one guest instance, with the numbers of one dialect."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.memory: Memory | None = None
-        self.interrupted: BaseException | None = None
+    def __init__(self, session: Session, dialect: Dialect = GUEST) -> None:
+        super().__init__(session)
+        self._dialect = dialect
 
     def functions(self) -> dict[tuple[str, str], HostFunction]:
         """Every function by module and name, as a runtime links it."""
-        table: list[tuple[Callable[..., None], int]] = [
-            (self.load, 5),
-            (self.load_by_name, 3),
-            (self.init_execution_context, 2),
-            (self.set_input, 3),
-            (self.compute, 1),
-            (self.get_output, 5),
-            (self.finalize_execution_context, 1),
-            (self.unload, 1),
-        ]
+        table: dict[str, tuple[Callable[..., None], int]] = {
+            "load": (self.load, 5),
+            "load_by_name": (self.load_by_name, 3),
+            "load_by_name_with_config": (self.load_by_name_with_config, 5),
+            "init_execution_context": (self.init_execution_context, 2),
+            "set_input": (self.set_input, 3),
+            "compute": (self.compute, 1),
+            "compute_single": (self.compute, 1),
+            "get_output": (self.get_output, 5),
+            "get_output_single": (self.get_output, 5),
+            "fini_single": (self.fini_single, 1),
+            "finalize_execution_context": (self.finalize_execution_context, 1),
+            "unload": (self.unload, 1),
+        }
         return {
-            (MODULE, call.__name__): HostFunction(MODULE, call.__name__, ("i32",) * count, ("i32",), self._guard(call))
-            for call, count in table
+            (MODULE, name): HostFunction(MODULE, name, ("i32",) * count, ("i32",), self._guard(call))
+            for name, (call, count) in table.items()
         }
 
-    def _guard(self, call: Callable[..., None]) -> Callable[..., int]:
-        """The same call, with every failure turned into an errno."""
-
-        def guarded(*arguments: int) -> int:
-            try:
-                call(*arguments)
-                return Errno.SUCCESS
-            except NnError as error:
-                return self._fail(error.errno, str(error))
-            except MemoryBoundsError as error:
-                return self._fail(Errno.INVALID_ARGUMENT, str(error))
-            except (KeyboardInterrupt, SystemExit) as stop:
-                # It must not unwind through the runtime's native frames: the caller raises it again after the call.
-                self.interrupted = stop
-                return self._fail(Errno.RUNTIME_ERROR, "interrupted")
-            except Exception as error:
-                return self._fail(Errno.RUNTIME_ERROR, str(error).strip() or type(error).__name__)
-
-        return guarded
-
     def _fail(self, errno: Errno, reason: str) -> int:
-        self.session.last_error = printable(" ".join(reason.split()), longest=1500)
-        return errno
+        super()._fail(errno, reason)
+        return self._dialect.errors.get(errno, errno)
 
     def load(self, builders: int, count: int, encoding: int, target: int, out: int) -> None:
         if count != 1:
@@ -76,17 +60,18 @@ class WasiNn:
             raise NnError(Errno.INVALID_ARGUMENT, f"there is no execution target {target}")
         self._check_out(out)
         pointer, length = struct.unpack("<II", self._read(builders, 8))
-        self._write_u32(out, self.session.load(self._read(pointer, length), encoding))
+        self._write_u32(
+            out, self.session.load(self._read(pointer, length), self._dialect.encodings.get(encoding, encoding))
+        )
 
     def load_by_name(self, name: int, length: int, out: int) -> None:
-        if length > MAX_NAME:
-            raise NnError(Errno.TOO_LARGE, f"a model name of {length} bytes is too long")
         self._check_out(out)
-        try:
-            text = self._read(name, length).decode()
-        except UnicodeDecodeError:
-            raise NnError(Errno.INVALID_ARGUMENT, "a model name is not UTF-8") from None
-        self._write_u32(out, self.session.load_by_name(text))
+        self._write_u32(out, self.session.load_by_name(self._read_name(name, length)))
+
+    def load_by_name_with_config(self, name: int, length: int, config: int, config_length: int, out: int) -> None:
+        """As ``load_by_name``: what a configuration says concerns language models, and TFLite has no use for it."""
+        self._memory().view(config, config_length)
+        self.load_by_name(name, length, out)
 
     def init_execution_context(self, graph: int, out: int) -> None:
         self._check_out(out)
@@ -96,10 +81,11 @@ class WasiNn:
         dims, rank, kind, data, size = TENSOR.unpack(self._read(tensor, TENSOR.size))
         if rank > MAX_RANK:
             raise NnError(Errno.INVALID_ARGUMENT, f"a tensor of {rank} dimensions; at most {MAX_RANK} are possible")
-        if kind not in TensorType.__members__.values():
+        if kind not in self._dialect.types:
             raise NnError(Errno.INVALID_ARGUMENT, f"there is no tensor type {kind}")
+        wanted = self.session.context(context).choose_type(index, self._dialect.types[kind])
         shape = struct.unpack(f"<{rank}I", self._read(dims, 4 * rank))
-        self.session.set_input(context, index, shape, TensorType(kind), self._memory().view(data, size))
+        self.session.set_input(context, index, shape, wanted, self._memory().view(data, size))
 
     def compute(self, context: int) -> None:
         self.session.compute(context)
@@ -118,23 +104,12 @@ class WasiNn:
             view[:] = memoryview(tensor.tobytes())
         self._write_u32(written, needed)
 
+    def fini_single(self, context: int) -> None:
+        """Ends a stream of single outputs; here each of them is complete, so there is nothing to end."""
+        self.session.context(context)
+
     def finalize_execution_context(self, context: int) -> None:
         self.session.finalize_execution_context(context)
 
     def unload(self, graph: int) -> None:
         self.session.unload(graph)
-
-    def _memory(self) -> Memory:
-        if self.memory is None:
-            raise NnError(Errno.MISSING_MEMORY, "the guest exports no memory")
-        return self.memory
-
-    def _read(self, pointer: int, length: int) -> bytes:
-        return self._memory().view(pointer, length).tobytes()
-
-    def _check_out(self, pointer: int) -> None:
-        """A bad out pointer fails before anything is made that nobody could name."""
-        self._memory().view(pointer, 4)
-
-    def _write_u32(self, pointer: int, value: int) -> None:
-        self._memory().view(pointer, 4)[:] = memoryview(value.to_bytes(4, "little"))
