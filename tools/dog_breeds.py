@@ -45,7 +45,7 @@ def dog_breeds(h5: bytes) -> bytes:
 
 
 def breed_labels(encoder: bytes) -> list[str]:
-    """The breeds in the order of the net's classes, from a pickled label encoder: ``n02085936-Maltese_dog`` and so on."""
+    """The breeds in the order of the net's classes, from a pickled label encoder (``n02085936-Maltese_dog``, ...)."""
     classes = read_joblib(encoder).classes_.tolist()
     return [str(name).split("-", 1)[1].replace("_", " ") for name in classes]
 

@@ -6,8 +6,8 @@ Input: RGB, (x - 127.5) / 128, NHWC. Outputs, in this order:
     R-Net  boxes [n, 4]         probs [n, 2]                              n crops of 24 x 24
     O-Net  boxes [n, 4]         landmarks [n, 10]        probs [n, 2]     n crops of 48 x 48
 
-A box is (dx1, dy1, dx2, dy2) relative to the width and height of the candidate, landmarks are x1..x5 and y1..y5 relative
-to it, and ``probs[..., 1]`` is the probability of a face.
+A box is (dx1, dy1, dx2, dy2) relative to the width and height of the candidate, landmarks are x1..x5 and y1..y5
+relative to it, and ``probs[..., 1]`` is the probability of a face.
 """
 
 from __future__ import annotations

@@ -212,9 +212,7 @@ class Graph:
         self._tensors.append(made)
         return Tensor(len(self._tensors) - 1, tuple(shape))
 
-    def _operator(
-        self, kind: str, options: Any, operands: Sequence[Tensor], name: str, shape: Sequence[int]
-    ) -> Tensor:
+    def _operator(self, kind: str, options: Any, operands: Sequence[Tensor], name: str, shape: Sequence[int]) -> Tensor:
         result = self._tensor(name, schema.TensorType.FLOAT32, shape)
         made = schema.OperatorT()
         made.opcodeIndex = self._codes.setdefault(kind, len(self._codes))

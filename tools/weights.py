@@ -10,7 +10,7 @@ import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,16 +55,19 @@ class _ArrayWrapper(_Bag):
         return flat.reshape(self.shape, order="F" if self.order == "F" else "C")
 
 
+JOBLIB_NAMES: dict[tuple[str, str], Any] = {
+    ("joblib.numpy_pickle", "NumpyArrayWrapper"): _ArrayWrapper,
+    ("numpy", "ndarray"): _Bag,
+    ("numpy", "dtype"): _DType,
+    ("sklearn.preprocessing._label", "LabelEncoder"): _Bag,
+}
+load_build: Any = pickle._Unpickler.dispatch[pickle.BUILD[0]]
+
+
 class _JoblibUnpickler(pickle._Unpickler):  # the C one has no hook between two opcodes
     """Follows joblib's format: an array's bytes lie in the stream just after the wrapper that announces them."""
 
-    admitted: dict[tuple[str, str], Any] = {
-        ("joblib.numpy_pickle", "NumpyArrayWrapper"): _ArrayWrapper,
-        ("numpy", "ndarray"): _Bag,
-        ("numpy", "dtype"): _DType,
-        ("sklearn.preprocessing._label", "LabelEncoder"): _Bag,
-    }
-    dispatch: dict[int, Callable[[Any], None]] = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
 
     def __init__(self, source: IO[bytes]) -> None:
@@ -72,10 +75,10 @@ class _JoblibUnpickler(pickle._Unpickler):  # the C one has no hook between two 
         self._source = source
 
     def find_class(self, module: str, name: str) -> Any:
-        return _admit(self.admitted, module, name)
+        return _admit(JOBLIB_NAMES, module, name)
 
     def load_build_then_array(self) -> None:
-        pickle._Unpickler.dispatch[pickle.BUILD[0]](self)
+        load_build(self)
         if isinstance(self.stack[-1], _ArrayWrapper):
             self.stack[-1] = self.stack[-1].read(self._source)
 
@@ -93,7 +96,9 @@ class _Storage:
 class _TorchTensor:
     """A stand-in for what ``torch._utils._rebuild_tensor_v2`` makes: a strided view into a storage."""
 
-    def __init__(self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> None:
+    def __init__(
+        self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    ) -> None:
         self.storage, self.offset, self.shape, self.stride = storage, offset, shape, stride
 
     def array(self) -> NDArray[Any]:
@@ -105,19 +110,20 @@ class _TorchTensor:
         return np.lib.stride_tricks.as_strided(values[self.offset :], self.shape, steps, writeable=False)
 
 
-class _TorchUnpickler(pickle.Unpickler):
-    admitted: dict[tuple[str, str], Any] = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _TorchTensor,
-        **{("torch", name): dtype for name, dtype in TORCH_STORAGES.items()},
-    }
+TORCH_NAMES: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _TorchTensor,
+    **{("torch", name): dtype for name, dtype in TORCH_STORAGES.items()},
+}
 
+
+class _TorchUnpickler(pickle.Unpickler):
     def __init__(self, source: IO[bytes]) -> None:
         super().__init__(source)
         self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        return _admit(self.admitted, module, name)
+        return _admit(TORCH_NAMES, module, name)
 
     def persistent_load(self, pid: tuple[Any, ...]) -> _Storage:
         kind, dtype, key = pid[:3]
