@@ -246,7 +246,7 @@ class Session:
     def _add_graph(self, graph: Graph) -> int:
         if len(self._graphs) >= MAX_GRAPHS:
             raise NnError(Errno.BUSY, f"the guest holds {MAX_GRAPHS} graphs, which is the limit")
-        handle = self._new_handle()
+        handle = self.new_handle()
         self._graphs[handle] = graph
         return handle
 
@@ -260,7 +260,7 @@ class Session:
             context = ExecutionContext(graph, self.engine)
         except ModelError as error:
             raise NnError(Errno.INVALID_ENCODING, str(error)) from None
-        handle = self._new_handle()
+        handle = self.new_handle()
         self._contexts[handle] = context
         return handle
 
@@ -279,6 +279,10 @@ class Session:
             raise NnError(Errno.TOO_LARGE, f"the inputs of the guest's contexts have more than {MAX_INPUT_BYTES} bytes")
         context.set_input(index, shape, kind, data)
 
+    def set_input_bytes(self, handle: int, index: int, data: NDArray[np.uint8]) -> None:
+        context = self.context(handle)
+        context.set_input_bytes(index, data)
+
     def compute(self, handle: int) -> None:
         context = self.context(handle)
         begin = time.perf_counter()
@@ -295,6 +299,7 @@ class Session:
         if self._graphs.pop(handle, None) is None:
             raise NnError(Errno.INVALID_ARGUMENT, f"there is no graph {handle}")
 
-    def _new_handle(self) -> int:
+    def new_handle(self) -> int:
+        """A number that nothing of this guest has had before."""
         self._last_handle += 1
         return self._last_handle
