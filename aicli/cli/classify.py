@@ -58,6 +58,6 @@ def command(model: str, labels: str | None, top: int | None, format_: str | None
         click.echo(f"aicli: note: {note}", err=True)
 
     def answer(item: Any) -> tuple[Any, dict[str, Any]]:
-        return classifier.classify(classifier.open(item)), {}
+        return classifier.classify(classifier.open(item.source(), name=item.name)), {}
 
     return batch.run(inputs, answer, writer)

@@ -69,13 +69,13 @@ def command(
     detector = FaceDetector(model, **sandbox_keywords(options), **options)
 
     def answer(item: Any) -> tuple[Any, dict[str, Any]]:
-        image = detector.open(item)
+        image = detector.open(item.source(), name=item.name)
         detection = detector.detect(image)
         if target is None:
             return detection, {}
         from aicli.output.drawing import draw_faces
 
         picture = draw_faces(image.to_pil(), detection.faces, landmarks=landmarks, scores=scores)
-        return detection, {"output": target.save(item, image, picture)}
+        return detection, {"output": target.save(item.path, item.name, image, picture)}
 
     return batch.run(inputs, answer, writer)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aicli.catalog import ClassifierModel, load_classifier
 from aicli.errors import UsageError
 from aicli.guest import ClassifyRequest, Guest
-from aicli.images import DecodedImage, open_image
+from aicli.images import DEFAULT_MAX_PIXELS, DecodedImage, open_image
 from aicli.nn.engines import load_engine
 from aicli.results import Classification, Prediction
 from aicli.tasks.sandbox import choose_runtime
@@ -68,7 +68,7 @@ class Classifier:
             output_tensor=output_tensor,
         )
         self.top_k, self.min_score = top_k, min_score
-        self._max_pixels = max_pixels
+        self._max_pixels = max_pixels or DEFAULT_MAX_PIXELS
         limits = limits or Limits()
         path = Path(guest) if guest is not None else None
         self.guest = Guest(
@@ -91,15 +91,13 @@ class Classifier:
         """
         return self.classify(self.open(image), top_k=top_k, min_score=min_score)
 
-    def open(self, image: ImageSource) -> DecodedImage:
+    def open(self, image: ImageSource, *, name: str | None = None) -> DecodedImage:
         """Decodes an image as :meth:`__call__` does, at no more resolution than the model can use.
 
         A JPEG keeps at least four times the model's input: with two, a small model's scores moved by up to 0.14.
         """
         size = 2 * max(self.model.input.width, self.model.input.height)
-        if self._max_pixels is None:
-            return open_image(image, min_size=size)
-        return open_image(image, min_size=size, max_pixels=self._max_pixels)
+        return open_image(image, name=name, min_size=size, max_pixels=self._max_pixels)
 
     def classify(
         self, image: DecodedImage, *, top_k: int | None = None, min_score: float | None = None

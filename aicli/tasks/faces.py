@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aicli.catalog import FaceModel, load_faces
 from aicli.errors import UsageError
 from aicli.guest import DetectRequest, Guest
-from aicli.images import DecodedImage, open_image
+from aicli.images import DEFAULT_MAX_PIXELS, DecodedImage, open_image
 from aicli.nn.engines import load_engine
 from aicli.results import Box, Detection, Face, Landmarks, Point
 from aicli.tasks.sandbox import choose_runtime
@@ -53,7 +53,7 @@ class FaceDetector:
         check_parameters(min_size, thresholds, factor, max_faces)
         loaded_engine = load_engine(engine)
         self.model: FaceModel = load_faces(model)
-        self._max_pixels = max_pixels
+        self._max_pixels = max_pixels or DEFAULT_MAX_PIXELS
         self._request = DetectRequest(
             min_size, thresholds, factor, self.model.mean, self.model.std, self.model.channels, max_faces
         )
@@ -77,9 +77,9 @@ class FaceDetector:
         """
         return self.detect(self.open(image))
 
-    def open(self, image: ImageSource) -> DecodedImage:
+    def open(self, image: ImageSource, *, name: str | None = None) -> DecodedImage:
         """Decodes an image as :meth:`__call__` does, in full resolution."""
-        return open_image(image) if self._max_pixels is None else open_image(image, max_pixels=self._max_pixels)
+        return open_image(image, name=name, max_pixels=self._max_pixels)
 
     def detect(self, image: DecodedImage) -> Detection:
         """Finds the faces of an image that is already decoded."""
