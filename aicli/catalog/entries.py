@@ -28,7 +28,7 @@ class FileRef:
 
     def locate(self) -> Path | None:
         """Where the file is: it came with aicli, or it is in the user's folder; else ``None``."""
-        for folder in (*folders.bundled_folders(), folders.user_folder()):
+        for folder in (*folders.bundled_folders(), folders.user_models()):
             if (folder / self.file).is_file():
                 return folder / self.file
         return None
@@ -65,6 +65,11 @@ class Entry:
         return None if None in sizes else sum(size or 0 for size in sizes)
 
     @property
+    def verified(self) -> bool:
+        """Whether every file has a checksum that somebody computed."""
+        return all(ref.sha256 for ref in self.files.values())
+
+    @property
     def state(self) -> str:
         """``bundled``, ``own``, ``pulled`` or ``available`` (to be pulled)."""
         if any(ref.locate() is None for ref in self.files.values()):
@@ -72,6 +77,41 @@ class Entry:
         if self.own:
             return "own"
         return "bundled" if all(ref.is_bundled for ref in self.files.values()) else "pulled"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        files = {
+            role: {
+                "file": ref.file,
+                "sha256": ref.sha256,
+                "bytes": ref.size,
+                "url": ref.url,
+                "path": _text(ref.locate()),
+            }
+            for role, ref in self.files.items()
+        }
+        return {
+            "name": self.name,
+            "aliases": list(self.aliases),
+            "task": self.task,
+            "title": self.title,
+            "state": self.state,
+            "default": self.default,
+            "verified": self.verified,
+            "bytes": self.size,
+            "license": self.license,
+            "license_file": self.license_file,
+            "origin": self.origin,
+            "source": self.source,
+            "accuracy": dict(self.accuracy) if self.accuracy else None,
+            "input": dict(self.input),
+            "output": dict(self.output),
+            "files": files,
+        }
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def all_entries() -> tuple[Entry, ...]:
@@ -82,7 +122,7 @@ def all_entries() -> tuple[Entry, ...]:
 
 
 def user_registry() -> Path:
-    return folders.user_folder() / REGISTRY
+    return folders.user_models() / REGISTRY
 
 
 def read_entries(path: Path, *, own: bool) -> tuple[Entry, ...]:

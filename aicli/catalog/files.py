@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,9 +76,13 @@ def require_file(entry: Entry, role: str) -> Path:
     path = entry.files[role].locate()
     if path is not None:
         return path
+    if os.environ.get("AICLI_AUTO_PULL", "0") not in ("", "0") and not entry.own and entry.verified:
+        from aicli.catalog.pulling import pull
+
+        return pull(entry.name)[role]
     if entry.own:
         raise ModelError(f"the model {entry.name} is registered, but its file {entry.files[role].file} is gone")
-    trust = "" if all(ref.sha256 for ref in entry.files.values()) else " --trust"
+    trust = "" if entry.verified else " --trust"
     size = f"{format_size(entry.size)}, " if entry.size is not None else ""
     raise ModelError(
         f"the model {entry.name} is known but not here ({size}{entry.license}); "

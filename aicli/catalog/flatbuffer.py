@@ -73,8 +73,12 @@ class Table:
         return position + 4, count
 
     def numbers(self, field: int, form: str) -> tuple[Any, ...]:
+        return self.number_vector(field, form)[1]
+
+    def number_vector(self, field: int, form: str) -> tuple[int, tuple[Any, ...]]:
+        """Where a vector of numbers begins, and the numbers."""
         begin, count = self._vector(field, struct.calcsize(f"<{form}"))
-        return struct.unpack_from(f"<{count}{form}", self._data, begin) if count else ()
+        return begin, struct.unpack_from(f"<{count}{form}", self._data, begin) if count else ()
 
     def count(self, field: int) -> int:
         """How many elements a vector of tables has."""

@@ -6,7 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["bundled_folders", "cache_folder", "catalog_file", "user_folder"]
+from aicli.errors import UsageError
+
+__all__ = ["bundled_folders", "bundled_models", "cache_folder", "catalog_file", "user_models"]
 
 
 def _bundled(kind: str) -> Path:
@@ -21,11 +23,15 @@ def bundled_folders() -> tuple[Path, Path]:
     return _bundled("models"), _bundled("labels")
 
 
+def bundled_models() -> Path:
+    return _bundled("models")
+
+
 def catalog_file() -> Path:
-    return _bundled("models") / "catalog.json"
+    return bundled_models() / "catalog.json"
 
 
-def user_folder() -> Path:
+def user_models() -> Path:
     """The user's models: ``AICLI_MODELS_DIR``, else ``aicli/models`` in the platform's place for data."""
     given = os.environ.get("AICLI_MODELS_DIR")
     return Path(given).expanduser() if given else _platform_folder("data") / "models"
@@ -38,7 +44,10 @@ def cache_folder() -> Path:
 
 
 def _platform_folder(kind: str) -> Path:
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise UsageError("you have no home folder; set AICLI_MODELS_DIR and AICLI_CACHE_DIR") from None
     if sys.platform == "win32":
         local = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "aicli"
         return local / "cache" if kind == "cache" else local

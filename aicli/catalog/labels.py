@@ -32,10 +32,7 @@ def parse_labels(data: bytes, name: str) -> tuple[str, ...]:
     Takes a byte order mark, CRLF and blank lines at the end, and the numbered forms ``0 cat`` and ``0: cat`` (Teachable
     Machine, Coral) when the numbers are exactly those of the classes.
     """
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encoding = "utf-16"
-    else:
-        encoding = "utf-8-sig"
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:

@@ -70,17 +70,24 @@ def load_classifier(
         notes += (f"{source.name}: the file's metadata are left out: {file.metadata_error}",)
     outputs = _output_shapes(file, engine, spec.width, spec.height)
     given = _given_labels(labels, source)
+    if output_tensor is None and source.entry is not None:
+        output_tensor = source.entry.output.get("tensor")
     index = _choose_output(source.name, outputs, output_tensor, given)
     output = _output_spec(source, file, outputs, index)
     chosen = given or _own_labels(source, file, index)
     fitted, label_notes = fit_labels(chosen, output.classes, _labels_name(labels, source))
     if output.kind == "logits":
         notes += (f"{source.name}: the output is logits; softmax makes probabilities of them",)
-    return ClassifierModel(source.name, source.path, spec, output, fitted, notes + label_notes)
+    if labels is not None or source.entry is None:
+        notes += label_notes  # the catalog's own label files are known to fit
+    return ClassifierModel(source.name, source.path, spec, output, fitted, notes)
 
 
 def load_faces(model: str = "mtcnn") -> FaceModel:
-    """An MTCNN by its name. Raises :class:`ModelError` when it is unknown, absent or damaged."""
+    """An MTCNN by its name; one's own is registered by ``aicli models add``.
+
+    Raises :class:`ModelError` when it is unknown, absent or damaged.
+    """
     entry = entries.require_entry(str(model))
     if entry.task != "detect-faces":
         raise ModelError(
@@ -113,7 +120,7 @@ def resolve(model: str | Path, task: str) -> Source:
             if entry.task != task:
                 raise ModelError(f"the model {entry.name} is for another task; use: aicli {entry.task} -m {entry.name}")
             return Source(entry.name, files.require_file(entry, "model"), entry)
-        dropped = folders.user_folder() / f"{model}.tflite"
+        dropped = folders.user_models() / f"{model}.tflite"
         if dropped.is_file():
             return Source(model, dropped, None)
         if not Path(model).is_file():
@@ -206,7 +213,7 @@ def _given_labels(labels: Labels | None, source: Source) -> tuple[str, ...] | No
         path = files.require_file(source.entry, "labels")
         files.check_digest(source.entry, source.entry.files["labels"], path, files.checksum(path))
         return read_labels(path)
-    if source.entry is None and source.path.parent == folders.user_folder():
+    if source.entry is None and source.path.parent == folders.user_models():
         for beside in (source.path.with_suffix(".txt"), source.path.with_name(f"{source.path.stem}_labels.txt")):
             if beside.is_file():
                 return read_labels(beside)

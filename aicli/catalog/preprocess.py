@@ -1,4 +1,4 @@
-"""How pixels become a model's input: from flags, the catalog, the file's metadata, else its quantisation, in this order."""
+"""How pixels become a model's input: by flags, the catalog, the file's metadata, else its quantisation."""
 
 from __future__ import annotations
 
@@ -131,7 +131,8 @@ def _normalization(
     found = from_catalog or metadata
     if tensor.dtype in ("uint8", "int8"):
         raw = _raw_pixels(tensor)
-        return found if found and _is_another_range(tensor, found, raw) else raw
+        exact = known.get("exact", False)  # the user's own entry: decided when it was registered
+        return found if found and (exact or _is_another_range(tensor, found, raw)) else raw
     if found:
         return found
     notes.append(

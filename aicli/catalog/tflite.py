@@ -13,10 +13,11 @@ from aicli.catalog.specs import OutputKind
 __all__ = ["ModelInfo", "TensorInfo", "read_model"]
 
 IDENTIFIER = b"TFL3"
-TYPES = {
-    **{0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool", 7: "int16"},
-    **{8: "complex64", 9: "int8", 10: "float64", 11: "complex128", 12: "uint64", 15: "uint32", 16: "uint16"},
-}
+TYPE_NAMES = (
+    *("float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64", "int8", "float64"),
+    *("complex128", "uint64", "resource", "variant", "uint32", "uint16"),
+)
+"""TensorType, by its number."""
 
 # BuiltinOperator numbers, as far as they tell what an output is.
 SOFTMAX, LOGISTIC = 25, 14
@@ -86,7 +87,7 @@ def _tensor(graph: Table, index: int) -> TensorInfo:
     kind = tensor.number(1, "b")
     return TensorInfo(
         name=tensor.text(3),
-        dtype=TYPES.get(kind, f"type {kind}"),
+        dtype=TYPE_NAMES[kind] if 0 <= kind < len(TYPE_NAMES) else f"type {kind}",
         shape=signature if len(signature) == len(stored) else stored,
         stored=stored,
         scale=float(scales[0]) if scales else 0.0,

@@ -1,0 +1,182 @@
+"""Fetching one file: from a folder or over HTTP, resumed where it broke off, bounded in size, never used half."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from aicli.errors import AicliError, UnavailableError
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["FetchError", "Progress", "fetch"]
+
+Progress = Callable[[str, int, "int | None"], None]
+"""Called with the file's name, the bytes so far and the bytes in all (``None`` where nobody knows)."""
+
+BLOCK = 256 << 10
+ATTEMPTS = 4
+PAUSE = 0.5  # seconds before the second attempt; doubled for each further one
+TIMEOUT = 30.0  # seconds without a byte
+MAX_UNKNOWN = 1 << 30  # bytes of a file whose size the catalog does not know
+
+
+class FetchError(AicliError):
+    """This address does not give the file; another one may."""
+
+
+def fetch(address: str, part: Path, size: int | None, progress: Progress | None, name: str) -> None:
+    """Completes ``part`` from a folder's path, a file: or an http(s): address.
+
+    Bytes that are already there are kept where the server can go on from them. ``size`` is the whole file's in bytes.
+    Raises :class:`FetchError`; what has been fetched until then stays for the next attempt.
+    """
+    report = progress or _silent
+    if not address.startswith(("http://", "https://")):
+        _copy(Path(address), part, size, report, name)
+        return
+    attempt = 1
+    while True:
+        try:
+            _download(address, part, size, report, name)
+            return
+        except _Interrupted as error:
+            if attempt == ATTEMPTS:
+                raise FetchError(f"{address}: {error}") from None
+        time.sleep(PAUSE * 2**attempt / 2)
+        attempt += 1
+
+
+class _Interrupted(Exception):
+    """The transfer broke off; it may be taken up again."""
+
+
+def _silent(name: str, done: int, total: int | None) -> None:
+    pass
+
+
+def _copy(source: Path, part: Path, size: int | None, report: Progress, name: str) -> None:
+    try:
+        with source.open("rb") as stream, _writing(part, keep=False) as target:
+            total = os.fstat(stream.fileno()).st_size
+            _pour(iter(lambda: stream.read(BLOCK), b""), target, 0, size, report, name, total)
+    except OSError as error:
+        raise FetchError(f"{source}: {error.strerror or error}") from None
+
+
+def _download(address: str, part: Path, size: int | None, report: Progress, name: str) -> None:
+    try:
+        import httpx
+    except ImportError:
+        raise UnavailableError("downloads need the package httpx; run: pip install httpx") from None
+    have = _bytes_here(part)
+    if size is not None and have >= size:  # complete, or rubbish: the caller's checksum tells
+        return
+    headers = {"Accept-Encoding": "identity", "User-Agent": "aicli"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    try:
+        with (
+            httpx.Client(follow_redirects=True, timeout=TIMEOUT, max_redirects=5) as client,
+            client.stream("GET", address, headers=headers) as response,
+        ):
+            begin = _check_response(response, address, part, have)
+            expected = _length(response)
+            total = size or (expected + begin if expected is not None else None)
+            with _writing(part, keep=begin > 0) as target:
+                done = _pour(response.iter_bytes(BLOCK), target, begin, size, report, name, total)
+        if total is not None and done < total:
+            raise _Interrupted(f"the transfer ended after {done} of {total} bytes")
+    except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
+        raise _Interrupted(f"the connection failed ({_words(error)})") from None
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        raise FetchError(f"{address}: {_words(error)}") from None
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _check_response(response: httpx.Response, address: str, part: Path, have: int) -> int:
+    """Where in the file the body begins. Raises for anything but the file."""
+    status = response.status_code
+    if status == 206 and have:
+        if response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            return have
+        part.unlink(missing_ok=True)
+        raise _Interrupted("the server sent another part of the file than it was asked for")
+    if status == 416 and have:
+        part.unlink(missing_ok=True)
+        raise _Interrupted("the file has become shorter since the last attempt")
+    if status in (429, 500, 502, 503, 504):
+        raise _Interrupted(f"the server answered {status}")
+    if status != 200:
+        raise FetchError(f"{address}: the server answered {status} {response.reason_phrase}".rstrip())
+    return 0
+
+
+def _length(response: httpx.Response) -> int | None:
+    """The bytes of the body, where the server tells and does not compress it."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
+
+
+def _bytes_here(part: Path) -> int:
+    try:
+        return part.stat().st_size
+    except OSError:
+        return 0
+
+
+def _pour(
+    blocks: Iterator[bytes],
+    target: BinaryIO,
+    done: int,
+    size: int | None,
+    report: Progress,
+    name: str,
+    total: int | None,
+) -> int:
+    """Writes the blocks after the ``done`` bytes that are there; returns how many there are at the end."""
+    limit = size if size is not None else MAX_UNKNOWN
+    report(name, done, total)
+    for block in blocks:
+        done += len(block)
+        if done > limit:
+            target.truncate(0)
+            raise FetchError(f"{name}: the file is longer than the {limit} bytes that it should have")
+        try:
+            target.write(block)
+        except OSError as error:
+            raise _full(name, error) from None
+        report(name, done, total)
+    return done
+
+
+def _full(name: str, error: OSError) -> AicliError:
+    return AicliError(f"cannot write {name} to the folder of models: {error.strerror or error}")
+
+
+@contextmanager
+def _writing(part: Path, *, keep: bool) -> Iterator[BinaryIO]:
+    try:
+        stream = part.open("ab" if keep else "wb")
+    except OSError as error:
+        raise _full(part.name, error) from None
+    try:
+        with stream:
+            yield stream
+            try:
+                stream.flush()
+                os.fsync(stream.fileno())
+            except OSError as error:
+                raise _full(part.name, error) from None
+    except AicliError as error:
+        if not isinstance(error, FetchError):
+            part.unlink(missing_ok=True)  # the disk is full: do not keep it so
+        raise
