@@ -23,6 +23,7 @@ from aicli.nn.session import Session, StageTime
 from aicli.nn.wasi_nn import MODULE as WASI_NN
 from aicli.nn.wasi_nn import WasiNn
 from aicli.wasm import PAGE, Instance, Limits, Memory, MemoryBoundsError, Module, Runtime, load_runtime
+from aicli.wasm.binary import read_module
 from aicli.wasm.cache import default_cache, load_module
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ RESULT = struct.Struct("<6I")
 PREDICTION = np.dtype([("index", "<u4"), ("score", "<f4")])
 FACE = np.dtype("<f4")
 FACE_FLOATS = 15
+MAX_FACES = 1 << 17
+"""More than an image of 100 megapixels has room for; a guest that claims more is wrong."""
 
 DTYPE_CODES = {"float16": 0, "float32": 1, "uint8": 3, "int8": 7}
 CROP_CODES = {"squash": 0, "crop": 1, "pad": 2}
@@ -63,6 +66,10 @@ class ClassifyRequest:
     output: OutputSpec
     top_k: int
     min_score: float
+
+    def most_records(self) -> int:
+        """How many records an answer may have."""
+        return min(self.top_k or self.output.classes, self.output.classes)
 
     def pack(self, pixels: int, width: int, height: int) -> bytes:
         source, answer = self.input, self.output
@@ -105,6 +112,10 @@ class DetectRequest:
     std: float
     channels: str
     max_faces: int
+
+    def most_records(self) -> int:
+        """How many records an answer may have."""
+        return self.max_faces or MAX_FACES
 
     def pack(self, pixels: int, width: int, height: int) -> bytes:
         return DETECT.pack(
@@ -196,15 +207,18 @@ class Running:
             packed = request.pack(place, width, height)
             self.memory.view(place, pixels.nbytes)[:] = pixels.reshape(-1)
             self.memory.view(record, len(packed))[:] = memoryview(packed)
-            return self.read_result(self.call(export, record), PREDICTION.itemsize if export == TASKS["classify"] else 60)
+            size = PREDICTION.itemsize if export == TASKS["classify"] else FACE.itemsize * FACE_FLOATS
+            return self.read_result(self.call(export, record), size, request.most_records())
         except MemoryBoundsError as error:
             raise GuestFault(f"the guest gave a pointer outside its memory: {error}") from None
 
-    def read_result(self, pointer: int, record_size: int) -> bytes:
+    def read_result(self, pointer: int, record_size: int, most: int) -> bytes:
         status, count, records, message, length, extra = RESULT.unpack(self.memory.view(pointer, RESULT.size).tobytes())
         if status != 0:
             text = self.memory.view(message, min(length, 1000)).tobytes().decode(errors="replace")
             raise self.failure(status, printable(text), extra)
+        if count > most:
+            raise GuestFault(f"the guest answered with {count} records where {most} are the most there can be")
         return self.memory.view(records, count * record_size).tobytes()
 
     def failure(self, status: int, text: str, errno: int) -> GuestFault:
@@ -315,10 +329,12 @@ def packaged_guest() -> Path:
 
 
 def read_guest(path: Path | None) -> bytes:
+    if path is not None:
+        return read_module(path)
     try:
-        return (path or packaged_guest()).read_bytes()
+        return packaged_guest().read_bytes()
     except OSError as error:
-        hint = "give a .wasm file" if path else "reinstall aicli, or run: aicli build-guest"
+        hint = "reinstall aicli, or run: aicli build-guest"
         raise GuestError(f"cannot read the guest ({error.strerror}); {hint}") from None
 
 
