@@ -19,6 +19,7 @@ COMMANDS = {
     "info": "Show runtimes, engines, versions and folders.",
     "build-guest": "Compile the guest, or start one of your own.",
     "inspect": "Say what a WebAssembly module needs and offers.",
+    "run": "Run a WebAssembly command made for wasi-nn, WasmEdge or SSVM.",
     "cache": "Show and clear the cache of compiled guests.",
 }
 """Every subcommand with its line in the overview, so that the overview imports none of them."""

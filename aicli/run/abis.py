@@ -1,0 +1,124 @@
+"""Which application binary interfaces a module needs, and who would provide what is missing here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from aicli.nn import wasi_nn, wasmedge_image, wasmedge_tensorflow, wasmedge_tflite
+from aicli.nn.tensorflow_graphs import is_installed
+from aicli.wasm.preview1 import COUNTS
+from aicli.wasm.runtime import WASI_MODULE, ExternType, Module, printable
+
+__all__ = ["Abi", "describe_abis", "find_missing", "has_infer"]
+
+INFER_EXPORTS = ("alloc", "infer_from_ptrs")
+
+TITLES = {
+    WASI_MODULE: "WASI preview 1",
+    wasi_nn.MODULE: "wasi-nn",
+    wasmedge_tflite.MODULE: "WasmEdge TFLite",
+    wasmedge_tensorflow.MODULE: "WasmEdge TensorFlow",
+    wasmedge_image.MODULE: "WasmEdge image",
+    "ssvm_tensorflowlite": "SSVM TFLite",
+    "ssvm_tensorflow": "SSVM TensorFlow",
+    "ssvm_image": "SSVM image",
+}
+LEGACY = {
+    **wasmedge_tflite.LEGACY_PREFIXES,
+    **wasmedge_tensorflow.LEGACY_PREFIXES,
+    **wasmedge_image.LEGACY_PREFIXES,
+}
+
+OTHERS = (
+    (
+        "wasi_unstable",
+        "WASI snapshot 0 provides, which nothing builds for since 2020; rebuild it with a newer compiler",
+    ),
+    ("wasi_snapshot_preview1.sock_", "WasmEdge's sockets provide; aicli gives a guest no network"),
+    ("wasmedge_process", "WasmEdge's process plugin provides; aicli starts no programs for a guest"),
+    ("wasmedge_", "a plugin of WasmEdge provides"),
+    ("wasmedge", "a plugin of WasmEdge provides"),
+    ("wasi_ephemeral_crypto", "a host with wasi-crypto, such as WasmEdge, provides"),
+    ("wasi:", "WASI preview 2 provides; aicli runs preview 1 modules (for Rust: the target wasm32-wasip1)"),
+    ("wasi_", "another version of WASI provides; aicli has preview 1"),
+    ("__wbindgen", "wasm-bindgen's JavaScript provides; build for wasm32-wasi without it"),
+    ("wbg", "wasm-bindgen's JavaScript provides; build for wasm32-wasi without it"),
+    ("gojs", "Go's JavaScript support provides; build with GOOS=wasip1"),
+    ("go.", "Go's JavaScript support provides; build with GOOS=wasip1"),
+    ("env.emscripten", "Emscripten's JavaScript provides; build for wasm32-wasi"),
+    ("env.", "a library that was not linked into the module provides"),
+)
+"""What the beginning of ``module.name`` tells about who provides a function."""
+
+
+@dataclass(frozen=True)
+class Abi:
+    """One interface that a module needs.
+
+    ``title`` names it with its generation, ``functions`` are what it imports of it, ``runs`` says whether all of them
+    are here, ``note`` what a user should know.
+    """
+
+    module: str
+    title: str
+    functions: tuple[str, ...]
+    runs: bool
+    note: str = ""
+
+
+@lru_cache(maxsize=1)
+def provided() -> frozenset[tuple[str, str]]:
+    """Every function that ``aicli run`` has, by module and name."""
+    from aicli.run.host import function_names
+
+    return frozenset({(WASI_MODULE, name) for name in COUNTS} | function_names())
+
+
+def find_missing(imports: Iterable[ExternType]) -> str | None:
+    """Names the first import that is not here, and what would provide it; ``None`` when all are."""
+    for item in imports:
+        if item.kind != "func":
+            return f"it imports the {item.kind} {printable(f'{item.module}.{item.name}')}; only functions are provided"
+        if (item.module, item.name) not in provided():
+            return f"it imports {printable(f'{item.module}.{item.name}')}, which {provider(item)}"
+    return None
+
+
+def provider(item: ExternType) -> str:
+    full = f"{item.module}.{item.name}"
+    if item.module in TITLES and not full.startswith("wasi_snapshot_preview1.sock_"):
+        return f"aicli's {TITLES[item.module]} does not have; a newer aicli may, or WasmEdge"
+    return next((text for start, text in OTHERS if full.startswith(start)), "no host that aicli knows of provides")
+
+
+def describe_abis(module: Module) -> list[Abi]:
+    """The interfaces that a module needs, in the order of its imports, and those that it offers instead."""
+    names: dict[str, list[str]] = {}
+    for item in module.imports:
+        names.setdefault(item.module, []).append(item.name)
+    found = [describe(module_name, functions, module.imports) for module_name, functions in names.items()]
+    if has_infer(module.exports):
+        note = "run it with: aicli run FILE --infer --model-file M --image I --labels L"
+        found.append(Abi("", "alloc and infer_from_ptrs", INFER_EXPORTS, True, note))
+    return found
+
+
+def describe(module: str, functions: list[str], imports: Sequence[ExternType]) -> Abi:
+    missing = find_missing(item for item in imports if item.module == module)
+    title = TITLES.get(module, printable(module))
+    prefix = LEGACY.get(module)
+    if prefix:
+        legacy = [name for name in functions if name.startswith(prefix)]
+        title += " (legacy)" if len(legacy) == len(functions) else " (both generations)" if legacy else " (current)"
+    note = missing or ""
+    if not missing and "tensorflow" in module and "lite" not in module and not is_installed():
+        note = "starts, but running a graph needs: pip install 'aicli[tensorflow]'"
+    return Abi(module, title, tuple(map(printable, functions)), missing is None, note)
+
+
+def has_infer(exports: Iterable[ExternType]) -> bool:
+    """Whether a module offers the calling style of ``--infer``."""
+    names = {item.name for item in exports if item.kind == "func"}
+    return names.issuperset(INFER_EXPORTS)

@@ -1,0 +1,71 @@
+"""What a user grants a guest on the command line, as values."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from aicli.errors import ModelError, UsageError
+from aicli.wasm.runtime import WasiFolder
+
+__all__ = ["parse_folder", "parse_model", "parse_variable"]
+
+
+def parse_folder(text: str, *, read_only: bool = False) -> WasiFolder:
+    """``HOST`` or ``HOST:GUEST``; without a guest's path the folder has the same path there.
+
+    Raises :class:`UsageError` when the folder is not there.
+    """
+    # The colon of a Windows drive separates nothing.
+    drive = 2 if os.name == "nt" and text[1:2] == ":" else 0
+    host, _, guest = text[drive:].partition(":")
+    host = text[:drive] + host
+    path = Path(host)
+    if not host or not path.is_dir():
+        reason = "is not a folder" if path.exists() else "there is no such folder"
+        raise UsageError(f"--dir {text}: '{host}' {reason}; write HOST or HOST:GUEST, the folder on this machine first")
+    return WasiFolder(path, guest or host, read_only)
+
+
+def parse_variable(text: str) -> tuple[str, str]:
+    """``K=V``, or ``K`` for the value that it has here. Raises :class:`UsageError` when it has none."""
+    name, equals, value = text.partition("=")
+    if not name or "\0" in text:
+        raise UsageError(f"--env {text}: write NAME=VALUE")
+    if equals:
+        return name, value
+    if name not in os.environ:
+        raise UsageError(f"--env {name}: this variable is not set here; write {name}=VALUE")
+    return name, os.environ[name]
+
+
+def parse_model(text: str) -> tuple[str, Path]:
+    """``NAME=FILE`` or ``NAME=CATALOG``, as ``face=mtcnn:pnet`` for one net of several.
+
+    Raises :class:`UsageError` for anything else and :class:`aicli.errors.ModelError` when there is no such model.
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"--model {text}: write NAME=FILE, or NAME=MODEL for one of 'aicli models list'")
+    path = Path(value).expanduser()
+    if path.is_file():
+        return name, path
+    if path.suffix or "/" in value:
+        raise ModelError(f"{value}: there is no such file; --model takes NAME=FILE")
+    return name, catalog_file(value)
+
+
+def catalog_file(value: str) -> Path:
+    """The verified file of a model of the catalog; ``mtcnn:pnet`` is one of several."""
+    from aicli.catalog import entries, files
+
+    model, _, role = value.partition(":")
+    entry = entries.require_entry(model)
+    nets = [key for key in entry.files if key != "labels"]
+    role = role or (nets[0] if len(nets) == 1 else "")
+    if role not in nets:
+        choices = ", ".join(f"{model}:{net}" for net in nets)
+        raise ModelError(f"{value}: the model consists of several files; choose one of {choices}")
+    path = files.require_file(entry, role)
+    files.check_digest(entry, entry.files[role], path, files.checksum(path))
+    return path
