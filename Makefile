@@ -1,0 +1,96 @@
+# What a checkout can do. `make PYTHON=python3.10 test` takes another Python, `make VENV=/tmp/v test` another place.
+PYTHON ?= python3
+VENV ?= .venv
+
+SUPPORTED := 3.10 3.11 3.12 3.13
+FOUND := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+
+ifneq ($(MAKECMDGOALS),clean)
+ifeq ($(FOUND),)
+$(error $(PYTHON) does not run; aicli needs Python 3.10 to 3.13, name one: make PYTHON=python3.11 $(MAKECMDGOALS))
+endif
+ifeq ($(filter $(FOUND),$(SUPPORTED)),)
+$(error aicli needs Python 3.10 to 3.13, and $(PYTHON) is $(FOUND); name one: make PYTHON=python3.11 $(MAKECMDGOALS))
+endif
+endif
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Named after the version, so that another PYTHON makes the environment anew.
+MADE := $(VENV)/.python-$(FOUND)
+INSTALLED := $(VENV)/.installed
+TESTABLE := $(VENV)/.installed-test
+LINTABLE := $(VENV)/.installed-dev
+PHOTOS := $(sort $(wildcard examples/*.jpg examples/*.png))
+
+.PHONY: help demo test lint guest bench bench-quick build clean
+# All targets share one environment: pip must not run twice at once, even under -j.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo         classify the photos in examples/ and find the faces in them, pictures in demo-output/"
+	@echo "make test         every test"
+	@echo "make lint         ruff and mypy"
+	@echo "make guest        compile the guest from guest-rust/ (needs Rust with wasm32-unknown-unknown)"
+	@echo "make bench        measure, beside other packages; make bench-quick in a minute"
+	@echo "make build        the wheel and the source archive, in dist/"
+	@echo "make clean        remove everything that was made"
+	@echo "Any of them takes PYTHON=python3.10 (3.10 to 3.13), here $(PYTHON) is $(FOUND)."
+
+demo: $(INSTALLED)
+	@rm -rf demo-output && mkdir demo-output
+	@echo "\$$ aicli classify examples/*"
+	@$(BIN)/aicli classify $(PHOTOS)
+	@echo "\$$ aicli detect-faces examples/* -o demo-output/"
+	@$(BIN)/aicli detect-faces $(PHOTOS) -o demo-output/
+	@echo "Pictures written:"
+	@ls demo-output/* | sed 's/^/  /'
+	@echo "Try your own: $(BIN)/aicli classify PHOTO"
+
+test: $(TESTABLE)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(LINTABLE)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+guest: $(INSTALLED)
+	$(BIN)/aicli build-guest
+
+bench: $(TESTABLE)
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(TESTABLE)
+	$(BIN)/python -m benchmarks --quick
+
+build: $(LINTABLE)
+	$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf .venv build dist demo-output guest-rust/target .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(MADE):
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "aicli: $(PYTHON) has no venv module; install it (Debian, Ubuntu: apt install python$(FOUND)-venv)" >&2; exit 1; }
+	@echo "Making $(VENV) with Python $(FOUND) ..."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(INSTALLED): pyproject.toml $(MADE)
+	@echo "Installing aicli into $(VENV) ..."
+	@$(PIP) --editable .
+	@touch $@
+
+$(TESTABLE): $(INSTALLED)
+	@echo "Installing what the tests need ..."
+	@$(PIP) --editable '.[test]'
+	@touch $@
+
+$(LINTABLE): $(TESTABLE)
+	@echo "Installing what the linters need ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@
