@@ -1,9 +1,8 @@
 //! Classification: an image into the model's input tensor, the model's output into the best classes.
 
-use std::cmp::Ordering;
-
-use crate::failure::{resize, Failure};
+use crate::failure::{push, resize, Failure};
 use crate::nn::{Context, Graph};
+use crate::ranking::Ranking;
 use crate::request::{ClassifyRequest, Crop, Scores};
 use crate::resize::{Resizer, View};
 use crate::tensor::{decode, PixelTable};
@@ -25,6 +24,8 @@ pub struct Classifier {
     input: Vec<u8>,
     output: Vec<u8>,
     classes: Vec<Class>,
+    ranking: Ranking,
+    best: Vec<Class>,
 }
 
 impl Classifier {
@@ -36,6 +37,8 @@ impl Classifier {
             input: Vec::new(),
             output: Vec::new(),
             classes: Vec::new(),
+            ranking: Ranking::default(),
+            best: Vec::new(),
         })
     }
 
@@ -53,8 +56,8 @@ impl Classifier {
         let scores = decode(request.output, &self.output);
         self.classes.extend(scores.zip(0..).map(|(score, index)| Class { index, score }));
         let softmax = to_probabilities(&mut self.classes, request.scores)?;
-        keep_best(&mut self.classes, request.top_k, request.min_score);
-        Ok((&self.classes, softmax))
+        keep_best(&self.classes, request.top_k, request.min_score, &mut self.ranking, &mut self.best)?;
+        Ok((&self.best, softmax))
     }
 
     fn fill_input(&mut self, pixels: &[u8], request: &ClassifyRequest) -> Result<(), Failure> {
@@ -79,7 +82,7 @@ impl Classifier {
             }
         }
         let tensor = &mut self.input;
-        self.resizer.run(view, inner.width, inner.height, request.filter, |y, row| {
+        self.resizer.rows_first(view, inner.width, inner.height, request.filter, |y, row| {
             let start = (inner.top + y) * pitch + inner.left * pixel;
             table.convert(row, &mut tensor[start..start + inner.width * pixel]);
         })
@@ -140,17 +143,20 @@ fn to_probabilities(classes: &mut [Class], scores: Scores) -> Result<bool, Failu
     Ok(softmax)
 }
 
-/// Keeps the `top_k` best classes whose score is at least `min_score`: best first, equal scores by index.
-fn keep_best(classes: &mut Vec<Class>, top_k: usize, min_score: f32) {
-    classes.retain(|class| class.score >= min_score);
-    let order = |a: &Class, b: &Class| {
-        b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal).then_with(|| a.index.cmp(&b.index))
-    };
-    if top_k < classes.len() {
-        classes.select_nth_unstable_by(top_k, order);
-        classes.truncate(top_k);
+/// Copies the `top_k` best classes whose score is at least `min_score`: best first, equal scores by index.
+fn keep_best(
+    classes: &[Class],
+    top_k: usize,
+    min_score: f32,
+    ranking: &mut Ranking,
+    best: &mut Vec<Class>,
+) -> Result<(), Failure> {
+    best.clear();
+    let places = ranking.best_first(classes.iter().map(|class| class.score))?;
+    for class in places.map(|place| classes[place]).take(top_k).take_while(|class| class.score >= min_score) {
+        push(best, class)?;
     }
-    classes.sort_unstable_by(order);
+    Ok(())
 }
 
 #[cfg(test)]

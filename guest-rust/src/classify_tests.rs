@@ -98,15 +98,14 @@ fn scores_that_are_no_numbers_are_the_models_failure() {
 
 #[test]
 fn the_best_come_first_and_ties_by_index() {
-    let mut answer = classes(&[0.1, 0.5, 0.3, 0.5, 0.0, 0.3]);
-    keep_best(&mut answer, 4, 0.0);
-    assert_eq!(indices(&answer), [1, 3, 2, 5]);
-    let mut answer = classes(&[0.1, 0.5, 0.3, 0.5]);
-    keep_best(&mut answer, usize::MAX, 0.3);
-    assert_eq!(indices(&answer), [1, 3, 2]);
-    let mut answer = classes(&[0.1]);
-    keep_best(&mut answer, 1, 0.2);
-    assert!(answer.is_empty());
+    let best = |scores: &[f32], top_k, min_score| {
+        let mut best = Vec::new();
+        keep_best(&classes(scores), top_k, min_score, &mut Ranking::default(), &mut best).unwrap();
+        indices(&best)
+    };
+    assert_eq!(best(&[0.1, 0.5, 0.3, 0.5, 0.0, 0.3], 4, 0.0), [1, 3, 2, 5]);
+    assert_eq!(best(&[0.1, 0.5, 0.3, 0.5], usize::MAX, 0.3), [1, 3, 2]);
+    assert_eq!(best(&[0.1], 1, 0.2), []);
 }
 
 #[test]

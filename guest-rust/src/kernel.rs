@@ -1,9 +1,15 @@
 //! Weights of an antialiased, separable resize along one axis, with the geometry of Pillow's `Image.resize`.
 //!
 //! The filter's support is scaled by the reduction, so that every source pixel counts when an image shrinks. Weights
-//! are 16-bit fixed point, with as many fraction bits as the largest weight allows, and sum to exactly 1.
+//! are 16-bit fixed point and sum to exactly 1.
 
 use crate::failure::{resize, Failure};
+
+/// Fraction bits of the weights: no weight of either filter reaches 2.
+pub const SHIFT: u32 = 14;
+
+/// Outputs that a convolution makes at a time.
+pub const GROUP: usize = 4;
 
 /// A resampling filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +46,9 @@ pub struct Kernel {
     source: usize,
     target: usize,
     taps: usize,
-    shift: u32,
     starts: Vec<u32>,
-    weights: Vec<i16>,
+    /// Weights two by two, the first in the lower half.
+    pairs: Vec<u32>,
     exact: Vec<f64>,
 }
 
@@ -62,13 +68,15 @@ impl Kernel {
         // Even, because the convolutions take two samples at a time.
         let widest = (0..target).map(|index| span(index).2 - span(index).1).max().unwrap_or(1);
         self.taps = (widest + 1) & !1;
-        resize(&mut self.starts, target, 0)?;
-        let count = target.checked_mul(self.taps).ok_or_else(Failure::out_of_memory)?;
+        let padded = (target + GROUP - 1) / GROUP * GROUP;
+        let count = padded.checked_mul(self.taps).ok_or_else(Failure::out_of_memory)?;
+        resize(&mut self.starts, padded, 0)?;
         resize(&mut self.exact, count, 0.0)?;
-        resize(&mut self.weights, count, 0)?;
+        resize(&mut self.pairs, count / 2, 0)?;
+        self.starts[target..].fill(0);
+        self.exact[target * self.taps..].fill(0.0);
 
-        let mut largest = 0.0f64;
-        for (index, weights) in self.exact.chunks_exact_mut(self.taps).enumerate() {
+        for (index, weights) in self.exact.chunks_exact_mut(self.taps).enumerate().take(target) {
             let (centre, first, end) = span(index);
             // All spans get the same length, inside the source where that is long enough.
             let start = first.min(source.saturating_sub(self.taps));
@@ -82,13 +90,7 @@ impl Kernel {
             }
             for weight in weights.iter_mut() {
                 *weight /= sum;
-                largest = largest.max(weight.abs());
             }
-        }
-        // 22 bits keep the sum of 255 * weight, with the overshoot of a cubic, inside 32 bits.
-        self.shift = 22;
-        while self.shift > 1 && largest * f64::from(1 << self.shift) > 32_000.0 {
-            self.shift -= 1;
         }
         self.quantise();
         self.source = source;
@@ -98,19 +100,21 @@ impl Kernel {
 
     /// Rounds the weights so that each output's sum stays exactly 1: a flat area keeps its colour.
     fn quantise(&mut self) {
-        let one = f64::from(1 << self.shift);
-        let rows = self.exact.chunks_exact(self.taps).zip(self.weights.chunks_exact_mut(self.taps));
-        for (exact, weights) in rows {
-            let mut rest = 1 << self.shift;
-            let mut heaviest = 0;
-            for (tap, weight) in exact.iter().enumerate() {
-                weights[tap] = (weight * one).round() as i16;
-                rest -= i32::from(weights[tap]);
-                if weights[tap] > weights[heaviest] {
-                    heaviest = tap;
-                }
+        let one = f64::from(1 << SHIFT);
+        let outputs = self.exact.chunks_exact(self.taps).zip(self.pairs.chunks_exact_mut(self.taps / 2));
+        for (exact, pairs) in outputs {
+            // Each weight is the difference of two rounded running sums: errors cancel out between neighbours.
+            let (mut running, mut before) = (0.0, 0);
+            let mut fixed = |weight: f64| {
+                running += weight * one;
+                let now = (running + 0.5).floor() as i32;
+                let difference = now - before;
+                before = now;
+                u32::from(difference as u16)
+            };
+            for (weights, pair) in exact.chunks_exact(2).zip(pairs) {
+                *pair = fixed(weights[0]) | fixed(weights[1]) << 16;
             }
-            weights[heaviest] += rest as i16;
         }
     }
 
@@ -124,9 +128,14 @@ impl Kernel {
         self.taps
     }
 
-    /// Fraction bits of the weights.
-    pub fn shift(&self) -> u32 {
-        self.shift
+    /// Samples that are read.
+    pub fn source(&self) -> usize {
+        self.source
+    }
+
+    /// Samples that are made.
+    pub fn target(&self) -> usize {
+        self.target
     }
 
     /// The first sample that an output reads.
@@ -134,15 +143,22 @@ impl Kernel {
         self.starts[index] as usize
     }
 
-    /// First sample and weights of every output in turn.
-    pub fn spans(&self) -> impl Iterator<Item = (usize, &[i16])> + '_ {
-        self.starts.iter().map(|&start| start as usize).zip(self.weights.chunks_exact(self.taps))
+    /// First samples and pairs of weights of `GROUP` outputs in turn; the last group may have outputs beyond the
+    /// target, whose weights are 0. Every `start + taps` is at most the source or, where that is less, the taps.
+    pub fn groups(&self) -> impl Iterator<Item = (&[u32; GROUP], &[u32])> + '_ {
+        let starts = self.starts.chunks_exact(GROUP).filter_map(|starts| starts.try_into().ok());
+        starts.zip(self.pairs.chunks_exact(GROUP * self.taps / 2))
     }
 
-    /// The weights of one output.
-    pub fn weights(&self, index: usize) -> &[i16] {
-        &self.weights[index * self.taps..][..self.taps]
+    /// The weights of one output, two by two: the first of a pair in the lower half.
+    pub fn pairs(&self, index: usize) -> &[u32] {
+        &self.pairs[index * (self.taps / 2)..][..self.taps / 2]
     }
+}
+
+/// The two weights of a pair.
+pub fn unpair(pair: u32) -> [i32; 2] {
+    [i32::from(pair as u16 as i16), i32::from((pair >> 16) as i16)]
 }
 
 #[cfg(test)]
@@ -156,8 +172,8 @@ mod tests {
     }
 
     fn real(kernel: &Kernel, index: usize) -> Vec<f64> {
-        let one = f64::from(1 << kernel.shift());
-        kernel.weights(index).iter().map(|&weight| f64::from(weight) / one).collect()
+        let one = f64::from(1 << SHIFT);
+        kernel.pairs(index).iter().flat_map(|&pair| unpair(pair)).map(|weight| f64::from(weight) / one).collect()
     }
 
     fn close(left: &[f64], right: &[f64]) -> bool {
@@ -167,10 +183,11 @@ mod tests {
     #[test]
     fn equal_sizes_copy() {
         let kernel = kernel(5, 5, Filter::Bicubic);
-        for (index, (start, weights)) in kernel.spans().enumerate() {
-            for (offset, &weight) in weights.iter().enumerate() {
-                let expected = if start + offset == index { 1 << kernel.shift() } else { 0 };
-                assert_eq!(i32::from(weight), expected);
+        for index in 0..5 {
+            let (start, pairs) = (kernel.start(index), kernel.pairs(index));
+            for (offset, weight) in pairs.iter().flat_map(|&pair| unpair(pair)).enumerate() {
+                let expected = if start + offset == index { 1 << SHIFT } else { 0 };
+                assert_eq!(weight, expected);
             }
         }
     }
@@ -206,10 +223,11 @@ mod tests {
         for (source, target) in [(1, 1), (1, 9), (2, 3), (3, 1), (7, 2), (100, 37), (37, 100), (1000, 1), (4000, 224)] {
             for filter in [Filter::Bilinear, Filter::Bicubic] {
                 let kernel = kernel(source, target, filter);
-                for (start, weights) in kernel.spans() {
-                    let sum: i32 = weights.iter().map(|&weight| i32::from(weight)).sum();
-                    assert_eq!(sum, 1 << kernel.shift());
-                    assert!(start + weights.len() <= source.max(kernel.taps()));
+                for index in 0..target {
+                    let (start, pairs) = (kernel.start(index), kernel.pairs(index));
+                    let sum: i32 = pairs.iter().flat_map(|&pair| unpair(pair)).sum();
+                    assert_eq!(sum, 1 << SHIFT);
+                    assert!(start + 2 * pairs.len() <= source.max(kernel.taps()));
                 }
             }
         }

@@ -15,6 +15,7 @@ mod fake;
 pub mod kernel;
 pub mod mtcnn;
 pub mod nn;
+pub mod ranking;
 pub mod request;
 pub mod resize;
 mod simd;

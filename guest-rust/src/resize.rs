@@ -1,11 +1,10 @@
-//! Resizing of RGB images: a horizontal pass into rows of bytes, then a vertical pass over them (Pillow's order).
+//! Antialiased resizing of RGB images in two passes, with bytes in between as in Pillow.
 //!
-//! The passes are interleaved: only as many horizontally resized rows are kept as one output row needs, and every
-//! finished row goes to the caller at once, so that nothing as large as the image is ever stored.
+//! Nothing as large as the image is ever stored: every finished row goes to the caller at once.
 
 use crate::failure::{resize, Failure};
 use crate::kernel::{Filter, Kernel};
-use crate::simd;
+use crate::simd::{self, Tap};
 
 /// A rectangle of an RGB image; what lies beyond the image is black.
 #[derive(Clone, Copy)]
@@ -43,29 +42,17 @@ impl<'a> View<'a> {
         self.height
     }
 
-    /// Bytes from the start of row `y` on, at least `bytes` of them; copied to `line` when they do not lie like that.
-    fn row<'b>(&self, y: usize, bytes: usize, line: &'b mut Vec<u8>) -> Result<&'b [u8], Failure>
-    where
-        'a: 'b,
-    {
-        let pitch = self.image_width * 3;
-        let row = self.top + y as isize;
-        let inside = 0 <= row && row < self.image_height as isize;
-        if inside && self.left >= 0 && self.left as usize + self.width <= self.image_width {
-            let rest = &self.pixels[row as usize * pitch + self.left as usize * 3..];
-            if rest.len() >= bytes {
-                return Ok(rest);
-            }
-        }
-        resize(line, bytes, 0)?;
-        line.fill(0);
-        let first = self.left.clamp(0, self.image_width as isize);
-        let end = (self.left + self.width as isize).clamp(first, self.image_width as isize);
-        if inside && end > first {
-            let source = &self.pixels[row as usize * pitch..][first as usize * 3..end as usize * 3];
-            line[(first - self.left) as usize * 3..][..source.len()].copy_from_slice(source);
-        }
-        Ok(line)
+    /// The part of row `y`, of those of the image, that lies inside both the view and the image; where it starts.
+    fn row(&self, y: usize) -> &'a [u8] {
+        let (first, end) = self.columns();
+        &self.pixels[y * self.image_width * 3..][first * 3..end * 3]
+    }
+
+    /// Columns of the image that the view shows: the first and the one behind the last.
+    fn columns(&self) -> (usize, usize) {
+        let width = self.image_width as isize;
+        let first = self.left.clamp(0, width);
+        (first as usize, (self.left + self.width as isize).clamp(first, width) as usize)
     }
 }
 
@@ -75,48 +62,98 @@ pub struct Resizer {
     horizontal: KernelCache,
     vertical: KernelCache,
     rows: Vec<u8>,
-    row: Vec<u8>,
     line: Vec<u8>,
-    offsets: Vec<u32>,
+    row: Vec<u8>,
+    taps: Vec<Tap>,
 }
 
 impl Resizer {
-    /// Resizes `view` to `width` x `height` and hands each finished row, `width * 3` bytes, to `sink(y, row)`.
-    pub fn run(
+    /// Resizes a view that lies inside its image to `width` x `height` and hands each finished row, `width * 3` bytes,
+    /// to `sink(y, row)`. Rows first, then columns, as Pillow does up to version 12 (later ones choose the cheaper).
+    ///
+    /// The passes are interleaved: only as many horizontally resized rows are kept as one output row needs.
+    pub fn rows_first(
         &mut self,
         view: View,
         width: usize,
         height: usize,
         filter: Filter,
-        mut sink: impl FnMut(usize, &mut [u8]),
+        mut sink: impl FnMut(usize, &[u8]),
     ) -> Result<(), Failure> {
         let across = self.horizontal.get(view.width, width, filter)?;
         let down = self.vertical.get(view.height, height, filter)?;
-        let bytes = width * 3;
-        let pitch = simd::padded(bytes);
         let kept = down.taps();
+        let pitch = simd::target_bytes(width);
         resize(&mut self.rows, kept.checked_mul(pitch).ok_or_else(Failure::out_of_memory)?, 0)?;
-        resize(&mut self.row, pitch, 0)?;
-        resize(&mut self.offsets, kept, 0)?;
-        let needed = simd::row_bytes(view.width.max(across.taps()));
+        resize(&mut self.line, simd::source_bytes(across), 0)?;
+        resize(&mut self.row, width * 3, 0)?;
+        resize(&mut self.taps, kept / 2, Tap::default())?;
         let mut ready = 0;
         for y in 0..height {
             let start = down.start(y);
             for source in ready.max(start)..(start + kept).min(view.height) {
                 let target = &mut self.rows[source % kept * pitch..][..pitch];
-                let pixels = view.row(source, needed, &mut self.line)?;
+                let pixels = view.row(source + view.top as usize);
                 if view.width == width {
-                    target[..bytes].copy_from_slice(&pixels[..bytes]);
+                    target[..pixels.len()].copy_from_slice(pixels);
                 } else {
-                    simd::convolve_row(pixels, across, target);
+                    self.line[..pixels.len()].copy_from_slice(pixels);
+                    simd::convolve_row(&self.line, across, target);
                 }
                 ready = source + 1;
             }
-            for (tap, offset) in self.offsets.iter_mut().enumerate() {
-                *offset = (((start + tap).min(view.height - 1)) % kept * pitch) as u32;
+            let place = |tap: usize| (start + tap).min(view.height - 1) % kept * pitch;
+            for (index, (tap, &pair)) in self.taps.iter_mut().zip(down.pairs(y)).enumerate() {
+                *tap = Tap { above: place(2 * index), below: place(2 * index + 1), pair };
             }
-            simd::convolve_columns(&self.rows, &self.offsets, down.weights(y), down.shift(), &mut self.row);
-            sink(y, &mut self.row[..bytes]);
+            simd::convolve_columns(&self.rows, &self.taps, &mut self.row);
+            sink(y, &self.row);
+        }
+        Ok(())
+    }
+
+    /// The same for a view that may reach beyond its image, columns first, with a triangle filter. It needs less than
+    /// half the time when an image shrinks, and rounds in another place.
+    pub fn columns_first(
+        &mut self,
+        view: View,
+        width: usize,
+        height: usize,
+        mut sink: impl FnMut(usize, &[u8]),
+    ) -> Result<(), Failure> {
+        let across = self.horizontal.get(view.width, width, Filter::Bilinear)?;
+        let down = self.vertical.get(view.height, height, Filter::Bilinear)?;
+        let (first, end) = view.columns();
+        // Bytes of the line that come from the image; the others stay black.
+        let black = (first as isize - view.left).clamp(0, view.width as isize) as usize;
+        let inside = black * 3..(black + end - first) * 3;
+        resize(&mut self.line, simd::source_bytes(across), 0)?;
+        self.line.fill(0);
+        resize(&mut self.row, simd::target_bytes(width), 0)?;
+        self.taps.clear();
+        self.taps.try_reserve(down.taps() / 2)?;
+        let place = |row: isize| {
+            let last = view.image_height as isize - 1;
+            let weight = if (0..=last).contains(&row) { u32::MAX } else { 0 };
+            (row.clamp(0, last) as usize * view.image_width * 3 + first * 3, weight)
+        };
+        for y in 0..height {
+            self.taps.clear();
+            let mut row = view.top + down.start(y) as isize;
+            for &pair in down.pairs(y) {
+                let (above, first_weight) = place(row);
+                let (below, second_weight) = place(row + 1);
+                let pair = pair & (first_weight & 0xffff | second_weight << 16);
+                self.taps.push(Tap { above, below, pair });
+                row += 2;
+            }
+            simd::convolve_columns(view.pixels, &self.taps, &mut self.line[inside.clone()]);
+            if view.width == width {
+                sink(y, &self.line[..width * 3]);
+            } else {
+                simd::convolve_row(&self.line, across, &mut self.row);
+                sink(y, &self.row[..width * 3]);
+            }
         }
         Ok(())
     }

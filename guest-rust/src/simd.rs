@@ -2,37 +2,49 @@
 
 use crate::kernel::Kernel;
 
-/// Bytes of a buffer for a row of `bytes`: whole vectors, with room for one pixel more.
-pub fn padded(bytes: usize) -> usize {
-    (bytes + 1 + 15) & !15
-}
-
-/// Bytes that `convolve_row` may read of a row of `pixels` pixels.
-pub fn row_bytes(pixels: usize) -> usize {
+/// Bytes of a buffer for a resized row of `pixels` pixels: vectors are stored whole.
+pub fn target_bytes(pixels: usize) -> usize {
     pixels * 3 + 16
 }
 
+/// Bytes of a buffer for a row that a kernel reads: vectors are loaded whole, and there may be more taps than pixels.
+pub fn source_bytes(kernel: &Kernel) -> usize {
+    kernel.source().max(kernel.taps()) * 3 + 16
+}
+
+/// Two rows and their weights, for `convolve_columns`.
+#[derive(Clone, Copy, Default)]
+pub struct Tap {
+    /// Where the first row starts.
+    pub above: usize,
+    /// Where the second row starts.
+    pub below: usize,
+    /// Weight of the first row in the lower half, of the second in the upper one.
+    pub pair: u32,
+}
+
+#[cfg_attr(all(target_arch = "wasm32", target_feature = "simd128"), allow(dead_code))]
+#[path = "simd_plain.rs"]
+mod plain;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 #[path = "simd_wasm.rs"]
-mod imp;
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-#[path = "simd_plain.rs"]
-mod imp;
+mod vector;
 
-/// Resizes one row of RGB pixels to `target`, whose length is `padded(3 * the kernel's outputs)`.
-///
-/// `source` has `row_bytes` of the kernel's source size (or of its taps, where there are more of them).
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+use plain as imp;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use vector as imp;
+
+/// Resizes one row of RGB pixels to `target`, which has the kernel's `target_bytes`; `source` has its `source_bytes`.
 #[inline]
 pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
     imp::convolve_row(source, kernel, target)
 }
 
-/// Weighs whole rows: `target[i] = sum of weights[t] * rows[offsets[t] + i]`, rounded and cut to 0..=255.
-///
-/// The length of `target` is a multiple of 16, the number of weights is even.
+/// Weighs whole rows: `target[i]` is the sum of `weight * rows[start of row + i]`, rounded and cut to 0..=255.
 #[inline]
-pub fn convolve_columns(rows: &[u8], offsets: &[u32], weights: &[i16], shift: u32, target: &mut [u8]) {
-    imp::convolve_columns(rows, offsets, weights, shift, target)
+pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
+    imp::convolve_columns(rows, taps, target)
 }
 
 /// `out[i] = (bytes[i] - mean) * factor`; both have the same length.

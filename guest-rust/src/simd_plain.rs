@@ -1,27 +1,34 @@
-use crate::kernel::Kernel;
+use super::Tap;
+use crate::kernel::{unpair, Kernel, GROUP, SHIFT};
+
+const HALF: i32 = 1 << (SHIFT - 1);
 
 pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
-    let half = 1 << (kernel.shift() - 1);
-    for ((start, weights), pixel) in kernel.spans().zip(target.chunks_exact_mut(3)) {
-        let mut sums = [half; 3];
-        for (&weight, sample) in weights.iter().zip(source[start * 3..].chunks_exact(3)) {
-            for (sum, &value) in sums.iter_mut().zip(sample) {
-                *sum += i32::from(weight) * i32::from(value);
+    for ((starts, weights), pixels) in kernel.groups().zip(target.chunks_mut(3 * GROUP)) {
+        let outputs = starts.iter().zip(weights.chunks_exact(kernel.taps() / 2));
+        for ((&start, pairs), pixel) in outputs.zip(pixels.chunks_exact_mut(3)) {
+            let mut sums = [HALF; 3];
+            let weights = pairs.iter().flat_map(|&pair| unpair(pair));
+            for (weight, sample) in weights.zip(source[start as usize * 3..].chunks_exact(3)) {
+                for (sum, &value) in sums.iter_mut().zip(sample) {
+                    *sum += weight * i32::from(value);
+                }
             }
-        }
-        for (value, sum) in pixel.iter_mut().zip(sums) {
-            *value = (sum >> kernel.shift()).clamp(0, 255) as u8;
+            for (value, sum) in pixel.iter_mut().zip(sums) {
+                *value = (sum >> SHIFT).clamp(0, 255) as u8;
+            }
         }
     }
 }
 
-pub fn convolve_columns(rows: &[u8], offsets: &[u32], weights: &[i16], shift: u32, target: &mut [u8]) {
+pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
     for (index, value) in target.iter_mut().enumerate() {
-        let mut sum = 1 << (shift - 1);
-        for (&weight, &offset) in weights.iter().zip(offsets) {
-            sum += i32::from(weight) * i32::from(rows[offset as usize + index]);
+        let mut sum = HALF;
+        for tap in taps {
+            let weights = unpair(tap.pair);
+            sum += weights[0] * i32::from(rows[tap.above + index]) + weights[1] * i32::from(rows[tap.below + index]);
         }
-        *value = (sum >> shift).clamp(0, 255) as u8;
+        *value = (sum >> SHIFT).clamp(0, 255) as u8;
     }
 }
 

@@ -1,122 +1,164 @@
+//! SIMD128. Loads and stores go through raw pointers, because a check for each would cost as much as the arithmetic:
+//! every function checks once, at its start, that all of its accesses stay inside the slices.
+
+#![allow(unsafe_code)]
+
 use core::arch::wasm32::*;
 
-use crate::kernel::Kernel;
+use super::{plain, source_bytes, target_bytes, Tap};
+use crate::kernel::{Kernel, GROUP, SHIFT};
 
-#[allow(unsafe_code)]
+/// # Safety
+/// 16 bytes from `bytes + at` on are readable; they need no alignment.
 #[inline(always)]
-fn load(bytes: &[u8], at: usize) -> v128 {
-    let bytes = &bytes[at..at + 16];
-    // SAFETY: 16 bytes are there; a load needs no alignment.
-    unsafe { v128_load(bytes.as_ptr().cast()) }
+unsafe fn load(bytes: *const u8, at: usize) -> v128 {
+    unsafe { v128_load(bytes.add(at).cast()) }
 }
 
-#[allow(unsafe_code)]
+/// # Safety
+/// 16 bytes from `bytes + at` on are writable; they need no alignment.
 #[inline(always)]
-fn store(bytes: &mut [u8], at: usize, value: v128) {
-    let bytes = &mut bytes[at..at + 16];
-    // SAFETY: 16 bytes are there; a store needs no alignment.
-    unsafe { v128_store(bytes.as_mut_ptr().cast(), value) }
+unsafe fn store(bytes: *mut u8, at: usize, value: v128) {
+    unsafe { v128_store(bytes.add(at).cast(), value) }
 }
 
-/// Two weights side by side, in all four places.
-#[inline(always)]
-fn pair(weights: &[i16], at: usize) -> v128 {
-    i32x4_splat(i32::from(weights[at] as u16) | i32::from(weights[at + 1]) << 16)
-}
-
-/// The pixels r g b r g b at the start become r r g g b b 0 0 in 16 bits: what a dot product with two weights takes.
+/// Adds a pixel's taps, red, green and blue, two by two.
 ///
-/// A shuffle with constant places rather than a swizzle, which wasmer 1.1 computes wrongly in a loop.
+/// # Safety
+/// `pairs * 6 + 10` bytes from `pixels` on and `pairs` numbers from `weights` on are readable.
 #[inline(always)]
-fn first_two(pixels: v128) -> v128 {
-    i8x16_shuffle::<0, 16, 3, 16, 1, 16, 4, 16, 2, 16, 5, 16, 16, 16, 16, 16>(pixels, i32x4_splat(0))
-}
-
-/// The same for the third and fourth pixel.
-#[inline(always)]
-fn last_two(pixels: v128) -> v128 {
-    i8x16_shuffle::<6, 16, 9, 16, 7, 16, 10, 16, 8, 16, 11, 16, 16, 16, 16, 16>(pixels, i32x4_splat(0))
+unsafe fn weigh_pixel(pixels: *const u8, weights: *const u32, pairs: usize) -> v128 {
+    // Two pixels r g b r g b become r r g g b b 0 0 in 16 bits: what a dot product with two weights takes.
+    let first = u8x16(0, 255, 3, 255, 1, 255, 4, 255, 2, 255, 5, 255, 255, 255, 255, 255);
+    let second = u8x16(6, 255, 9, 255, 7, 255, 10, 255, 8, 255, 11, 255, 255, 255, 255, 255);
+    let mut sum = i32x4_splat(1 << (SHIFT - 1));
+    let weight = |pair: usize| unsafe { v128_load32_splat(weights.add(pair)) };
+    for four in 0..pairs / 2 {
+        let samples = unsafe { load(pixels, four * 12) };
+        let left = i32x4_dot_i16x8(i8x16_swizzle(samples, first), weight(2 * four));
+        let right = i32x4_dot_i16x8(i8x16_swizzle(samples, second), weight(2 * four + 1));
+        sum = i32x4_add(sum, i32x4_add(left, right));
+    }
+    if pairs % 2 == 1 {
+        let samples = unsafe { load(pixels, pairs / 2 * 12) };
+        sum = i32x4_add(sum, i32x4_dot_i16x8(i8x16_swizzle(samples, first), weight(pairs - 1)));
+    }
+    sum
 }
 
 pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
-    let half = i32x4_splat(1 << (kernel.shift() - 1));
-    let shift = kernel.shift();
-    for (index, (start, weights)) in kernel.spans().enumerate() {
-        let pixels = &source[start * 3..];
-        let mut sum = half;
-        let mut tap = 0;
-        while tap + 4 <= weights.len() {
-            let four = load(pixels, tap * 3);
-            let left = i32x4_dot_i16x8(first_two(four), pair(weights, tap));
-            let right = i32x4_dot_i16x8(last_two(four), pair(weights, tap + 2));
-            sum = i32x4_add(sum, i32x4_add(left, right));
-            tap += 4;
+    assert!(source.len() >= source_bytes(kernel) && target.len() >= target_bytes(kernel.target()));
+    // SAFETY: the lengths fit the kernel.
+    unsafe {
+        match kernel.taps() / 2 {
+            1 => convolve_groups(source, kernel, target, 1),
+            2 => convolve_groups(source, kernel, target, 2),
+            3 => convolve_groups(source, kernel, target, 3),
+            4 => convolve_groups(source, kernel, target, 4),
+            pairs => convolve_groups(source, kernel, target, pairs),
         }
-        if tap < weights.len() {
-            let two = load(pixels, tap * 3);
-            sum = i32x4_add(sum, i32x4_dot_i16x8(first_two(two), pair(weights, tap)));
-        }
-        let words = i32x4_shr(sum, shift);
-        let words = i16x8_narrow_i32x4(words, words);
-        let pixel = u8x16_narrow_i16x8(words, words);
-        // The fourth byte is overwritten by the next pixel or lies in the padding.
-        target[index * 3..][..4].copy_from_slice(&u32x4_extract_lane::<0>(pixel).to_le_bytes());
     }
 }
 
-pub fn convolve_columns(rows: &[u8], offsets: &[u32], weights: &[i16], shift: u32, target: &mut [u8]) {
-    let half = i32x4_splat(1 << (shift - 1));
-    for column in (0..target.len()).step_by(16) {
-        let mut sums = [half; 4];
-        for (offsets, weights) in offsets.chunks_exact(2).zip(weights.chunks_exact(2)) {
-            let above = load(rows, offsets[0] as usize + column);
-            let below = load(rows, offsets[1] as usize + column);
+/// # Safety
+/// `source` has the kernel's `source_bytes`, `target` its `target_bytes`; `pairs` is half its taps.
+#[inline(always)]
+unsafe fn convolve_groups(source: &[u8], kernel: &Kernel, target: &mut [u8], pairs: usize) {
+    // Four pixels of three bytes and one to spare, pushed together.
+    let packed = u8x16(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 255, 255, 255, 255);
+    let (source, target) = (source.as_ptr(), target.as_mut_ptr());
+    for (group, (starts, weights)) in kernel.groups().enumerate() {
+        let weights = weights.as_ptr();
+        // SAFETY: a kernel's starts leave room for its taps, and `source_bytes` for the rest of the last load.
+        let sum = |index: usize| unsafe {
+            let pixels = source.add(starts[index] as usize * 3);
+            i32x4_shr(weigh_pixel(pixels, weights.add(index * pairs), pairs), SHIFT)
+        };
+        let low = i16x8_narrow_i32x4(sum(0), sum(1));
+        let high = i16x8_narrow_i32x4(sum(2), sum(3));
+        // What is too much is overwritten by the next group or lies in the spare bytes at the end.
+        unsafe { store(target, group * 3 * GROUP, i8x16_swizzle(u8x16_narrow_i16x8(low, high), packed)) };
+    }
+}
+
+/// `N` vectors of `convolve_columns`, from `column` on.
+///
+/// # Safety
+/// `16 * N` bytes from `column` on lie in the target and in the rows of all taps.
+#[inline(always)]
+unsafe fn weigh_columns<const N: usize>(rows: *const u8, taps: &[Tap], column: usize, target: *mut u8) {
+    let mut sums = [[i32x4_splat(1 << (SHIFT - 1)); 4]; N];
+    for tap in taps {
+        let weights = u32x4_splat(tap.pair);
+        for (block, sums) in sums.iter_mut().enumerate() {
+            let above = unsafe { load(rows, tap.above + column + 16 * block) };
+            let below = unsafe { load(rows, tap.below + column + 16 * block) };
             let low = i8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(above, below);
             let high = i8x16_shuffle::<8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31>(above, below);
-            let weights = pair(weights, 0);
             sums[0] = i32x4_add(sums[0], i32x4_dot_i16x8(u16x8_extend_low_u8x16(low), weights));
             sums[1] = i32x4_add(sums[1], i32x4_dot_i16x8(u16x8_extend_high_u8x16(low), weights));
             sums[2] = i32x4_add(sums[2], i32x4_dot_i16x8(u16x8_extend_low_u8x16(high), weights));
             sums[3] = i32x4_add(sums[3], i32x4_dot_i16x8(u16x8_extend_high_u8x16(high), weights));
         }
-        let low = i16x8_narrow_i32x4(i32x4_shr(sums[0], shift), i32x4_shr(sums[1], shift));
-        let high = i16x8_narrow_i32x4(i32x4_shr(sums[2], shift), i32x4_shr(sums[3], shift));
-        store(target, column, u8x16_narrow_i16x8(low, high));
+    }
+    for (block, sums) in sums.iter().enumerate() {
+        let low = i16x8_narrow_i32x4(i32x4_shr(sums[0], SHIFT), i32x4_shr(sums[1], SHIFT));
+        let high = i16x8_narrow_i32x4(i32x4_shr(sums[2], SHIFT), i32x4_shr(sums[3], SHIFT));
+        unsafe { store(target, column + 16 * block, u8x16_narrow_i16x8(low, high)) };
     }
 }
 
-#[allow(unsafe_code)]
-#[inline(always)]
-fn load_numbers(numbers: &[f32], at: usize) -> v128 {
-    let numbers = &numbers[at..at + 4];
-    // SAFETY: four numbers are there; a load needs no alignment.
-    unsafe { v128_load(numbers.as_ptr().cast()) }
-}
-
-#[allow(unsafe_code)]
-#[inline(always)]
-fn store_numbers(numbers: &mut [f32], at: usize, value: v128) {
-    let numbers = &mut numbers[at..at + 4];
-    // SAFETY: four numbers are there, and any bits are a number; a store needs no alignment.
-    unsafe { v128_store(numbers.as_mut_ptr().cast(), value) }
+pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
+    let length = target.len();
+    for tap in taps {
+        assert!(rows.len() >= length && tap.above.max(tap.below) <= rows.len() - length);
+    }
+    if length < 16 {
+        return plain::convolve_columns(rows, taps, target);
+    }
+    let (rows, target) = (rows.as_ptr(), target.as_mut_ptr());
+    // SAFETY: all columns are below `length`, and the rows of all taps are that long.
+    unsafe {
+        let mut column = 0;
+        while column + 32 <= length {
+            weigh_columns::<2>(rows, taps, column, target);
+            column += 32;
+        }
+        if column + 16 <= length {
+            weigh_columns::<1>(rows, taps, column, target);
+            column += 16;
+        }
+        if column < length {
+            // The last vector overlaps the one before.
+            weigh_columns::<1>(rows, taps, length - 16, target);
+        }
+    }
 }
 
 pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [f32]) {
     let (means, factors) = (f32x4_splat(mean), f32x4_splat(factor));
-    let convert = |words: v128| f32x4_mul(f32x4_sub(f32x4_convert_u32x4(words), means), factors);
+    // 2^23 has the unit as its last bit: with a byte in place of its low bits it is 2^23 + byte. (Compilers make the
+    // conversion of what cannot be negative an unsigned one, which x86 lacks.)
+    let (bits, large) = (u32x4_splat(0x4b00_0000), f32x4_splat(8_388_608.0));
+    let convert = |words: v128| {
+        let real = f32x4_sub(v128_or(words, bits), large);
+        f32x4_mul(f32x4_sub(real, means), factors)
+    };
     let mut blocks = bytes.chunks_exact(16);
     let mut targets = out.chunks_exact_mut(16);
     for (block, target) in (&mut blocks).zip(&mut targets) {
-        let sixteen = load(block, 0);
-        let (low, high) = (u16x8_extend_low_u8x16(sixteen), u16x8_extend_high_u8x16(sixteen));
-        store_numbers(target, 0, convert(u32x4_extend_low_u16x8(low)));
-        store_numbers(target, 4, convert(u32x4_extend_high_u16x8(low)));
-        store_numbers(target, 8, convert(u32x4_extend_low_u16x8(high)));
-        store_numbers(target, 12, convert(u32x4_extend_high_u16x8(high)));
+        // SAFETY: a block has 16 bytes, a target 16 numbers.
+        unsafe {
+            let sixteen = load(block.as_ptr(), 0);
+            let (low, high) = (u16x8_extend_low_u8x16(sixteen), u16x8_extend_high_u8x16(sixteen));
+            let target: *mut v128 = target.as_mut_ptr().cast();
+            v128_store(target, convert(u32x4_extend_low_u16x8(low)));
+            v128_store(target.add(1), convert(u32x4_extend_high_u16x8(low)));
+            v128_store(target.add(2), convert(u32x4_extend_low_u16x8(high)));
+            v128_store(target.add(3), convert(u32x4_extend_high_u16x8(high)));
+        }
     }
-    for (&byte, value) in blocks.remainder().iter().zip(targets.into_remainder()) {
-        *value = (f32::from(byte) - mean) * factor;
-    }
+    plain::normalise(blocks.remainder(), mean, factor, targets.into_remainder());
 }
 
 pub fn second_above(pairs: &[f32], threshold: f32, mut found: impl FnMut(usize)) {
@@ -125,19 +167,15 @@ pub fn second_above(pairs: &[f32], threshold: f32, mut found: impl FnMut(usize))
     let rest = blocks.remainder();
     let before_rest = (pairs.len() - rest.len()) / 2;
     for (number, block) in blocks.enumerate() {
-        let second = |at: usize| i32x4_shuffle::<1, 3, 5, 7>(load_numbers(block, at), load_numbers(block, at + 4));
-        let hits = v128_or(f32x4_gt(second(0), limit), f32x4_gt(second(8), limit));
-        if v128_any_true(hits) {
-            for (index, pair) in block.chunks_exact(2).enumerate() {
-                if pair[1] > threshold {
-                    found(number * 8 + index);
-                }
-            }
+        let second = |at: usize| {
+            // SAFETY: a block has 16 numbers, and `at` is 0 or 8.
+            let (left, right) =
+                unsafe { (load(block.as_ptr().cast(), 4 * at), load(block.as_ptr().cast(), 4 * at + 16)) };
+            i32x4_shuffle::<1, 3, 5, 7>(left, right)
+        };
+        if v128_any_true(v128_or(f32x4_gt(second(0), limit), f32x4_gt(second(8), limit))) {
+            plain::second_above(block, threshold, |index| found(number * 8 + index));
         }
     }
-    for (index, pair) in rest.chunks_exact(2).enumerate() {
-        if pair[1] > threshold {
-            found(before_rest + index);
-        }
-    }
+    plain::second_above(rest, threshold, |index| found(before_rest + index));
 }

@@ -2,7 +2,7 @@
 
 use super::boxes::{Bounds, Candidate};
 use super::crops::Source;
-use super::nms::{suppress, Overlap, Scored};
+use super::nms::{Overlap, Scored, Suppression};
 use super::proposals::ProposalNet;
 use super::pyramid::Pyramid;
 use super::refinement::CropNet;
@@ -44,7 +44,10 @@ pub struct Detector {
     output: CropNet,
     pyramid: Pyramid,
     resizer: Resizer,
+    suppression: Suppression,
+    likely: Vec<Candidate>,
     refined: Vec<Candidate>,
+    found: Vec<Face>,
     faces: Vec<Face>,
 }
 
@@ -53,11 +56,14 @@ impl Detector {
     pub fn load() -> Result<Detector, Failure> {
         Ok(Detector {
             proposal: ProposalNet::load()?,
-            refine: CropNet::load("rnet", 24, [128, 32, 8], &[4, 2])?,
-            output: CropNet::load("onet", 48, [64, 16, 4], &[4, 10, 2])?,
+            refine: CropNet::load("rnet", 24, [64, 16, 4], &[4, 2])?,
+            output: CropNet::load("onet", 48, [16, 4, 1], &[4, 10, 2])?,
             pyramid: Pyramid::default(),
             resizer: Resizer::default(),
+            suppression: Suppression::default(),
+            likely: Vec::new(),
             refined: Vec::new(),
+            found: Vec::new(),
             faces: Vec::new(),
         })
     }
@@ -70,26 +76,27 @@ impl Detector {
         let [first, second, third] = request.thresholds;
 
         self.pyramid.build(image, request.min_size, request.factor, &mut self.resizer)?;
-        let proposals = self.proposal.propose(&self.pyramid, size, first, &normaliser)?;
+        let proposals = self.proposal.propose(&self.pyramid, size, first, &normaliser, &mut self.suppression)?;
         make_square(proposals, size);
         let source = Source { image, pyramid: &self.pyramid };
 
-        let refined = &mut self.refined;
-        refined.clear();
+        let likely = &mut self.likely;
+        likely.clear();
         self.refine.look(proposals, &source, &normaliser, &mut self.resizer, |candidate, [offsets, scores, _]| {
             if scores[1] > second {
-                push(refined, Candidate { score: scores[1], offsets: four(offsets), ..*candidate })?;
+                push(likely, Candidate { score: scores[1], offsets: four(offsets), ..*candidate })?;
             }
             Ok(())
         })?;
-        suppress(refined, Overlap::Union, AFTER_REFINEMENT);
+        let refined = &mut self.refined;
+        self.suppression.boxes(likely, Overlap::Union, AFTER_REFINEMENT, refined)?;
         for candidate in refined.iter_mut() {
             candidate.bounds = candidate.bounds.calibrated(&candidate.offsets);
         }
         make_square(refined, size);
 
-        let faces = &mut self.faces;
-        faces.clear();
+        let found = &mut self.found;
+        found.clear();
         self.output.look(
             refined,
             &source,
@@ -98,13 +105,13 @@ impl Detector {
             |candidate, [offsets, points, scores]| {
                 let bounds = candidate.bounds.calibrated(&four(offsets));
                 if scores[1] > third && bounds.is_plausible(size.0 as f32, size.1 as f32) {
-                    push(faces, Face { bounds, score: scores[1], landmarks: on_image(points, &candidate.bounds) })?;
+                    push(found, Face { bounds, score: scores[1], landmarks: on_image(points, &candidate.bounds) })?;
                 }
                 Ok(())
             },
         )?;
-        suppress(faces, Overlap::Minimum, AFTER_OUTPUT);
-        faces.truncate(request.max_faces);
+        self.suppression.boxes(found, Overlap::Minimum, AFTER_OUTPUT, &mut self.faces)?;
+        self.faces.truncate(request.max_faces);
         Ok(&self.faces)
     }
 }

@@ -3,7 +3,6 @@
 use super::boxes::Bounds;
 use super::pyramid::Pyramid;
 use crate::failure::Failure;
-use crate::kernel::Filter;
 use crate::resize::{Resizer, View};
 use crate::tensor::Normaliser;
 
@@ -38,7 +37,7 @@ impl Source<'_> {
         let width = (bounds.width() / across).round().max(1.0);
         let height = (bounds.height() / down).round().max(1.0);
         let crop = view.crop(left as isize, top as isize, width as usize, height as usize);
-        resizer.run(crop, side, side, Filter::Bilinear, |y, row| {
+        resizer.columns_first(crop, side, side, |y, row| {
             normaliser.convert(row, &mut out[y * side * 3..][..side * 3]);
         })?;
         Ok(Bounds { x1: left * across, y1: top * down, x2: (left + width) * across, y2: (top + height) * down })

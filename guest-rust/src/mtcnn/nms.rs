@@ -1,9 +1,8 @@
 //! Non-maximum suppression: of boxes that overlap too much, only the one with the best score stays.
 
-use std::cmp::Ordering;
-
 use super::boxes::{Bounds, Candidate};
-use crate::failure::{resize, Failure};
+use crate::failure::{push, resize, Failure};
+use crate::ranking::Ranking;
 
 /// What an intersection is measured against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,40 +31,81 @@ impl Scored for Candidate {
     }
 }
 
-/// Best score first; equal scores keep a fixed order.
-pub fn by_score<T: Scored>(a: &T, b: &T) -> Ordering {
-    let place = |item: &T| (item.bounds().y1, item.bounds().x1, item.bounds().x2);
-    b.score()
-        .partial_cmp(&a.score())
-        .unwrap_or(Ordering::Equal)
-        .then_with(|| place(a).partial_cmp(&place(b)).unwrap_or(Ordering::Equal))
+/// Non-maximum suppression; keeps its buffers.
+#[derive(Default)]
+pub struct Suppression {
+    ranking: Ranking,
+    marks: Vec<bool>,
 }
 
-/// Leaves the candidates that no better one overlaps by more than `threshold`, best first.
-pub fn suppress<T: Scored + Copy>(candidates: &mut Vec<T>, overlap: Overlap, threshold: f32) {
-    candidates.sort_unstable_by(by_score::<T>);
-    let mut kept = 0;
-    for index in 0..candidates.len() {
-        let candidate = candidates[index];
-        let area = candidate.bounds().area();
-        let covered = candidates[..kept].iter().any(|better| {
-            // The quick test comes first: most boxes lie apart.
-            let shared = candidate.bounds().intersection(better.bounds());
-            shared > 0.0 && {
-                let other = better.bounds().area();
-                let whole = match overlap {
-                    Overlap::Union => area + other - shared,
-                    Overlap::Minimum => area.min(other),
-                };
-                shared > threshold * whole
+impl Suppression {
+    /// Moves the items that no better one overlaps by more than `threshold` to `kept`, best first.
+    pub fn boxes<T: Scored + Copy>(
+        &mut self,
+        items: &[T],
+        overlap: Overlap,
+        threshold: f32,
+        kept: &mut Vec<T>,
+    ) -> Result<(), Failure> {
+        kept.clear();
+        for place in self.ranking.best_first(items.iter().map(Scored::score))? {
+            let item = items[place];
+            if !kept.iter().any(|better| covers(better.bounds(), item.bounds(), overlap, threshold)) {
+                push(kept, item)?;
             }
-        });
-        if !covered {
-            candidates[kept] = candidate;
-            kept += 1;
         }
+        Ok(())
     }
-    candidates.truncate(kept);
+
+    /// Copies the `count` best items to `kept`, best first.
+    pub fn best<T: Scored + Copy>(&mut self, items: &[T], count: usize, kept: &mut Vec<T>) -> Result<(), Failure> {
+        kept.clear();
+        for place in self.ranking.best_first(items.iter().map(Scored::score))?.take(count) {
+            push(kept, items[place])?;
+        }
+        Ok(())
+    }
+
+    /// Calls `keep` with the cells of one map of `width` x `height` that no better one overlaps by more than 0.5, best
+    /// first.
+    ///
+    /// All windows of a map are equal squares of 6 cells: those `dx, dy` cells apart share (6 - dx)(6 - dy) of
+    /// 72 - (6 - dx)(6 - dy), which is more than half exactly for the eight neighbours. So the neighbours of a kept
+    /// cell are marked instead of comparing all pairs.
+    pub fn cells(
+        &mut self,
+        cells: &[Cell],
+        (width, height): (usize, usize),
+        mut keep: impl FnMut(&Cell) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.marks.clear();
+        resize(&mut self.marks, width * height, false)?;
+        for place in self.ranking.best_first(cells.iter().map(|cell| cell.score))? {
+            let cell = &cells[place];
+            let (x, y) = (cell.x as usize, cell.y as usize);
+            if !self.marks[y * width + x] {
+                for row in y.saturating_sub(1)..(y + 2).min(height) {
+                    self.marks[row * width..][x.saturating_sub(1)..(x + 2).min(width)].fill(true);
+                }
+                keep(cell)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two boxes overlap by more than `threshold`.
+fn covers(better: &Bounds, other: &Bounds, overlap: Overlap, threshold: f32) -> bool {
+    // The quick test comes first: most boxes lie apart.
+    let shared = better.intersection(other);
+    shared > 0.0 && {
+        let (first, second) = (better.area(), other.area());
+        let whole = match overlap {
+            Overlap::Union => first + second - shared,
+            Overlap::Minimum => first.min(second),
+        };
+        shared > threshold * whole
+    }
 }
 
 /// One cell of P-Net's map whose window may hold a face.
@@ -79,35 +119,6 @@ pub struct Cell {
     pub score: f32,
     /// Offsets of the face's edges from the window's.
     pub offsets: [f32; 4],
-}
-
-/// Suppression above an overlap of 0.5 within one map, best first.
-///
-/// All windows of a map are equal squares of 6 cells: those `dx, dy` cells apart share (6 - dx)(6 - dy) of
-/// 72 - (6 - dx)(6 - dy), which is more than half exactly for the eight neighbours. So the neighbours of a kept cell
-/// are marked instead of comparing all pairs.
-pub fn suppress_cells(
-    cells: &mut Vec<Cell>,
-    width: usize,
-    height: usize,
-    marks: &mut Vec<bool>,
-) -> Result<(), Failure> {
-    cells.sort_unstable_by(|a, b| {
-        b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal).then_with(|| (a.y, a.x).cmp(&(b.y, b.x)))
-    });
-    marks.clear();
-    resize(marks, width * height, false)?;
-    cells.retain(|cell| {
-        let (x, y) = (cell.x as usize, cell.y as usize);
-        let free = !marks[y * width + x];
-        if free {
-            for row in y.saturating_sub(1)..(y + 2).min(height) {
-                marks[row * width..][x.saturating_sub(1)..(x + 2).min(width)].fill(true);
-            }
-        }
-        free
-    });
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Stage 1: P-Net slides its window over every level and proposes boxes.
 
 use super::boxes::{Bounds, Candidate};
-use super::nms::{suppress, suppress_cells, Cell, Overlap};
+use super::nms::{Cell, Overlap, Suppression};
 use super::pyramid::{Level, Pyramid, WINDOW};
 use super::tiles::{tiles, Tile, STRIDE};
 use crate::failure::{push, resize, Failure};
@@ -9,15 +9,15 @@ use crate::nn::{Context, Graph};
 use crate::simd;
 use crate::tensor::Normaliser;
 
-/// Overlaps above which the weaker box goes: within a level (see `suppress_cells`) and across levels.
+/// Overlaps above which the weaker box goes: within a level (see `Suppression::cells`) and across levels.
 const ACROSS_LEVELS: f32 = 0.7;
 
 /// Real photos give hundreds of proposals; a threshold of 0 would give millions.
-const MAX_PROPOSALS: usize = 1 << 15;
+const MAX_PROPOSALS: usize = 1 << 14;
 
 /// Contexts that are kept, and the input pixels of all of them together (each takes some 100 bytes of host memory).
 const MAX_CONTEXTS: usize = 24;
-const MAX_CONTEXT_PIXELS: usize = 1 << 22;
+const MAX_CONTEXT_PIXELS: usize = 1 << 20;
 
 /// P-Net with its contexts and buffers.
 pub struct ProposalNet {
@@ -26,8 +26,8 @@ pub struct ProposalNet {
     probabilities: Vec<f32>,
     offsets: Vec<f32>,
     cells: Vec<Cell>,
-    marks: Vec<bool>,
     proposals: Vec<Candidate>,
+    kept: Vec<Candidate>,
 }
 
 impl ProposalNet {
@@ -39,8 +39,8 @@ impl ProposalNet {
             probabilities: Vec::new(),
             offsets: Vec::new(),
             cells: Vec::new(),
-            marks: Vec::new(),
             proposals: Vec::new(),
+            kept: Vec::new(),
         })
     }
 
@@ -52,6 +52,7 @@ impl ProposalNet {
         size: (usize, usize),
         threshold: f32,
         normaliser: &Normaliser,
+        suppression: &mut Suppression,
     ) -> Result<&mut Vec<Candidate>, Failure> {
         self.proposals.clear();
         for level in pyramid.levels() {
@@ -59,23 +60,24 @@ impl ProposalNet {
             for tile in tiles(level.width, level.height) {
                 self.run(pyramid.pixels(level), level, &tile, threshold, normaliser)?;
             }
-            let (columns, rows) = (level.width / STRIDE, level.height / STRIDE);
-            suppress_cells(&mut self.cells, columns, rows, &mut self.marks)?;
+            let map = (level.width / STRIDE, level.height / STRIDE);
             let (across, down) = (size.0 as f32 / level.width as f32, size.1 as f32 / level.height as f32);
-            for cell in &self.cells {
+            let proposals = &mut self.proposals;
+            suppression.cells(&self.cells, map, |cell| {
                 let (x, y) = ((cell.x as usize * STRIDE) as f32, (cell.y as usize * STRIDE) as f32);
                 let window = WINDOW as f32;
                 let bounds =
                     Bounds { x1: x * across, y1: y * down, x2: (x + window) * across, y2: (y + window) * down };
-                push(&mut self.proposals, Candidate { bounds, score: cell.score, offsets: cell.offsets })?;
-            }
-        }
-        if similar_levels(pyramid.levels()) {
-            suppress(&mut self.proposals, Overlap::Union, ACROSS_LEVELS);
+                push(proposals, Candidate { bounds, score: cell.score, offsets: cell.offsets })
+            })?;
         }
         if self.proposals.len() > MAX_PROPOSALS {
-            self.proposals.select_nth_unstable_by(MAX_PROPOSALS, super::nms::by_score);
-            self.proposals.truncate(MAX_PROPOSALS);
+            suppression.best(&self.proposals, MAX_PROPOSALS, &mut self.kept)?;
+            std::mem::swap(&mut self.proposals, &mut self.kept);
+        }
+        if similar_levels(pyramid.levels()) {
+            suppression.boxes(&self.proposals, Overlap::Union, ACROSS_LEVELS, &mut self.kept)?;
+            std::mem::swap(&mut self.proposals, &mut self.kept);
         }
         for proposal in &mut self.proposals {
             proposal.bounds = proposal.bounds.calibrated(&proposal.offsets);

@@ -2,7 +2,6 @@
 //! faces of every size.
 
 use crate::failure::{push, resize, Failure};
-use crate::kernel::Filter;
 use crate::resize::{Resizer, View};
 
 /// Side of P-Net's window in pixels.
@@ -14,7 +13,7 @@ const MAX_PIXELS: usize = 1 << 26;
 
 /// A level is made from one that is at least this many times larger, else from the image: the blur that the detour
 /// adds is then too small to change what is found.
-const DETOUR: f32 = 1.9;
+const DETOUR: f32 = 2.7;
 
 /// One level: its size and where its pixels lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +54,7 @@ impl Pyramid {
                 None => image,
             };
             let pitch = level.width * 3;
-            resizer.run(source, level.width, level.height, Filter::Bilinear, |y, row| {
+            resizer.columns_first(source, level.width, level.height, |y, row| {
                 rest[y * pitch..][..pitch].copy_from_slice(row);
             })?;
         }

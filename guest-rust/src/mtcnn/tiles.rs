@@ -10,7 +10,7 @@ use super::pyramid::WINDOW;
 pub const STRIDE: usize = 2;
 
 /// Longest side of a tile.
-const MAX_SIDE: usize = 512;
+const MAX_SIDE: usize = 256;
 
 /// What a window reaches beyond its stride.
 const OVERLAP: usize = WINDOW - STRIDE;
@@ -96,13 +96,13 @@ mod tests {
 
     #[test]
     fn a_small_level_is_one_tile() {
-        let all: Vec<Tile> = tiles(512, 13).collect();
-        assert_eq!(all, [Tile { left: 0, top: 0, width: 512, height: 13 }]);
+        let all: Vec<Tile> = tiles(256, 13).collect();
+        assert_eq!(all, [Tile { left: 0, top: 0, width: 256, height: 13 }]);
     }
 
     #[test]
     fn tiles_cover_every_cell_and_stay_inside() {
-        for (width, height) in [(513, 12), (514, 700), (1015, 1016), (2400, 1801), (100_000, 12)] {
+        for (width, height) in [(257, 12), (514, 700), (1015, 1016), (2400, 1801), (100_000, 12)] {
             let (columns, rows) = ((width - OVERLAP) / STRIDE, (height - OVERLAP) / STRIDE);
             let mut seen = vec![false; columns * rows];
             for tile in tiles(width, height) {
