@@ -22,6 +22,7 @@ Progress = Callable[[str, int, "int | None"], None]
 BLOCK = 256 << 10
 ATTEMPTS = 4
 PAUSE = 0.5  # seconds before the second attempt; doubled for each further one
+WORTHWHILE = 64 << 10  # bytes by which an attempt must have got on to count as none
 TIMEOUT = 30.0  # seconds without a byte
 MAX_UNKNOWN = 1 << 30  # bytes of a file whose size the catalog does not know
 
@@ -42,10 +43,13 @@ def fetch(address: str, part: Path, size: int | None, progress: Progress | None,
         return
     attempt = 1
     while True:
+        before = _bytes_here(part)
         try:
             _download(address, part, size, report, name)
             return
         except _Interrupted as error:
+            if _bytes_here(part) > before + WORTHWHILE:
+                attempt = 0  # a bad line that gets on is a reason to go on
             if attempt == ATTEMPTS:
                 raise FetchError(f"{address}: {error}") from None
         time.sleep(PAUSE * 2**attempt / 2)
@@ -86,10 +90,9 @@ def _download(address: str, part: Path, size: int | None, report: Progress, name
             client.stream("GET", address, headers=headers) as response,
         ):
             begin = _check_response(response, address, part, have)
-            expected = _length(response)
-            total = size or (expected + begin if expected is not None else None)
+            total = _total(response, begin, size, address)
             with _writing(part, keep=begin > 0) as target:
-                done = _pour(response.iter_bytes(BLOCK), target, begin, size, report, name, total)
+                done = _pour(response.iter_bytes(), target, begin, size, report, name, total)
         if total is not None and done < total:
             raise _Interrupted(f"the transfer ended after {done} of {total} bytes")
     except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
@@ -120,10 +123,15 @@ def _check_response(response: httpx.Response, address: str, part: Path, have: in
     return 0
 
 
-def _length(response: httpx.Response) -> int | None:
-    """The bytes of the body, where the server tells and does not compress it."""
+def _total(response: httpx.Response, begin: int, size: int | None, address: str) -> int | None:
+    """The bytes of the whole file. Raises :class:`FetchError` when the server has another length than the catalog."""
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
+    if not length.isdigit() or "Content-Encoding" in response.headers:
+        return size
+    total = begin + int(length)
+    if size is not None and total != size:
+        raise FetchError(f"{address}: this is not the file of the catalog: it has {total} bytes, not {size}")
+    return total
 
 
 def _bytes_here(part: Path) -> int:

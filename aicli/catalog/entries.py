@@ -138,7 +138,7 @@ def read_catalog(path: Path) -> dict[str, Any]:
     """The JSON object of a catalog file; empty where there is no such file."""
     try:
         content = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise ModelError(f"cannot read the catalog {path}: {error.strerror or error}") from None
