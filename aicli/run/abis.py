@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from importlib.util import find_spec
 
-from aicli.nn import wasi_nn, wasmedge_image, wasmedge_tensorflow, wasmedge_tflite
-from aicli.nn.tensorflow_graphs import is_installed
-from aicli.wasm.preview1 import COUNTS
+from aicli.run.host import CommandHost
 from aicli.wasm.runtime import WASI_MODULE, ExternType, Module, printable
+from aicli.wasm.wasi_names import COUNTS
 
 __all__ = ["Abi", "describe_abis", "find_missing", "has_infer"]
 
@@ -17,20 +17,14 @@ INFER_EXPORTS = ("alloc", "infer_from_ptrs")
 
 TITLES = {
     WASI_MODULE: "WASI preview 1",
-    wasi_nn.MODULE: "wasi-nn",
-    wasmedge_tflite.MODULE: "WasmEdge TFLite",
-    wasmedge_tensorflow.MODULE: "WasmEdge TensorFlow",
-    wasmedge_image.MODULE: "WasmEdge image",
+    "wasi_ephemeral_nn": "wasi-nn",
+    "wasmedge_tensorflowlite": "WasmEdge TFLite",
+    "wasmedge_tensorflow": "WasmEdge TensorFlow",
+    "wasmedge_image": "WasmEdge image",
     "ssvm_tensorflowlite": "SSVM TFLite",
     "ssvm_tensorflow": "SSVM TensorFlow",
     "ssvm_image": "SSVM image",
 }
-LEGACY = {
-    **wasmedge_tflite.LEGACY_PREFIXES,
-    **wasmedge_tensorflow.LEGACY_PREFIXES,
-    **wasmedge_image.LEGACY_PREFIXES,
-}
-
 OTHERS = (
     (
         "wasi_unstable",
@@ -68,12 +62,12 @@ class Abi:
     note: str = ""
 
 
-@lru_cache(maxsize=1)
-def provided() -> frozenset[tuple[str, str]]:
-    """Every function that ``aicli run`` has, by module and name."""
-    from aicli.run.host import function_names
-
-    return frozenset({(WASI_MODULE, name) for name in COUNTS} | function_names())
+@cache
+def provided(module: str) -> frozenset[str]:
+    """Every function that ``aicli run`` has in this module."""
+    if module == WASI_MODULE:
+        return frozenset(COUNTS)
+    return frozenset(name for owner, name in CommandHost([module]).functions() if owner == module)
 
 
 def find_missing(imports: Iterable[ExternType]) -> str | None:
@@ -81,7 +75,7 @@ def find_missing(imports: Iterable[ExternType]) -> str | None:
     for item in imports:
         if item.kind != "func":
             return f"it imports the {item.kind} {printable(f'{item.module}.{item.name}')}; only functions are provided"
-        if (item.module, item.name) not in provided():
+        if item.name not in provided(item.module):
             return f"it imports {printable(f'{item.module}.{item.name}')}, which {provider(item)}"
     return None
 
@@ -108,12 +102,11 @@ def describe_abis(module: Module) -> list[Abi]:
 def describe(module: str, functions: list[str], imports: Sequence[ExternType]) -> Abi:
     missing = find_missing(item for item in imports if item.module == module)
     title = TITLES.get(module, printable(module))
-    prefix = LEGACY.get(module)
-    if prefix:
-        legacy = [name for name in functions if name.startswith(prefix)]
+    if module.startswith("wasmedge_") and module in TITLES:
+        legacy = [name for name in functions if name.startswith(f"{module}_")]
         title += " (legacy)" if len(legacy) == len(functions) else " (both generations)" if legacy else " (current)"
     note = missing or ""
-    if not missing and "tensorflow" in module and "lite" not in module and not is_installed():
+    if not missing and module in ("wasmedge_tensorflow", "ssvm_tensorflow") and not find_spec("tensorflow"):
         note = "starts, but running a graph needs: pip install 'aicli[tensorflow]'"
     return Abi(module, title, tuple(map(printable, functions)), missing is None, note)
 

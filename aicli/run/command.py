@@ -16,7 +16,7 @@ from aicli.wasm.binary import read_module
 from aicli.wasm.cache import default_cache, load_module
 from aicli.wasm.runtime import ExternType, GuestExit, Instance, WasiConfig, WasiFolder, printable
 
-__all__ = ["RunRequest", "load_guest", "run_guest"]
+__all__ = ["RunRequest", "load_guest", "modules_of", "run_guest"]
 
 START = "_start"
 INITIALIZE = "_initialize"
@@ -52,6 +52,7 @@ def run_guest(request: RunRequest, warn: Callable[[str], None] = lambda _: None)
 
     def call() -> int:
         host = CommandHost(
+            modules_of(module),
             request.models,
             request.folders,
             engine=request.engine,
@@ -92,6 +93,11 @@ def load_guest(path: Path, runtime_name: str | None, limits: Limits) -> tuple[Ru
     if missing:
         raise GuestError(f"{path}: {missing}")
     return runtime, module
+
+
+def modules_of(module: Module) -> set[str]:
+    """The modules that it imports from."""
+    return {item.module for item in module.imports}
 
 
 def choose_entry(request: RunRequest, module: Module) -> ExternType:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from aicli.nn.dialects import DIALECTS
 from aicli.nn.engines import Engine, load_engine
 from aicli.nn.host import HostModule
 from aicli.nn.session import Errno, NnError, Session
-from aicli.nn.wasi_nn import WasiNn
-from aicli.nn.wasmedge_image import WasmedgeImage
-from aicli.nn.wasmedge_tensorflow import WasmedgeTensorflow
-from aicli.nn.wasmedge_tflite import WasmedgeTflite
 from aicli.wasm.runtime import HostFunction, Memory, WasiFolder
 
-__all__ = ["CommandHost", "function_names", "host_folder"]
+__all__ = ["HOST_MODULES", "CommandHost", "host_folder"]
+
+HOST_MODULES = {
+    "wasi_ephemeral_nn": "nn",
+    "wasmedge_tensorflowlite": "tflite",
+    "wasmedge_tensorflow": "tensorflow",
+    "wasmedge_image": "image",
+    "ssvm_tensorflowlite": "tflite",
+    "ssvm_tensorflow": "tensorflow",
+    "ssvm_image": "image",
+}
+"""The modules that a guest may import from, and the group of host functions behind each."""
 
 
 class LazyEngine:
@@ -31,16 +37,20 @@ class LazyEngine:
     def _engine(self) -> Engine:
         return load_engine(self._name)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
     def interpreter(self, model: Path | bytes, _threads: int) -> Any:
         return self._engine.interpreter(model, self._threads or self._engine.default_threads())
 
 
 class CommandHost:
-    """The host functions for one guest instance."""
+    """The host functions for one guest instance, of those modules that it imports from."""
 
     def __init__(
         self,
-        models: Mapping[str, Path | bytes],
+        wanted: Iterable[str],
+        models: Mapping[str, Path | bytes] | None = None,
         folders: tuple[WasiFolder, ...] = (),
         *,
         engine: str | None = None,
@@ -49,13 +59,33 @@ class CommandHost:
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         lazy: Any = LazyEngine(engine, threads)
-        self.session = Session(lazy, models, threads or 1)
-        self._modules: tuple[HostModule, ...] = (
-            WasiNn(self.session, DIALECTS[dialect]),
-            WasmedgeTflite(self.session),
-            WasmedgeTensorflow(self.session, lambda path: host_folder(path, folders), warn),
-            WasmedgeImage(self.session),
-        )
+        self.session = Session(lazy, models or {}, threads or 1)
+        self._folders, self._dialect, self._warn = folders, dialect, warn
+        makers = {HOST_MODULES[name] for name in wanted if name in HOST_MODULES}
+        self._modules: list[HostModule] = [getattr(self, f"_make_{maker}")() for maker in sorted(makers)]
+
+    # Imported only where a guest needs them: every start counts.
+
+    def _make_nn(self) -> HostModule:
+        from aicli.nn.dialects import DIALECTS
+        from aicli.nn.wasi_nn import WasiNn
+
+        return WasiNn(self.session, DIALECTS[self._dialect])
+
+    def _make_tflite(self) -> HostModule:
+        from aicli.nn.wasmedge_tflite import WasmedgeTflite
+
+        return WasmedgeTflite(self.session)
+
+    def _make_tensorflow(self) -> HostModule:
+        from aicli.nn.wasmedge_tensorflow import WasmedgeTensorflow
+
+        return WasmedgeTensorflow(self.session, lambda path: host_folder(path, self._folders), self._warn)
+
+    def _make_image(self) -> HostModule:
+        from aicli.nn.wasmedge_image import WasmedgeImage
+
+        return WasmedgeImage(self.session)
 
     def functions(self) -> dict[tuple[str, str], HostFunction]:
         found: dict[tuple[str, str], HostFunction] = {}
@@ -73,11 +103,6 @@ class CommandHost:
         for module in self._modules:
             if module.interrupted is not None:
                 raise module.interrupted
-
-
-def function_names() -> set[tuple[str, str]]:
-    """Every function of every host module, by module and name."""
-    return set(CommandHost({}).functions())
 
 
 def host_folder(path: str, folders: tuple[WasiFolder, ...]) -> Path:

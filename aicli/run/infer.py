@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aicli.errors import GuestError, GuestFault, GuestMemoryError, GuestTrap, ImageError, LabelsError, ModelError
 from aicli.run.abis import has_infer
-from aicli.run.command import RunRequest, load_guest
+from aicli.run.command import RunRequest, load_guest, modules_of
 from aicli.run.host import CommandHost
 from aicli.run.supervise import supervise
 from aicli.wasm import Instance, MemoryBoundsError
@@ -33,7 +33,9 @@ def infer_label(request: RunRequest, model_file: Path, image: Path, labels: Path
     check_exports(request.guest, module)
 
     def call() -> int:
-        host = CommandHost(request.models, request.folders, engine=request.engine, threads=request.threads)
+        host = CommandHost(
+            modules_of(module), request.models, request.folders, engine=request.engine, threads=request.threads
+        )
         config = WasiConfig((request.guest.name,), request.environment, request.folders)
         try:
             instance = module.instantiate(host.functions(), request.limits, config)
