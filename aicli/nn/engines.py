@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from aicli._versions import installed_version
 from aicli.errors import ModelError, UnavailableError
 
 __all__ = ["ENGINES", "Engine", "allocate", "available_cores", "installed_engines", "load_engine"]
@@ -67,7 +66,7 @@ def allocate(interpreter: Any) -> None:
     if _has_allocated:
         interpreter.allocate_tensors()
         return
-    with _allocate_lock, tempfile.TemporaryFile() as collected:
+    with _allocate_lock, scratch_file() as collected:
         saved = os.dup(2)
         os.dup2(collected.fileno(), 2)
         try:
@@ -80,6 +79,15 @@ def allocate(interpreter: Any) -> None:
             rest = b"".join(line for line in collected if not line.startswith(NOTICE))
             if rest:
                 os.write(2, rest)
+
+
+def scratch_file() -> IO[bytes]:
+    """A nameless file; in memory where the system has that, which spares the import of tempfile."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("aicli"), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()
 
 
 def available_cores() -> int:
@@ -119,4 +127,4 @@ def _load(name: str) -> Engine:
         raise UnavailableError(
             f"the engine '{name}' is not usable ({error}); run: pip install {distribution}"
         ) from None
-    return Engine(name, version(distribution), module.Interpreter)
+    return Engine(name, installed_version(package, distribution), module.Interpreter)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import wasmer
 import wasmer_compiler_cranelift
 from numpy.typing import NDArray
 
+from aicli._versions import installed_version
 from aicli.errors import GuestError, GuestTrap
 from aicli.wasm.binary import bound_sizes, check_limits
 from aicli.wasm.preview1 import Preview1
@@ -143,7 +143,7 @@ class WasmerRuntime:
     can_interrupt = False
 
     def __init__(self) -> None:
-        self.version = version("wasmer")
+        self.version = installed_version("wasmer", "wasmer")
         self._store = wasmer.Store(wasmer.engine.Universal(wasmer_compiler_cranelift.Compiler))
 
     def prepare(self, wasm: bytes, limits: Limits) -> bytes:

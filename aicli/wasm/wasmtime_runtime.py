@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import wasmtime
 from numpy.typing import NDArray
 
+from aicli._versions import installed_version
 from aicli.errors import GuestError, GuestTimeout, GuestTrap
 from aicli.wasm.binary import MAX_TABLE_ELEMENTS, MAX_TABLES, check_limits
 from aicli.wasm.runtime import (
@@ -243,7 +243,7 @@ class WasmtimeRuntime:
     can_interrupt = True
 
     def __init__(self) -> None:
-        self.version = version("wasmtime")
+        self.version = installed_version("wasmtime", "wasmtime")
         config = wasmtime.Config()
         config.epoch_interruption = True
         # What docs/guest-abi.md promises and no more: every proposal is code that a hostile guest could try.
