@@ -81,7 +81,8 @@ def _label_file_names(tensor: Table) -> list[str]:
     found = []
     for index in range(min(tensor.count(6), MAX_ITEMS)):
         item = tensor.item(6, index)
-        if item.number(2, "b") in (AXIS_LABELS, VALUE_LABELS):
+        kind = item.number(2, "b")
+        if kind in (AXIS_LABELS, VALUE_LABELS) or (kind == 0 and "label" in item.text(0).lower()):
             locale = item.text(3).lower()
             rank = 0 if locale.split("-")[0] == "en" else 1 if not locale else 2
             found.append((rank, item.text(0)))
