@@ -22,26 +22,44 @@ unsafe fn store(bytes: *mut u8, at: usize, value: v128) {
     unsafe { v128_store(bytes.add(at).cast(), value) }
 }
 
+// Shuffles with constant places, never a swizzle: wasmer 1.1 computes a swizzle wrongly when its places are kept in a
+// register across a loop (its Cranelift overwrites them).
+
+/// The pixels r g b r g b at the start become r r g g b b 0 0 in 16 bits: what a dot product with two weights takes.
+#[inline(always)]
+fn first_two(pixels: v128) -> v128 {
+    i8x16_shuffle::<0, 16, 3, 16, 1, 16, 4, 16, 2, 16, 5, 16, 16, 16, 16, 16>(pixels, i32x4_splat(0))
+}
+
+/// The same for the third and fourth pixel.
+#[inline(always)]
+fn last_two(pixels: v128) -> v128 {
+    i8x16_shuffle::<6, 16, 9, 16, 7, 16, 10, 16, 8, 16, 11, 16, 16, 16, 16, 16>(pixels, i32x4_splat(0))
+}
+
+/// Four pixels of three bytes and one to spare, pushed together.
+#[inline(always)]
+fn pack(pixels: v128) -> v128 {
+    i8x16_shuffle::<0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 16, 16, 16, 16>(pixels, i32x4_splat(0))
+}
+
 /// Adds a pixel's taps, red, green and blue, two by two.
 ///
 /// # Safety
 /// `pairs * 6 + 10` bytes from `pixels` on and `pairs` numbers from `weights` on are readable.
 #[inline(always)]
 unsafe fn weigh_pixel(pixels: *const u8, weights: *const u32, pairs: usize) -> v128 {
-    // Two pixels r g b r g b become r r g g b b 0 0 in 16 bits: what a dot product with two weights takes.
-    let first = u8x16(0, 255, 3, 255, 1, 255, 4, 255, 2, 255, 5, 255, 255, 255, 255, 255);
-    let second = u8x16(6, 255, 9, 255, 7, 255, 10, 255, 8, 255, 11, 255, 255, 255, 255, 255);
     let mut sum = i32x4_splat(1 << (SHIFT - 1));
     let weight = |pair: usize| unsafe { v128_load32_splat(weights.add(pair)) };
     for four in 0..pairs / 2 {
         let samples = unsafe { load(pixels, four * 12) };
-        let left = i32x4_dot_i16x8(i8x16_swizzle(samples, first), weight(2 * four));
-        let right = i32x4_dot_i16x8(i8x16_swizzle(samples, second), weight(2 * four + 1));
+        let left = i32x4_dot_i16x8(first_two(samples), weight(2 * four));
+        let right = i32x4_dot_i16x8(last_two(samples), weight(2 * four + 1));
         sum = i32x4_add(sum, i32x4_add(left, right));
     }
     if pairs % 2 == 1 {
         let samples = unsafe { load(pixels, pairs / 2 * 12) };
-        sum = i32x4_add(sum, i32x4_dot_i16x8(i8x16_swizzle(samples, first), weight(pairs - 1)));
+        sum = i32x4_add(sum, i32x4_dot_i16x8(first_two(samples), weight(pairs - 1)));
     }
     sum
 }
@@ -64,8 +82,6 @@ pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
 /// `source` has the kernel's `source_bytes`, `target` its `target_bytes`; `pairs` is half its taps.
 #[inline(always)]
 unsafe fn convolve_groups(source: &[u8], kernel: &Kernel, target: &mut [u8], pairs: usize) {
-    // Four pixels of three bytes and one to spare, pushed together.
-    let packed = u8x16(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 255, 255, 255, 255);
     let (source, target) = (source.as_ptr(), target.as_mut_ptr());
     for (group, (starts, weights)) in kernel.groups().enumerate() {
         let weights = weights.as_ptr();
@@ -77,7 +93,7 @@ unsafe fn convolve_groups(source: &[u8], kernel: &Kernel, target: &mut [u8], pai
         let low = i16x8_narrow_i32x4(sum(0), sum(1));
         let high = i16x8_narrow_i32x4(sum(2), sum(3));
         // What is too much is overwritten by the next group or lies in the spare bytes at the end.
-        unsafe { store(target, group * 3 * GROUP, i8x16_swizzle(u8x16_narrow_i16x8(low, high), packed)) };
+        unsafe { store(target, group * 3 * GROUP, pack(u8x16_narrow_i16x8(low, high))) };
     }
 }
 
