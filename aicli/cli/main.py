@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "Say what a WebAssembly module needs and offers.",
     "run": "Run a WebAssembly command made for wasi-nn, WasmEdge or SSVM.",
     "cache": "Show and clear the cache of compiled guests.",
+    "serve": "Serve it all over HTTP, with a web page.",
 }
 """Every subcommand with its line in the overview, so that the overview imports none of them."""
 

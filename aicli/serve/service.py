@@ -1,0 +1,124 @@
+"""The state of one running service, and what all endpoints share."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from aicli.serve.bodies import Budget, Held, read_body
+from aicli.serve.metrics import Metrics
+from aicli.serve.pool import Busy, DeadlineExceeded, Pool
+from aicli.serve.problems import Problem
+from aicli.serve.process import WorkerDied
+from aicli.serve.settings import Settings
+from aicli.serve.store import Store
+from aicli.serve.wire import Frame
+
+__all__ = ["Service", "busy_problem"]
+
+log = logging.getLogger("aicli.serve")
+QUARANTINE_QUEUE = 8
+
+
+class Service:
+    """Settings, worker pools, uploads and counters."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.store = Store(settings.data)
+        self.budget = Budget(settings.buffered)
+        self.draining = False
+        common = {
+            "runtime": settings.runtime,
+            "engine": settings.engine,
+            "threads": settings.threads,
+            "max_pixels": settings.max_pixels,
+            "deadline": settings.deadline,
+        }
+        self.pool = Pool("tasks", settings.workers, settings.queue, common, self.metrics)
+        foreign = {**common, "quarantine": True, "memory": settings.quarantine_memory}
+        self.quarantine = Pool("quarantine", 1, QUARANTINE_QUEUE, foreign, self.metrics)
+
+    async def start(self) -> None:
+        """Starts the workers; raises :class:`WorkerDied` when they cannot."""
+        self.store.prepare()
+        await self.pool.start()
+        await self.quarantine.start()
+        log.info("ready", extra={"fields": {"workers": self.pool.ready}})
+
+    async def close(self) -> None:
+        await asyncio.gather(self.pool.close(), self.quarantine.close())
+
+    def require_token(self, request: Any) -> None:
+        """Raises :class:`Problem` 401 or 403 unless the request carries the token."""
+        if self.settings.token is None:
+            raise Problem(403, "no_token", "this needs a token, and the service was started without one; see --token")
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self.settings.token.encode())
+        if scheme.lower() != "bearer" or not right:
+            raise Problem(401, "token", "give the service's token: Authorization: Bearer TOKEN")
+
+    async def body(self, request: Any, held: Held) -> bytes:
+        return await read_body(request, held, limit=self.settings.max_body, seconds=self.settings.body_time)
+
+    async def run(self, request: Any, pool: Pool, job: dict[str, Any], blobs: Sequence[bytes], key: str = "") -> Frame:
+        """A job's answer, unless the client goes away before. Raises :class:`Problem` for every failure."""
+        begun = time.perf_counter()
+        work = asyncio.ensure_future(pool.run(job, blobs, self.settings.deadline, key))
+        gone = asyncio.ensure_future(until_gone(request))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise Problem(499, "client_gone", "the client went away")
+            header, answer = await work
+        except Busy as busy:
+            raise busy_problem(busy) from None
+        except DeadlineExceeded as late:
+            raise Problem(504, "deadline", f"{late} ({self.settings.deadline:g} s)") from None
+        except WorkerDied as died:
+            raise self.died(pool, died) from None
+        finally:
+            work.cancel()
+            gone.cancel()
+        spent = float(header.pop("seconds", 0.0))
+        request.scope["aicli"]["work_ms"] = round(1000 * spent, 2)
+        request.scope["aicli"]["queue_ms"] = round(1000 * (time.perf_counter() - begun - spent), 2)
+        if "error" in header:
+            raise Problem(int(header["status"]), str(header["error"]["code"]), str(header["error"]["message"]))
+        return header, answer
+
+    def died(self, pool: Pool, cause: WorkerDied) -> Problem:
+        if pool is self.quarantine:
+            return Problem(422, "crashed", "the uploaded model or function crashed, or used more memory than it may")
+        return Problem(500, "worker_died", f"{cause}; try again")
+
+    def update_gauges(self) -> None:
+        for pool in (self.pool, self.quarantine):
+            labels = {"pool": pool.name}
+            self.metrics.set("aicli_workers", pool.ready, labels)
+            self.metrics.set("aicli_workers_busy", pool.busy, labels)
+            self.metrics.set("aicli_queue_waiting", pool.waiting, labels)
+        self.metrics.set("aicli_buffered_bytes", self.budget.used)
+        self.metrics.set("process_resident_memory_bytes", resident_bytes())
+
+
+def busy_problem(busy: Busy) -> Problem:
+    return Problem(503, "busy", "all workers are busy and the queue is full", retry_after=busy.retry_after)
+
+
+async def until_gone(request: Any) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def resident_bytes() -> int:
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * 4096
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,65 @@
+"""Everything that can be set about the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aicli.errors import UsageError
+from aicli.nn.engines import available_cores
+
+__all__ = ["Settings", "is_loopback"]
+
+MIB = 1 << 20
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits in bytes, pixels and seconds. ``data`` is where uploads are kept; ``queue`` counts waiting requests."""
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = field(default_factory=available_cores)
+    queue: int = 64
+    token: str | None = None
+    functions: bool = False
+    allow_hosts: tuple[str, ...] = ()
+    deadline: float = 30.0
+    header_time: float = 10.0
+    body_time: float = 30.0
+    drain_time: float = 30.0
+    max_body: int = 32 * MIB
+    max_parts: int = 16
+    max_pixels: int = 50_000_000
+    buffered: int = 512 * MIB
+    quarantine_memory: int = 1024 * MIB
+    runtime: str | None = None
+    engine: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.functions and not self.token:
+            raise UsageError("--functions runs uploaded code and needs a token; give --token or AICLI_SERVE_TOKEN")
+        if self.token is not None and (len(self.token) < 16 or not self.token.isascii() or " " in self.token):
+            raise UsageError("the token needs at least 16 ASCII characters without spaces; try: openssl rand -hex 24")
+
+    @property
+    def threads(self) -> int:
+        """Threads of one worker's interpreters, so that all workers together use the cores once."""
+        return max(1, available_cores() // self.workers)
+
+    @property
+    def host_names(self) -> tuple[str, ...] | None:
+        """The names that a Host header may have; ``None``: any.
+
+        On loopback only local names are answered: else a web page elsewhere could reach the service by pointing its own
+        name at 127.0.0.1 (DNS rebinding).
+        """
+        if self.allow_hosts:
+            return (*LOOPBACK, *self.allow_hosts)
+        return LOOPBACK if is_loopback(self.host) else None
+
+
+def is_loopback(host: str) -> bool:
+    return host in LOOPBACK or host.startswith("127.")

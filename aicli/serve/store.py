@@ -1,0 +1,128 @@
+"""Uploads that survive a restart: objects named by their SHA-256, and a small JSON record for each name.
+
+    objects/<sha256>          never changed once it is there
+    models/<name>.json        {"name", "model": sha256, "labels": sha256 or null, ...}
+    functions/<id>.json       {"id", "sha256", ...}
+
+Every file appears complete or not at all. No name reaches the file system unless it matches the pattern for names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from aicli.errors import UsageError
+from aicli.serve.params import NAME
+from aicli.serve.problems import Problem
+
+__all__ = ["Store"]
+
+KINDS = {"models": ("model", "labels"), "functions": ("sha256",)}
+"""The kinds of records, with the fields that name objects."""
+MAX_RECORDS = 200
+
+
+class Store:
+    """Records and objects under one folder, which nobody else may read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def prepare(self) -> None:
+        """Makes the folders. Raises :class:`UsageError` when that cannot be done."""
+        try:
+            for name in ("objects", *KINDS):
+                (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in ("objects", *KINDS):
+                for part in (self.folder / name).glob("*.part"):  # left by a crash
+                    part.unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot keep uploads in {self.folder}: {error.strerror}; give another --data") from None
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """All complete records of a kind, by name."""
+        found = (self._read(path) for path in sorted((self.folder / kind).glob("*.json")))
+        return [record for record in found if record is not None]
+
+    def record(self, kind: str, name: str) -> dict[str, Any] | None:
+        return self._read(self.folder / kind / f"{checked(name)}.json")
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            record = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) else None
+
+    def object(self, digest: str) -> bytes:
+        """The bytes of an object, verified. Raises :class:`Problem` 500 when they are damaged."""
+        if len(digest) != 64 or not digest.isalnum():
+            raise Problem(500, "damaged", "a record names no object; upload it again")
+        try:
+            content = (self.folder / "objects" / digest).read_bytes()
+        except OSError:
+            raise Problem(500, "damaged", "the upload's content is gone; upload it again") from None
+        if sha256(content).hexdigest() != digest:
+            raise Problem(500, "damaged", "the upload's content is damaged; upload it again")
+        return content
+
+    def put_object(self, content: bytes) -> str:
+        digest = sha256(content).hexdigest()
+        path = self.folder / "objects" / digest
+        if not path.is_file():
+            self._write(path, content)
+        return digest
+
+    def put_record(self, kind: str, name: str, record: dict[str, Any]) -> None:
+        """Adds or replaces a record. Raises :class:`Problem` 507 when there are too many."""
+        path = self.folder / kind / f"{checked(name)}.json"
+        if not path.is_file() and sum(1 for _ in path.parent.glob("*.json")) >= MAX_RECORDS:
+            self.collect()
+            raise Problem(507, "full", f"{MAX_RECORDS} {kind} are kept already; delete some")
+        self._write(path, json.dumps(record).encode())
+        self.collect()
+
+    def delete(self, kind: str, name: str) -> bool:
+        path = self.folder / kind / f"{checked(name)}.json"
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        self.collect()
+        return True
+
+    def collect(self) -> None:
+        """Removes objects that no record names."""
+        named = ((self.records(kind), fields) for kind, fields in KINDS.items())
+        used = {record.get(field) for records, fields in named for record in records for field in fields}
+        for path in (self.folder / "objects").iterdir():
+            if path.name not in used:
+                path.unlink(missing_ok=True)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise Problem(507, "storage", f"the upload cannot be kept: {error.strerror}") from None
+
+
+def checked(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise Problem(404, "not_found", "there is nothing of this name")
+    return name
