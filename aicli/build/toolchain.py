@@ -70,15 +70,11 @@ def candidates(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
         yield Path(first).parent, "on PATH"
     home = environment.get("RUSTUP_HOME") or str(Path(environment.get("HOME") or Path.home()) / ".rustup")
     rustup = Path(home, "toolchains")
-    for folder in (
-        sorted(rustup.iterdir(), key=lambda path: ("stable" not in path.name, path.name), reverse=False)
-        if (rustup.is_dir())
-        else ()
-    ):
-        yield folder / "bin", "rustup's " + folder.name
-    for name in environment.get("AICLI_RUST_FOLDERS", os.pathsep.join(SYSTEM_FOLDERS)).split(os.pathsep):
-        if name:
-            yield Path(name), "the system's"
+    folders = rustup.iterdir() if rustup.is_dir() else ()
+    for folder in sorted(folders, key=lambda path: ("stable" not in path.name, path.name)):
+        yield folder / "bin", f"rustup's {folder.name}"
+    for name in SYSTEM_FOLDERS:
+        yield Path(name), "the system's"
 
 
 def ask(cargo: Path, rustc: Path, origin: str) -> Toolchain | None:
