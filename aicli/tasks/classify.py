@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,7 @@ class Classifier:
         limits: Limits | None = None,
         max_pixels: int | None = None,
     ) -> None:
+        self._recipe = {name: value for name, value in locals().items() if name != "self"}  # for further processes
         if top_k < 0:
             raise UsageError(f"top_k is {top_k}; it is a number of classes, or 0 for all")
         if not 0 <= min_score <= 1:
@@ -115,10 +116,12 @@ class Classifier:
         return Classification(image.name, image.full_width, image.full_height, self.model.name, predictions)
 
     def many(
-        self, images: Iterable[ImageSource], *, jobs: int = 1, make: Callable[[], Classifier] | None = None
+        self, images: Iterable[ImageSource], *, jobs: int = 1, timeout: float | None = None
     ) -> Iterator[Classification | Failure]:
         """Classifies many images and yields the answers in their order; see :func:`aicli.tasks.many.run_many`."""
-        from aicli.tasks.many import run_many
+        from aicli.nn.engines import available_cores
+        from aicli.tasks.many import TaskRecipe, run_many, share_cores
 
-        return run_many(self, images, jobs=jobs, make=make)
-
+        _, threads = share_cores(jobs, self._recipe["threads"], available_cores())
+        recipe = TaskRecipe(Classifier, {**self._recipe, "threads": threads})
+        return run_many(self, images, jobs=jobs, recipe=recipe, timeout=timeout)

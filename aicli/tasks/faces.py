@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,7 @@ class FaceDetector:
         limits: Limits | None = None,
         max_pixels: int | None = None,
     ) -> None:
+        self._recipe = {name: value for name, value in locals().items() if name != "self"}  # for further processes
         check_parameters(min_size, thresholds, factor, max_faces)
         loaded_engine = load_engine(engine)
         self.model: FaceModel = load_faces(model)
@@ -88,12 +89,15 @@ class FaceDetector:
         return Detection(image.name, image.full_width, image.full_height, self.model.name, faces)
 
     def many(
-        self, images: Iterable[ImageSource], *, jobs: int = 1, make: Callable[[], FaceDetector] | None = None
+        self, images: Iterable[ImageSource], *, jobs: int = 1, timeout: float | None = None
     ) -> Iterator[Detection | Failure]:
-        """Finds the faces of many images, in their order; see :func:`aicli.tasks.many.run_many`."""
-        from aicli.tasks.many import run_many
+        """Finds the faces of many images and yields the answers in their order; see :func:`aicli.tasks.many.run_many`."""
+        from aicli.nn.engines import available_cores
+        from aicli.tasks.many import TaskRecipe, run_many, share_cores
 
-        return run_many(self, images, jobs=jobs, make=make)
+        _, threads = share_cores(jobs, self._recipe["threads"], available_cores())
+        recipe = TaskRecipe(FaceDetector, {**self._recipe, "threads": threads})
+        return run_many(self, images, jobs=jobs, recipe=recipe, timeout=timeout)
 
 
 def make_face(row: list[float]) -> Face:

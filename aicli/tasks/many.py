@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
 from aicli.errors import AicliError
+from aicli.tasks.pool import Refused, WorkerPool
 
-__all__ = ["Failure", "run_many"]
+__all__ = ["PENDING", "Failure", "TaskRecipe", "in_order", "run_many", "share_cores"]
 
-Source = TypeVar("Source")
-Answer = TypeVar("Answer")
-
-AHEAD = 2
+AHEAD = 4
 """Images in hand per job: enough to keep every job busy while the caller waits for the oldest."""
+
+PENDING: Any = object()
+"""What an iterable of images may yield to say that the next one is not known yet."""
+
+PATIENCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -31,48 +33,84 @@ class Failure:
         return {"image": self.image, "error": str(self.error)}
 
 
+@dataclass(frozen=True)
+class TaskRecipe:
+    """How a worker process makes a Classifier or FaceDetector of its own."""
+
+    make: Callable[..., Callable[[Any], Any]]
+    keywords: dict[str, Any]
+
+    def start(self) -> Callable[[Any], Any]:
+        return self.make(**self.keywords)
+
+
+def share_cores(jobs: int | None, threads: int | None, cores: int) -> tuple[int, int | None]:
+    """Jobs and threads of each job, so that jobs x threads is at most the cores unless both were asked for.
+
+    A single job leaves the threads to the engine's default (None).
+    """
+    if jobs is None:
+        jobs = max(1, cores // (threads or 1))
+    return jobs, threads or (None if jobs == 1 else max(1, cores // jobs))
+
+
 def run_many(
-    task: Callable[[Source], Answer],
-    images: Iterable[Source],
+    task: Callable[[Any], Any],
+    images: Iterable[Any],
     *,
     jobs: int = 1,
-    make: Callable[[], Callable[[Source], Answer]] | None = None,
-) -> Iterator[Answer | Failure]:
+    recipe: TaskRecipe | None = None,
+    timeout: float | None = None,
+) -> Iterator[Any]:
     """Calls a task for every image and yields an answer or a :class:`Failure` for each, in their order.
 
-    With ``jobs`` above 1, ``make`` makes one more task for each further job, since a task serves one thread at a time.
-    Images are taken from the iterable no faster than they are answered. Only :class:`AicliError` becomes a failure.
+    With ``jobs`` above 1, or with ``timeout`` (seconds per image), worker processes made from ``recipe`` do the work;
+    a process that crashes or is late costs its own image only. Images are taken from the iterable no faster than they
+    are answered. Closing the generator ends the processes. Only :class:`AicliError` becomes a failure.
     """
-    if jobs <= 1 or make is None:
+    if recipe is None or (jobs <= 1 and timeout is None):
         for image in images:
             yield attempt(task, image)
         return
-    idle: SimpleQueue[Callable[[Source], Answer]] = SimpleQueue()
-    for each in [task, *(make() for _ in range(jobs - 1))]:
-        idle.put(each)
-
-    def work(image: Source) -> Answer | Failure:
-        free = idle.get()
-        try:
-            return attempt(free, image)
-        finally:
-            idle.put(free)
-
-    waiting: deque[Future[Answer | Failure]] = deque()
-    pool = ThreadPoolExecutor(jobs, thread_name_prefix="aicli-job")
-    try:
-        for image in images:
-            waiting.append(pool.submit(work, image))
-            if len(waiting) >= jobs * AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    with WorkerPool(recipe, max(1, jobs), timeout) as pool:
+        for image, future in in_order(pool, images, max(1, jobs)):
+            try:
+                yield future.result()
+            except AicliError as error:
+                yield Failure(name_of(image), error)
+            except Refused as refused:
+                raise refused.error from None
 
 
-def attempt(task: Callable[[Source], Answer], image: Source) -> Answer | Failure:
+def in_order(pool: WorkerPool, images: Iterable[Any], jobs: int) -> Iterator[tuple[Any, Future[Any]]]:
+    """Every image with its finished future, in order; a finished one is not kept waiting for the next image."""
+    waiting: deque[tuple[Any, Future[Any]]] = deque()
+    source = iter(images)
+    more = True
+    while more or waiting:
+        if waiting and (not more or len(waiting) >= jobs * AHEAD or waiting[0][1].done()):
+            image, future = waiting.popleft()
+            wait([future])
+            yield image, future
+            continue
+        image = next(source, source)
+        if image is source:
+            more = False
+        elif image is PENDING:
+            if waiting:
+                wait([waiting[0][1]], PATIENCE)
+        else:
+            waiting.append((image, pool.submit(image)))
+
+
+def attempt(task: Callable[[Any], Any], image: Any) -> Any:
     try:
         return task(image)
     except AicliError as error:
-        return Failure(str(getattr(image, "name", image)), error)
+        return Failure(name_of(image), error)
+
+
+def name_of(image: Any) -> str:
+    """What stands for an image in a failure: its path, or its name where it has one."""
+    name = image if isinstance(image, str) else getattr(image, "__fspath__", lambda: getattr(image, "name", None))()
+    return name if isinstance(name, str) else f"<{type(image).__name__}>"
