@@ -114,6 +114,9 @@ def host_folder(path: str, folders: tuple[WasiFolder, ...]) -> Path:
         root = folder.host.resolve()
         target = (root / rest).resolve()
         if target.is_relative_to(root) and target.is_dir():
+            if any(item.is_symlink() for item in target.rglob("*")):
+                # Whoever reads the folder next would follow it, wherever it leads.
+                raise NnError(Errno.INVALID_ARGUMENT, f"'{path}' contains a symbolic link")
             return target
     raise NnError(Errno.NOT_FOUND, f"there is no folder '{path}' among the granted ones; grant it with --dir")
 

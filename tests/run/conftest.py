@@ -1,0 +1,89 @@
+"""Guests built from the sources in guests/, and the command as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aicli.wasm import installed_runtimes
+
+GUESTS = Path(__file__).parent / "guests"
+TARGETS = ("wasm32-wasi", "wasm32-wasip1")
+RUST_FLAGS = ("--edition", "2021", "-O", "-C", "panic=abort", "-C", "strip=symbols")
+
+Build = Callable[..., Path]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def find_rustc() -> tuple[str, str] | None:
+    """A compiler with a standard library for WASI, and that target's name; the distribution's is tried too."""
+    for rustc in dict.fromkeys(filter(None, (shutil.which("rustc"), "/usr/bin/rustc"))):
+        for target in TARGETS:
+            asked = [rustc, "--print", "target-libdir", "--target", target]
+            answer = (
+                subprocess.run(asked, capture_output=True, text=True, check=False) if Path(rustc).exists() else None
+            )
+            if answer and answer.returncode == 0 and any(Path(answer.stdout.strip()).glob("libstd-*")):
+                return rustc, target
+    return None
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Compiles guests/NAME.rs once for each set of ``--cfg``; skips where no compiler can."""
+    folder = tmp_path_factory.mktemp("guests")
+    compiler = find_rustc()
+
+    def compile_guest(name: str, *cfg: str) -> Path:
+        if compiler is None:
+            if os.environ.get("CI"):
+                pytest.fail("no rustc with a standard library for WASI")
+            pytest.skip("needs rustc with a standard library for WASI")
+        target = folder / f"{'-'.join((name, *cfg))}.wasm"
+        if not target.exists():
+            flags = [part for item in cfg for part in ("--cfg", item)]
+            source = str(GUESTS / f"{name}.rs")
+            line = [compiler[0], *RUST_FLAGS, "--target", compiler[1], *flags, source, "-o", str(target)]
+            subprocess.run(line, check=True, timeout=300)
+        return target
+
+    return compile_guest
+
+
+@pytest.fixture(scope="session")
+def assemble(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A module from WebAssembly text, or from guests/NAME.wat."""
+    wasmtime = pytest.importorskip("wasmtime")
+    folder = tmp_path_factory.mktemp("text")
+
+    def to_module(text: str) -> Path:
+        source = text if text.lstrip().startswith("(") else (GUESTS / f"{text}.wat").read_text()
+        target = folder / f"{abs(hash(source)):x}.wasm"
+        target.write_bytes(wasmtime.wat2wasm(source))
+        return target
+
+    return to_module
+
+
+@pytest.fixture(params=installed_runtimes())
+def runtime(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def aicli_run(runtime: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """``aicli run`` in this runtime as a process of its own."""
+    cache = tmp_path_factory.getbasetemp() / "module-cache"
+
+    def call(*arguments: object, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "aicli", "run", "--runtime", runtime, *map(str, arguments)]
+        variables = {**os.environ, "AICLI_CACHE_DIR": str(cache), **environment}
+        return subprocess.run(line, input=text, capture_output=True, text=True, timeout=120, env=variables, check=False)
+
+    return call

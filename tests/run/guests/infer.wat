@@ -1,0 +1,16 @@
+;; alloc and infer_from_ptrs: answers the last byte of the image, or -1 when model and image overlap.
+(module
+  (memory (export "memory") 1)
+  (global $next (mut i32) (i32.const 1024))
+  (func (export "alloc") (param $size i32) (result i32)
+    (local $place i32)
+    (local.set $place (global.get $next))
+    (global.set $next (i32.add (global.get $next) (local.get $size)))
+    (if (i32.gt_u (global.get $next) (i32.mul (memory.size) (i32.const 65536)))
+      (then (drop (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 1))))))
+    (local.get $place))
+  (func (export "infer_from_ptrs") (param $model i32) (param $model_size i32) (param $image i32) (param $image_size i32)
+    (result i32)
+    (if (i32.lt_u (local.get $image) (i32.add (local.get $model) (local.get $model_size)))
+      (then (return (i32.const -1))))
+    (i32.load8_u (i32.add (local.get $image) (i32.sub (local.get $image_size) (i32.const 1))))))

@@ -1,0 +1,62 @@
+"""Frozen graphs and saved models, where the extra is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+ANSWER = "[1.5, 2.5, 3.5, 4.5] 4\n"
+
+
+def make_graph() -> Any:
+    graph = tf.Graph()
+    with graph.as_default():
+        a = tf.compat.v1.placeholder(tf.float32, [None, None], name="a")
+        b = tf.compat.v1.placeholder(tf.float32, [], name="b")
+        tf.add(a, b, name="sum")
+        tf.size(a, out_type=tf.int64, name="count")
+    return graph
+
+
+@pytest.mark.parametrize("cfg", [(), ("legacy",)], ids=["current", "legacy"])
+def test_a_frozen_graph(build, aicli_run, tmp_path: Path, cfg: tuple[str, ...]) -> None:
+    (tmp_path / "graph.pb").write_bytes(make_graph().as_graph_def().SerializeToString())
+    done = aicli_run(build("graph", *cfg), "--dir", f"{tmp_path}:.", "graph.pb")
+    assert (done.stdout, done.returncode) == (ANSWER, 0), done.stderr
+    assert done.stderr == ""
+
+
+def test_a_saved_model(build, aicli_run, tmp_path: Path) -> None:
+    graph = make_graph()
+    with tf.compat.v1.Session(graph=graph) as session:
+        tensors = {name: graph.get_tensor_by_name(f"{name}:0") for name in ("a", "b", "sum")}
+        inputs = {"a": tensors["a"], "b": tensors["b"]}
+        tf.compat.v1.saved_model.simple_save(session, str(tmp_path / "saved"), inputs, {"sum": tensors["sum"]})
+    done = aicli_run(build("graph"), "--dir", f"{tmp_path}:/models", "--saved", "/models/saved", text="")
+    assert done.returncode == 2  # --saved is the guest's own option
+    done = aicli_run(build("graph"), "--dir", f"{tmp_path}:/models", "--", "--saved", "/models/saved")
+    assert (done.stdout, done.returncode) == (ANSWER, 0), done.stderr
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "link").symlink_to("../saved")
+    for path in ("/models/../saved", "/models/link", str(tmp_path / "saved")):
+        outside = aicli_run(build("graph"), "--dir", f"{tmp_path / 'other'}:/models", "--", "--saved", path)
+        assert outside.stdout == "failed 8\n"
+
+
+def test_a_graph_cannot_read_files(build, aicli_run, tmp_path: Path) -> None:
+    graph = make_graph()
+    with graph.as_default():
+        tf.io.read_file("/etc/passwd")
+    (tmp_path / "graph.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    assert aicli_run(build("graph"), "--dir", f"{tmp_path}:.", "graph.pb").stdout == "failed 6\n"
+
+
+def test_no_graph(build, aicli_run, tmp_path: Path) -> None:
+    (tmp_path / "graph.pb").write_bytes(b"\xff" * 100)
+    assert aicli_run(build("graph"), "--dir", f"{tmp_path}:.", "graph.pb").stdout == "failed 1\n"
