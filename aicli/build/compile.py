@@ -44,12 +44,12 @@ def build(source: Path, toolchain: Toolchain, *, locked: bool, optimise: bool, s
     """
     if not (source / "Cargo.toml").is_file():
         raise UsageError(f"{source}: no Cargo.toml; --source takes the folder of a Rust crate")
-    say(f"compiling {source} with {toolchain.version}, {toolchain.cargo} ({toolchain.origin})")
     with tempfile.TemporaryDirectory(prefix="aicli-build-") as scratch:
         environment = toolchain.environment()
         if not os.access(source, os.W_OK) or "_bundled" in source.parts:
             environment["CARGO_TARGET_DIR"] = scratch
         wasm = cargo_build(source, toolchain, environment, locked).read_bytes()
+        say(f"compiled {source} with {toolchain.describe()}")
         return run_wasm_opt(wasm, Path(scratch), say) if optimise else wasm
 
 
@@ -62,7 +62,8 @@ def cargo_build(source: Path, toolchain: Toolchain, environment: dict[str, str],
     except OSError as error:
         raise BuildError(f"{toolchain.cargo}: cannot be run ({error.strerror})") from None
     if done.returncode != 0:
-        raise BuildError(f"{source}: the guest does not compile; the compiler's own message is above")
+        # The compiler has said why, on standard error.
+        raise BuildError(f"{source}: does not compile with {toolchain.describe()}; its own message is above")
     modules = [Path(name) for line in done.stdout.splitlines() for name in artifacts(line) if name.endswith(".wasm")]
     if not modules:
         raise BuildError(f'{source}: the crate makes no .wasm file; its Cargo.toml needs [lib] crate-type = ["cdylib"]')

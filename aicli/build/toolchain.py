@@ -30,6 +30,9 @@ class Toolchain:
     origin: str
     commit: str = ""
 
+    def describe(self) -> str:
+        return f"{self.version}, {self.cargo} ({self.origin})"
+
     def environment(self) -> dict[str, str]:
         """The environment to compile in: this compiler, and no flags but the crate's own."""
         changing = re.compile(r"(CARGO_(?!HOME$|HTTP_|NET_|REGISTR)|RUST(C|FLAGS|DOC)|RUSTUP_TOOLCHAIN)")
