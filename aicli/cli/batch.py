@@ -3,61 +3,263 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import click
-
-from aicli.cli.main import complain
+from aicli.cli.main import EXIT_INTERRUPTED, complain
+from aicli.cli.progress import Progress, duration
+from aicli.cli.record_file import RecordFile, format_of
+from aicli.cli.work import Done, Job
 from aicli.errors import AicliError, UsageError
 from aicli.output.records import Task, Writer, make_writer
 
-__all__ = ["open_writer", "read_inputs", "run"]
+if TYPE_CHECKING:
+    from aicli.cli.sources import Sources
+
+__all__ = ["Batch", "Places", "RunOptions"]
+
+FEW = 4
+"""Up to this many images are answered in this process: starting others would take longer than they save."""
 
 
-def read_inputs(options: dict[str, Any]) -> Iterable[Any]:
-    """Takes the values of ``input_options`` out of a command's options; what they name, one image at a time."""
-    from aicli.inputs import expand
+@dataclass(frozen=True)
+class RunOptions:
+    """The values of ``run_options`` and the format."""
 
-    images, files_from = options.pop("images"), options.pop("files_from")
-    null, include = options.pop("null"), options.pop("include")
-    if not images and files_from is None:
-        raise UsageError("no image was given; name files or folders, '-' for standard input, or use --files-from")
-    return expand(images, files_from=files_from, null=null, include=include)
+    format: str | None
+    jobs: int | None
+    threads: int | None
+    timeout: float | None
+    on_error: str
+    output_file: str | None
+    resume: bool
+    quiet: bool
+    verbose: bool
+    timing: bool
 
 
-def open_writer(format_: str | None, task: Task, *, top_given: bool = False) -> Writer:
-    """The writer for standard output; a table on a terminal and text elsewhere, unless a format was asked for."""
-    chosen = format_ or ("table" if sys.stdout.isatty() else "text")
-    return make_writer(chosen, sys.stdout, task=task, top_given=top_given)
+class Places(Protocol):
+    """Decides where the pictures of an image go. Raises :class:`AicliError`."""
+
+    def __call__(self, name: str, path: Path | None) -> dict[str, str]: ...
 
 
-def run(inputs: Iterable[Any], answer: Callable[[Any], tuple[Any, dict[str, Any]]], writer: Writer) -> int:
-    """Answers every input in order and writes it at once; an image that fails is reported and the next one begun.
+class Stopped(Exception):
+    """The run ends before its last image: --on-error stop."""
 
-    ``answer`` gives a result and what else belongs into its record. Returns the exit code.
-    """
-    failures = 0
-    with writer:
+
+def no_places(name: str, path: Path | None) -> dict[str, str]:
+    return {}
+
+
+@dataclass
+class Batch:
+    """One run. ``recipe`` makes the work from the number of threads; ``after`` sees each answer, in order, in this
+    process, and gives what else belongs into its record; ``finish`` is called when all are answered."""
+
+    task: Task
+    sources: Sources
+    options: RunOptions
+    recipe: Callable[[int | None], Any]
+    top_given: bool = False
+    places: Places = no_places
+    after: Callable[[Job, Done], dict[str, Any]] | None = None
+    finish: Callable[[], None] | None = None
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _writer: Writer | None = None
+
+    def run(self) -> int:
+        """Answers every image and writes it at once; returns the exit code."""
+        options = self.options
+        if options.resume and options.output_file is None:
+            raise UsageError("--resume takes up an --output-file; name it")
+        self.file = None
+        if options.output_file is not None:
+            chosen = options.format or format_of(options.output_file)
+            self.file = RecordFile(options.output_file, chosen, resume=options.resume)
+        self.progress = Progress(not options.quiet)
+        self._begun = time.monotonic()
+        if self.progress.enabled:
+            self.sources.count_into(self.progress, self._is_answered)
+        try:
+            with self._stack:
+                self._answer_all()
+                self._open_writer()
+        except KeyboardInterrupt:
+            self.progress.hide()
+            complain(f"interrupted after {self._so_far()}{self._how_to_go_on()}")
+            return EXIT_INTERRUPTED
+        except Stopped:
+            complain(f"stopped after {self._so_far()} (--on-error stop){self._how_to_go_on()}")
+            return 1
+        finally:
+            self.progress.hide()
+        if self.finish is not None:
+            self.finish()
+        if self.done + self.skipped > 1 and not options.quiet:
+            complain(self._summary())
+        return 1 if self.failed else 0
+
+    def _is_answered(self, name: str) -> bool:
+        return self.file is not None and self.file.answers(name)
+
+    def _jobs(self, inputs: Iterable[Any]) -> Iterator[Job]:
         for item in inputs:
+            if not hasattr(item, "name"):
+                yield item  # PENDING
+            elif self._is_answered(item.name):
+                self.skipped += 1
+            else:
+                yield self._job(item)
+
+    def _job(self, item: Any) -> Job:
+        try:
+            return Job(item.name, item.source(), **self.places(item.name, item.path))
+        except UsageError:
+            raise
+        except AicliError as error:
+            return Job(item.name, None, str(error))
+
+    def _answer_all(self) -> None:
+        """In this process for a single job or a few images, else in worker processes."""
+        from aicli.nn.engines import available_cores
+        from aicli.tasks.many import share_cores
+
+        options = self.options
+        jobs, inputs = options.jobs, self.sources.inputs()
+        if jobs is None and not self.sources.is_slow:
+            jobs, inputs = self._fewer_for_few(inputs)
+        jobs, threads = share_cores(jobs, options.threads, available_cores())
+        if jobs == 1 and options.timeout is None:
+            self._answer_here(self.recipe(threads), inputs)
+        else:
+            self._answer_in_workers(self.recipe(threads), inputs, jobs)
+
+    def _fewer_for_few(self, inputs: Iterator[Any]) -> tuple[int | None, Iterator[Any]]:
+        from itertools import chain, islice
+
+        first = list(islice(inputs, FEW + 1))
+        return (1 if len(first) <= FEW else None), chain(first, inputs)
+
+    def _answer_here(self, recipe: Any, inputs: Iterable[Any]) -> None:
+        work = recipe.start()
+        self._note(work.notes)
+        for job in self._jobs(inputs):
             try:
-                result, extra = answer(item)
+                done = work(job)
             except UsageError:
                 raise
             except AicliError as error:
-                failures += 1
-                writer.failure(item.name, str(error))
-                complain(with_name(item.name, str(error)))
-                continue
-            writer.result(result, extra)
-    return 1 if failures else 0
+                self._failure(job, error)
+            else:
+                self._success(job, done)
+
+    def _answer_in_workers(self, recipe: Any, inputs: Iterable[Any], jobs: int) -> None:
+        from aicli.tasks.many import in_order
+        from aicli.tasks.pool import Refused, WorkerPool
+
+        if self.sources.is_slow:
+            from aicli.cli.sources import in_background
+
+            inputs = in_background(inputs)
+        with WorkerPool(recipe, jobs, self.options.timeout) as pool:
+            for job, future in in_order(pool, self._jobs(inputs), jobs):
+                if self.done == 0:
+                    self._note(pool.notes)
+                try:
+                    done = future.result()
+                except Refused as refused:
+                    raise refused.error from None
+                except UsageError:
+                    raise
+                except AicliError as error:
+                    self._failure(job, error)
+                else:
+                    self._success(job, done)
+
+    def _note(self, notes: Iterable[str]) -> None:
+        if not self.options.quiet:
+            for note in notes:
+                complain(f"note: {note}")
+
+    def _open_writer(self) -> Writer:
+        """Not before there is something to write: a wrong model must not leave a header behind."""
+        if self._writer is not None:
+            return self._writer
+        if self.file is not None:
+            stream = self._stack.enter_context(self.file.open())
+            writer = make_writer(
+                self.file.format, stream, task=self.task, top_given=self.top_given, header=not self.file.has_header
+            )
+        else:
+            chosen = self.options.format or ("table" if sys.stdout.isatty() else "text")
+            writer = make_writer(chosen, sys.stdout, task=self.task, top_given=self.top_given)
+        self._stack.callback(self._close_writer)
+        self._writer = writer
+        return writer
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            with suppress(BrokenPipeError):
+                self._writer.close()
+
+    def _success(self, job: Job, done: Done) -> None:
+        self.progress.hide()
+        extra = dict(done.extra)
+        if self.after is not None:
+            try:
+                extra |= self.after(job, done)
+            except AicliError as error:
+                self._failure(job, error)
+                return
+        if self.options.timing:
+            extra["timing"] = {stage: round(seconds * 1000, 3) for stage, seconds in done.stages.items()}
+        self._open_writer().result(done.result, extra)
+        self.done += 1
+        if self.options.verbose:
+            stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in done.stages.items())
+            complain(f"{job.name}: {stages}")
+        self.progress.show(self.done, self.failed)
+
+    def _failure(self, job: Job, error: AicliError) -> None:
+        self.progress.hide()
+        self._open_writer().failure(job.name, str(error))
+        self.done += 1
+        self.failed += 1
+        complain(with_name(job.name, str(error)))
+        if self.options.on_error == "stop":
+            raise Stopped
+        self.progress.show(self.done, self.failed)
+
+    def _so_far(self) -> str:
+        of = f" of {self.progress.total}" if self.progress.total else ""
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.done}{of} image{'' if self.done == 1 and not of else 's'}{failed}"
+
+    def _how_to_go_on(self) -> str:
+        if self.file is None or self.file.part is None or not Path(self.file.part).exists():
+            return ""
+        return f"; the records are in {self.file.part}, go on with --resume"
+
+    def _summary(self) -> str:
+        seconds = time.monotonic() - self._begun
+        parts = [f"{self.done} images in {duration(seconds)} ({self.done / max(seconds, 1e-9):.1f}/s)"]
+        parts.append(f"{self.failed} failed" if self.failed else "none failed")
+        if self.skipped:
+            parts.append(f"{self.skipped} answered before")
+        return ", ".join(parts)
 
 
 def with_name(name: str, message: str) -> str:
     """The message with the image's name in front, unless it already begins with it."""
-    return message if message.startswith((name, f"{Path(name)}")) else f"{name}: {message}"
+    from aicli.images import shown
 
-
-def exit_with(code: int) -> None:
-    click.get_current_context().exit(code)
+    starts = (name, f"{Path(name)}", shown(name))
+    return message if message.startswith(starts) else f"{name}: {message}"

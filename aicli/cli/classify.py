@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from aicli.cli.options import input_options, output_options, sandbox_keywords, sandbox_options
+from aicli.cli.options import (
+    complete_models,
+    input_options,
+    output_options,
+    pull_option,
+    run_keywords,
+    sandbox_keywords,
+    sandbox_options,
+)
 
 __all__ = ["command"]
 
@@ -19,8 +27,10 @@ __all__ = ["command"]
     default="efficientnet_lite0",
     show_default=True,
     metavar="NAME|FILE",
+    shell_complete=complete_models("classify"),
     help="A model of the catalog (aicli models list) or a .tflite file.",
 )
+@pull_option
 @click.option("-l", "--labels", metavar="FILE", help="Class names, one a line, for a model that brings none.")
 @click.option("-k", "--top", type=click.IntRange(1), metavar="N", help="How many labels to answer.  [default: 5]")
 @click.option(
@@ -36,28 +46,92 @@ __all__ = ["command"]
 @click.option("--resize", type=click.Choice(["squash", "crop", "pad"]), help="How a photo is fitted to the input.")
 @click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="The model's channel order.")
 @click.option("--output-tensor", type=click.IntRange(0), metavar="N", help="Which output holds the scores.")
+@click.option("-o", "--output", metavar="FILE|FOLDER", help="Write the photo with its label here.")
+@click.option("--group", metavar="FOLDER", help="Put each photo into FOLDER/LABEL/.")
+@click.option("--move", "how", flag_value="move", help="With --group: move the photos.")
+@click.option("--copy", "how", flag_value="copy", default=True, help="With --group: copy them (the default).")
+@click.option("--link", "how", flag_value="link", help="With --group: make symbolic links.")
+@click.option("--dry-run", is_flag=True, help="With --group: show the plan and touch no file.")
+@click.option("--sheet", metavar="FILE", help="Write a contact sheet: thumbnails with label and score.")
 @output_options
 @sandbox_options
-def command(model: str, labels: str | None, top: int | None, format_: str | None, **options: Any) -> int:
+def command(top: int | None, **options: Any) -> int:
     """Say what is in photos.
 
     \b
         aicli classify photo.jpg
         aicli classify -m my_model.tflite -l labels.txt photos/
+        aicli classify photos/ -O photos.jsonl --resume
+        aicli classify photos/ --group sorted --link --dry-run
         find . -name "*.jpg" -print0 | aicli classify -0 --files-from - -f jsonl
 
     Text output is PATH, LABEL and SCORE between tabs: the best label only, or as many as -k says.
     """
-    from aicli.cli import batch
-    from aicli.tasks.classify import Classifier
+    from aicli.cli.batch import Batch, RunOptions
+    from aicli.cli.pulling import pull_if_absent
+    from aicli.cli.sources import Sources
+    from aicli.cli.work import ClassifyRecipe, Pictures
 
-    inputs = batch.read_inputs(options)
-    writer = batch.open_writer(format_, "classify", top_given=top is not None)
-    classifier = Classifier(model, labels, top_k=top or 5, **sandbox_keywords(options), **options)
-    for note in classifier.model.notes:
-        click.echo(f"aicli: note: {note}", err=True)
+    sources = Sources(options)
+    extras = Extras(sources, options)
+    if options["output_file"] is None and extras.shows_plan and options["format_"] is None:
+        options["format_"] = "text"
+    sandbox = sandbox_keywords(options)
+    run = RunOptions(threads=sandbox["threads"], **run_keywords(options))
+    pull_if_absent(options["model"], options.pop("pull"))
+    keywords = {**options, **sandbox, "top_k": top or 5}
 
-    def answer(item: Any) -> tuple[Any, dict[str, Any]]:
-        return classifier.classify(classifier.open(item.source(), name=item.name)), {}
+    def recipe(threads: int | None) -> ClassifyRecipe:
+        return ClassifyRecipe({**keywords, "threads": threads}, Pictures(thumbnail=extras.sheet is not None))
 
-    return batch.run(inputs, answer, writer)
+    return Batch(
+        "classify",
+        sources,
+        run,
+        recipe,
+        top_given=top is not None,
+        places=extras.places,
+        after=extras.after,
+        finish=extras.finish,
+    ).run()
+
+
+class Extras:
+    """What classify does beside answering: labelled photos, groups, a contact sheet."""
+
+    def __init__(self, sources: Any, options: dict[str, Any]) -> None:
+        output, group = options.pop("output"), options.pop("group")
+        how, dry_run, sheet = options.pop("how"), options.pop("dry_run"), options.pop("sheet")
+        self.shows_plan = bool(group and dry_run)
+        self.target = self.grouping = self.sheet = None
+        if group is None and (dry_run or how not in (None, "copy", True)):
+            raise click.UsageError("--move, --link and --dry-run belong to --group FOLDER")
+        if output is not None:
+            from aicli.cli.pictures import PictureTarget
+
+            self.target = PictureTarget(output, sources)
+        if group is not None:
+            from aicli.cli.grouping import Grouping
+
+            sources.exclude(group)
+            self.grouping = Grouping(group, how if isinstance(how, str) else "copy", dry_run=dry_run)
+        if sheet is not None:
+            from aicli.cli.sheets import SheetFile
+
+            self.sheet = SheetFile(sheet)
+
+    def places(self, name: str, path: Any) -> dict[str, str]:
+        return {} if self.target is None else {"picture": self.target(name, path)}
+
+    def after(self, job: Any, done: Any) -> dict[str, Any]:
+        best = done.result.best
+        if self.sheet is not None and done.thumbnail is not None:
+            self.sheet.add(job.name, done.thumbnail, f"{best.label} {best.score * 100:.0f}%" if best else "no label")
+        if self.grouping is None:
+            return {}
+        source = None if isinstance(job.source, bytes) else job.source
+        return {"group": self.grouping.place(source, best.label if best else None)}
+
+    def finish(self) -> None:
+        if self.sheet is not None:
+            self.sheet.save()

@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from aicli.build.inspection import Inspection
+    from aicli.run.abis import Abi
     from aicli.wasm import ExternType
 
 __all__ = ["command"]
@@ -47,6 +48,7 @@ def as_text(found: Inspection) -> list[str]:
         f"ABI version  {'not asked' if found.abi_version is None else found.abi_version}",
         f"tasks        {', '.join(found.tasks) or 'none'}",
         f"memory       {memory_line(found.memory)}",
+        *section("needs", [abi_line(item) for item in found.abis]),
         *section("imports", [extern_line(item) for item in found.imports]),
         *section("exports", [extern_line(item) for item in found.exports]),
         *section("may here", [*found.allowed, "use the memory and time that --guest-memory and --guest-timeout allow"]),
@@ -60,6 +62,12 @@ def as_text(found: Inspection) -> list[str]:
 
 def section(title: str, items: list[str]) -> list[str]:
     return [f"{title if n == 0 else '':<13}{item}" for n, item in enumerate(items or ["nothing"])]
+
+
+def abi_line(abi: Abi) -> str:
+    """One interface with how much of it is used, and what there is to know."""
+    used = f"{len(abi.functions)} function{'s' if len(abi.functions) != 1 else ''}"
+    return f"{abi.title} ({used})" + (f": {abi.note}" if abi.note else "")
 
 
 def extern_line(item: ExternType) -> str:

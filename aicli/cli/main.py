@@ -16,12 +16,14 @@ COMMANDS = {
     "classify": "Say what is in photos, with a MobileNet-class model.",
     "detect-faces": "Find faces in photos, with MTCNN.",
     "models": "List, show, pull, verify and register models.",
+    "doctor": "Check the installation and say how to mend it.",
     "info": "Show runtimes, engines, versions and folders.",
     "build-guest": "Compile the guest, or start one of your own.",
     "inspect": "Say what a WebAssembly module needs and offers.",
     "run": "Run a WebAssembly command made for wasi-nn, WasmEdge or SSVM.",
     "cache": "Show and clear the cache of compiled guests.",
     "serve": "Serve it all over HTTP, with a web page.",
+    "completion": "Print the completion script of a shell.",
 }
 """Every subcommand with its line in the overview, so that the overview imports none of them."""
 

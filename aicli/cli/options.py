@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["SIZE", "input_options", "output_options", "sandbox_keywords", "sandbox_options"]
+__all__ = [
+    "SIZE",
+    "complete_models",
+    "input_options",
+    "output_options",
+    "pull_option",
+    "run_keywords",
+    "sandbox_keywords",
+    "sandbox_options",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -49,7 +58,7 @@ input_options = decorate(
     click.option(
         "--files-from", metavar="FILE|-", help="Read the names of images from a file, or - for standard input."
     ),
-    click.option("-0", "--null", is_flag=True, help="Names in --files-from end with NUL (find -print0), not a newline."),
+    click.option("-0", "--null", is_flag=True, help="Names in --files-from end with NUL (find -print0)."),
     click.option("--include", multiple=True, metavar="PATTERN", help="From folders take only names like this (*.jpg)."),
     click.option(
         "--max-pixels",
@@ -65,9 +74,69 @@ output_options = decorate(
         "--format",
         "format_",
         type=click.Choice(["table", "text", "json", "jsonl", "csv"]),
-        help="How results are written.  [default: table on a terminal, else text]",
+        help="How results are written.  [default: table on a terminal, else text; by the suffix of --output-file]",
     ),
+    click.option(
+        "-O",
+        "--output-file",
+        metavar="FILE",
+        help="Write the results here; the file appears when it is complete.",
+    ),
+    click.option("--resume", is_flag=True, help="Go on with an --output-file (jsonl, csv): skip what it answers."),
+    click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="Images worked on at once.  [default: the cores; 1 for up to 4 images]",
+    ),
+    click.option(
+        "--on-error",
+        type=click.Choice(["skip", "stop"]),
+        default="skip",
+        show_default=True,
+        help="What to do after an image that cannot be answered.",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="Give up an image after this time: reading, guest and pictures.",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Errors only: no progress, no notes, no summary."),
+    click.option("-v", "--verbose", is_flag=True, help="Show the time of each stage of each image."),
+    click.option("--timing", is_flag=True, help="Add the milliseconds of each stage to json and jsonl records."),
 )
+
+pull_option = click.option(
+    "--pull", is_flag=True, help="Get the model if it is not here yet.  [also: AICLI_AUTO_PULL=1]"
+)
+
+
+def complete_models(task: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Shell completion of model names; file names are left to the shell when none fits."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        from aicli.catalog.entries import all_entries
+        from aicli.errors import AicliError
+
+        try:
+            entries = [entry for entry in all_entries() if entry.task == task]
+        except AicliError:
+            entries = []
+        names = [name for entry in entries for name in (entry.name, *entry.aliases) if name.startswith(incomplete)]
+        return list(names) or [CompletionItem(incomplete, type="file")]
+
+    return complete
+
+
+def run_keywords(options: dict[str, Any]) -> dict[str, Any]:
+    """Takes the values of :data:`output_options` out of a command's options, as RunOptions names them."""
+    names = ("jobs", "timeout", "on_error", "output_file", "resume", "quiet", "verbose", "timing")
+    return {"format": options.pop("format_"), **{name: options.pop(name) for name in names}}
+
 
 sandbox_options = decorate(
     click.option(
@@ -85,7 +154,7 @@ sandbox_options = decorate(
     click.option(
         "--threads",
         type=click.IntRange(1, 64),
-        help="Threads of the network.  [default: the cores, at most 4; 1 with tflite-runtime]",
+        help="Threads of the network in each job.  [default: the cores / --jobs]",
     ),
     click.option(
         "--guest",

@@ -94,11 +94,10 @@ def checked_source(job: Job) -> Path | bytes:
     return job.source
 
 
-def small(image: DecodedImage) -> Image.Image:
+def small(picture: Image.Image) -> Image.Image:
     """A thumbnail for a contact sheet, small enough to be sent from a worker."""
     from PIL import Image
 
-    picture = Image.fromarray(image.pixels)
     scale = min(1.0, THUMBNAIL / max(picture.size))
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0) if scale < 1 else picture
@@ -147,7 +146,7 @@ class ClassifyWork:
 
                 save(draw_label(image.to_pil(), result), job.picture, image)
                 extra["output"] = job.picture
-        return Done(result, extra, watch.stages, small(image) if self.pictures.thumbnail else None)
+        return Done(result, extra, watch.stages, small(image.to_pil()) if self.pictures.thumbnail else None)
 
     def _open_full(self, job: Job) -> DecodedImage:
         """In full resolution, because the picture is written again."""
@@ -190,15 +189,17 @@ class DetectWork:
 
             result = replace(result, faces=tuple(face for face in result.faces if face.score >= options.min_score))
         extra: dict[str, Any] = {}
+        shown = image.to_pil()  # what a contact sheet shows too: no face that the picture hides
         if job.picture is not None or job.crops is not None:
             with watch.stage("drawing"):
                 if job.picture is not None:
                     keep = options.anonymize is None
-                    save(self._draw(image.to_pil(), result.faces), job.picture, image, keep_exif=keep)
+                    shown = self._draw(shown, result.faces)
+                    save(shown, job.picture, image, keep_exif=keep)
                     extra["output"] = job.picture
                 if job.crops is not None:
                     extra["crops"] = list(self._crop(image, result.faces, job.crops))
-        return Done(result, extra, watch.stages, small(image) if options.thumbnail else None)
+        return Done(result, extra, watch.stages, small(shown) if options.thumbnail else None)
 
     def _draw(self, picture: Image.Image, faces: tuple[Face, ...]) -> Image.Image:
         options = self.pictures

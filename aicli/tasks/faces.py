@@ -71,7 +71,7 @@ class FaceDetector:
         )
 
     def __call__(self, image: ImageSource) -> Detection:
-        """Finds the faces of one image: a path, bytes, a file object, a PIL image, or a uint8 array (height x width x 3).
+        """Finds the faces of one image: a path, bytes, a file object, a PIL image, a uint8 array (height x width x 3).
 
         Raises :class:`aicli.errors.ImageError` for an image that cannot be read and
         :class:`aicli.errors.GuestFault` when the guest fails on it.
@@ -91,7 +91,7 @@ class FaceDetector:
     def many(
         self, images: Iterable[ImageSource], *, jobs: int = 1, timeout: float | None = None
     ) -> Iterator[Detection | Failure]:
-        """Finds the faces of many images and yields the answers in their order; see :func:`aicli.tasks.many.run_many`."""
+        """Finds the faces of many images, answers in their order; see :func:`aicli.tasks.many.run_many`."""
         from aicli.nn.engines import available_cores
         from aicli.tasks.many import TaskRecipe, run_many, share_cores
 
