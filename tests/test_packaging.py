@@ -1,0 +1,179 @@
+"""What travels in the wheel and the source archive, what it depends on, and what start-up may cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.message import Message
+from email.parser import HeaderParser
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import aicli
+
+PROJECT = Path(__file__).resolve().parent.parent
+HEAVY = {
+    "numpy",
+    "PIL",
+    "rich",
+    "httpx",
+    "wasmtime",
+    "wasmer",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "starlette",
+    "uvicorn",
+}
+
+LINUX = {"sys_platform": "linux", "platform_machine": "x86_64"}
+MAC = {"sys_platform": "darwin", "platform_machine": "arm64"}
+WINDOWS = {"sys_platform": "win32", "platform_machine": "AMD64"}
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the source archive."""
+    pytest.importorskip("hatchling", reason="the build backend is not installed here")
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-t", "sdist", "-d", str(folder)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> dict[str, bytes]:
+    """The wheel's files by name."""
+    (path,) = dist.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: dict[str, bytes]) -> Message:
+    return HeaderParser().parsestr(wheel[f"aicli-{aicli.__version__}.dist-info/METADATA"].decode())
+
+
+def below(folder: str) -> set[str]:
+    return {path.relative_to(PROJECT).as_posix() for path in (PROJECT / folder).rglob("*") if path.is_file()}
+
+
+def test_the_wheel_holds_the_whole_package(wheel: dict[str, bytes]) -> None:
+    wanted = {name for name in below("aicli") if "__pycache__" not in name}
+    assert wanted <= set(wheel)
+    assert "aicli/py.typed" in wheel
+    assert wheel["aicli/_bundled/aicli_guest.wasm"].startswith(b"\0asm")
+
+
+def test_the_wheel_holds_models_labels_and_the_guests_source(wheel: dict[str, bytes]) -> None:
+    source = {name for name in below("guest-rust") if not name.startswith("guest-rust/target/") and name[-3:] != ".md"}
+    for name in sorted(below("models") | below("labels") | source):
+        assert wheel.get(f"aicli/_bundled/{name}") == (PROJECT / name).read_bytes(), name
+
+
+def test_the_wheel_holds_nothing_else(wheel: dict[str, bytes]) -> None:
+    assert {name.split("/")[0] for name in wheel} == {"aicli", f"aicli-{aicli.__version__}.dist-info"}
+    assert not [name for name in wheel if re.search(r"/target/|__pycache__|\.pyc$|(^|/)\.git", name)]
+
+
+def test_the_wheel_holds_every_licence(wheel: dict[str, bytes]) -> None:
+    licences = f"aicli-{aicli.__version__}.dist-info/licenses/"
+    assert f"{licences}LICENSE" in wheel
+    models = json.loads((PROJECT / "models" / "catalog.json").read_bytes())["models"]
+    named = {model["license_file"] for model in models if model.get("license_file")}
+    assert named
+    assert all(f"{licences}models/{name}" in wheel for name in named)
+
+
+def test_the_source_archive_holds_every_tracked_file(dist: Path) -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("no git checkout")
+    (path,) = dist.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    assert {name for name in listed.stdout.split("\0") if name and (PROJECT / name).exists()} <= held
+
+
+@pytest.mark.parametrize(
+    ("python", "platform", "wanted"),
+    [
+        ("3.10", LINUX, {"wasmer", "wasmer-compiler-cranelift", "tflite-runtime"}),
+        ("3.10", WINDOWS, {"wasmer", "wasmer-compiler-cranelift"}),
+        ("3.10", MAC, {"wasmtime"}),
+        ("3.10", {**LINUX, "platform_machine": "aarch64"}, {"wasmtime", "tflite-runtime"}),
+        ("3.11", LINUX, {"wasmtime"}),
+        ("3.13", WINDOWS, {"wasmtime"}),
+    ],
+)
+def test_dependencies_for_each_platform(
+    metadata: Message, python: str, platform: dict[str, str], wanted: set[str]
+) -> None:
+    environment = {"python_version": python, "python_full_version": f"{python}.1", "extra": "", **platform}
+    requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+    taken = {r.name for r in requirements if r.marker is None or r.marker.evaluate(environment)}
+    assert taken == wanted | {"click", "pillow", "rich", "httpx", "numpy", "ai-edge-litert"}
+
+
+def test_metadata(metadata: Message) -> None:
+    assert metadata["Version"] == aicli.__version__
+    assert metadata["Requires-Python"] == "<3.14,>=3.10"
+    assert {"heif", "serve", "test", "dev"} <= set(metadata.get_all("Provides-Extra", []))
+
+
+def test_the_changelog_knows_this_version() -> None:
+    assert f"\n## {aicli.__version__}" in (PROJECT / "CHANGELOG.md").read_text()
+
+
+def modules() -> list[str]:
+    found = pkgutil.walk_packages([str(PROJECT / "aicli")], "aicli.")
+    return [module.name for module in found if not module.name.endswith(("__main__", "_child"))]
+
+
+@pytest.mark.parametrize("name", ["aicli", *modules()])
+def test_all_names_what_the_module_offers(name: str) -> None:
+    try:
+        module = import_module(name)
+    except ImportError as error:
+        if (error.name or "").startswith("aicli"):
+            raise
+        pytest.skip(f"needs {error.name}")
+    offered = getattr(module, "__all__", [])
+    assert len(set(offered)) == len(offered)
+    assert [name for name in offered if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["classify", "--help"], ["detect-faces", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "aicli", *arguments]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "click" in imported
+    assert imported & HEAVY == set()
+
+
+@pytest.mark.parametrize(("answer", "said"), [("3.9", "is 3.9"), ("3.14", "is 3.14"), ("", "does not run")])
+def test_make_refuses_a_wrong_python_in_one_line(tmp_path: Path, answer: str, said: str) -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("no make here")
+    fake = tmp_path / "python"
+    fake.write_text(f"#!/bin/sh\necho {answer}\n")
+    fake.chmod(0o755)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = [make, "-n", f"PYTHON={fake}", "demo"]
+    done = subprocess.run(command, cwd=PROJECT, env=clean, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert len(done.stderr.splitlines()) == 1
+    assert "3.10 to 3.13" in done.stderr
+    assert said in done.stderr
