@@ -6,10 +6,11 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 from aicli.errors import AicliError, GuestError
+from aicli.run.abis import Abi, describe_abis, find_missing, has_infer
 from aicli.wasm import MIB, PAGE, ExternType, HostFunction, Limits, Module, Runtime, installed_runtimes, load_runtime
 from aicli.wasm.runtime import WASI_MODULE, printable, signature
 
@@ -20,10 +21,10 @@ CAPABILITIES = {
     WASI_NN: "run the TFLite models that the host gives it",
     WASI_MODULE: "use what 'aicli run' grants: folders, arguments, environment, streams, clock, random numbers",
     "wasmedge_tensorflowlite": "run TFLite models that it brings along ('aicli run')",
-    "wasmedge_tensorflow": "call WasmEdge's helpers for tensors ('aicli run')",
+    "wasmedge_tensorflow": "run TensorFlow graphs that it brings along ('aicli run', with the extra aicli[tensorflow])",
     "wasmedge_image": "have JPEG and PNG images decoded ('aicli run')",
     "ssvm_tensorflowlite": "run TFLite models that it brings along ('aicli run')",
-    "ssvm_tensorflow": "call WasmEdge's helpers for tensors ('aicli run')",
+    "ssvm_tensorflow": "run TensorFlow graphs that it brings along ('aicli run', with the extra aicli[tensorflow])",
     "ssvm_image": "have JPEG and PNG images decoded ('aicli run')",
 }
 """What a guest may do, by the module that it imports from."""
@@ -47,6 +48,7 @@ class Inspection:
     tasks: tuple[str, ...]
     allowed: tuple[str, ...]
     problems: tuple[str, ...]
+    abis: tuple[Abi, ...] = ()
 
     @property
     def memory(self) -> ExternType | None:
@@ -63,6 +65,7 @@ class Inspection:
             "runnable": not self.problems,
             "abi_version": self.abi_version,
             "tasks": list(self.tasks),
+            "abis": [asdict(item) for item in self.abis],
             "memory": memory and {"minimum": memory.minimum * PAGE, "maximum": maximum_bytes(memory)},
             "imports": [describe(item) for item in self.imports],
             "exports": [describe(item) for item in self.exports],
@@ -93,7 +96,7 @@ def inspect_module(wasm: bytes, path: str, runtime_name: str | None = None) -> I
     try:
         module = runtime.compile(runtime.prepare(wasm, Limits()))
         imports, exports = tuple(module.imports), tuple(module.exports)
-        command = is_command(exports)
+        command = is_command(imports, exports)
         problems = list(import_problems(imports, command))
         if not command:
             problems += export_problems(exports)
@@ -110,10 +113,18 @@ def inspect_module(wasm: bytes, path: str, runtime_name: str | None = None) -> I
         imports=imports,
         exports=exports,
         abi_version=version,
-        tasks=("run",) if is_command(exports) else offered_tasks(exports),
+        tasks=("run",) if is_command(imports, exports) else offered_tasks(exports),
         allowed=tuple(CAPABILITIES[name] for name in modules if name in CAPABILITIES),
         problems=tuple(problems),
+        abis=tuple(describe_abis(Sides(imports, exports))),
     )
+
+
+class Sides(NamedTuple):
+    """The two sides of a module."""
+
+    imports: tuple[ExternType, ...]
+    exports: tuple[ExternType, ...]
 
 
 def preferred_runtime() -> str | None:
@@ -121,10 +132,12 @@ def preferred_runtime() -> str | None:
     return "wasmtime" if "wasmtime" in installed_runtimes() else None
 
 
-def is_command(exports: tuple[ExternType, ...]) -> bool:
-    """Whether this is a program for ``aicli run`` rather than a guest of the tasks."""
+def is_command(imports: tuple[ExternType, ...], exports: tuple[ExternType, ...]) -> bool:
+    """Whether this is for ``aicli run``: a program, a WASI reactor or a module for ``--infer``, no guest of the tasks."""
     names = {item.name for item in exports if item.kind == "func"}
-    return "_start" in names and not names & set(TASKS)
+    if any(name.startswith("aicli_") for name in names):
+        return False
+    return "_start" in names or has_infer(exports) or any(item.module != WASI_NN for item in imports)
 
 
 def offered_tasks(exports: tuple[ExternType, ...]) -> tuple[str, ...]:
@@ -133,6 +146,8 @@ def offered_tasks(exports: tuple[ExternType, ...]) -> tuple[str, ...]:
 
 
 def import_problems(imports: tuple[ExternType, ...], command: bool) -> list[str]:
+    if command:
+        return [problem for item in imports if (problem := find_missing([item]))]
     problems = []
     for item in imports:
         name = printable(f"{item.module}.{item.name}")
@@ -140,9 +155,9 @@ def import_problems(imports: tuple[ExternType, ...], command: bool) -> list[str]
             problems.append(f"it imports the {item.kind} {name}; only functions can be imported")
         elif item.module not in CAPABILITIES:
             problems.append(f"it imports {name}, which no host here provides")
-        elif not command and item.module != WASI_NN:
+        elif item.module != WASI_NN:
             problems.append(f"it imports {name}; a guest of the tasks may import {WASI_NN} only")
-        elif item.module == WASI_NN and not command:
+        else:
             problems += signature_problem(item, name)
     return problems
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from typing import Protocol
 
 from aicli.run.host import CommandHost
-from aicli.wasm.runtime import WASI_MODULE, ExternType, Module, printable
-from aicli.wasm.wasi_names import COUNTS
+from aicli.wasm.runtime import WASI_MODULE, ExternType, printable, signature
+from aicli.wasm.wasi_names import COUNTS, WIDE
 
 __all__ = ["Abi", "describe_abis", "find_missing", "has_infer"]
 
@@ -62,21 +63,35 @@ class Abi:
     note: str = ""
 
 
+Type = tuple[tuple[str, ...], tuple[str, ...]]
+
+
 @cache
-def provided(module: str) -> frozenset[str]:
-    """Every function that ``aicli run`` has in this module."""
+def provided(module: str) -> Mapping[str, Type]:
+    """Every function that ``aicli run`` has in this module, with its parameters and results."""
     if module == WASI_MODULE:
-        return frozenset(COUNTS)
-    return frozenset(name for owner, name in CommandHost([module]).functions() if owner == module)
+        return {name: preview1_type(name) for name in COUNTS}
+    found = CommandHost([module]).functions()
+    return {name: (item.params, item.results) for (owner, name), item in found.items() if owner == module}
+
+
+def preview1_type(name: str) -> Type:
+    params = tuple("i64" if index in WIDE.get(name, ()) else "i32" for index in range(COUNTS[name]))
+    return params, () if name == "proc_exit" else ("i32",)
 
 
 def find_missing(imports: Iterable[ExternType]) -> str | None:
     """Names the first import that is not here, and what would provide it; ``None`` when all are."""
     for item in imports:
+        name = printable(f"{item.module}.{item.name}")
         if item.kind != "func":
-            return f"it imports the {item.kind} {printable(f'{item.module}.{item.name}')}; only functions are provided"
-        if item.name not in provided(item.module):
-            return f"it imports {printable(f'{item.module}.{item.name}')}, which {provider(item)}"
+            return f"it imports the {item.kind} {name}; only functions are provided"
+        own = provided(item.module).get(item.name)
+        if own is None:
+            return f"it imports {name}, which {provider(item)}"
+        if own != (item.params, item.results):
+            ours = signature(ExternType("", "", "func", *own))
+            return f"it imports {name} as {signature(item)}, and the host's is {ours}"
     return None
 
 
@@ -87,7 +102,17 @@ def provider(item: ExternType) -> str:
     return next((text for start, text in OTHERS if full.startswith(start)), "no host that aicli knows of provides")
 
 
-def describe_abis(module: Module) -> list[Abi]:
+class Described(Protocol):
+    """A module, or what is known of one."""
+
+    @property
+    def imports(self) -> Sequence[ExternType]: ...
+
+    @property
+    def exports(self) -> Sequence[ExternType]: ...
+
+
+def describe_abis(module: Described) -> list[Abi]:
     """The interfaces that a module needs, in the order of its imports, and those that it offers instead."""
     names: dict[str, list[str]] = {}
     for item in module.imports:
