@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +31,15 @@ class ModelFile:
     metadata_error: str | None
 
 
-def inspect_file(path: Path, *, metadata: bool = True) -> ModelFile:
-    """Reads a .tflite file without running it. Raises :class:`ModelError` when it is none or is damaged."""
+def inspect_file(path: Path, *, metadata: bool = True, check: Callable[[str], None] | None = None) -> ModelFile:
+    """Reads a .tflite file without running it; ``check`` sees its SHA-256 first and may refuse it.
+
+    Raises :class:`ModelError` when it is none or is damaged.
+    """
     with open_mapped(path) as data:
         digest = hashlib.sha256(data).hexdigest()
+        if check is not None:
+            check(digest)
         try:
             info = read_model(data)
         except DamagedError as error:

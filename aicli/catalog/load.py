@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -53,8 +54,8 @@ def load_classifier(
     classifier, :class:`LabelsError` for labels that are missing or do not fit.
     """
     source = resolve(model, "classify")
-    file = inspect_file(source.path)
-    _check(source, file, engine)
+    file = inspect_file(source.path, check=partial(_check, source))
+    _require_safe(source, file.sha256, engine)
     known = source.entry.input if source.entry else {}
     normalization = file.metadata.normalization if file.metadata else None
     spec, notes = input_spec(
@@ -129,17 +130,21 @@ def resolve(model: str | Path, task: str) -> Source:
     return Source(path.name, path, None)
 
 
-def _check(source: Source, file: ModelFile, engine: Engine) -> None:
-    """Lets only those bytes through that the catalog vouches for, or that a child process has run without a crash."""
+def _check(source: Source, digest: str) -> None:
+    """Refuses bytes that are not those of the catalog's model."""
     if source.entry is not None:
-        files.check_digest(source.entry, source.entry.files["model"], file.path, file.sha256)
-        if not source.entry.own and source.entry.files["model"].sha256:
-            return
-    elif file.sha256 in entries.known_checksums():
+        files.check_digest(source.entry, source.entry.files["model"], source.path, digest)
+
+
+def _require_safe(source: Source, digest: str, engine: Engine) -> None:
+    """Has a child process run what the catalog does not vouch for; it must not crash."""
+    if source.entry is not None and not source.entry.own and source.entry.files["model"].sha256:
+        return
+    if digest in entries.known_checksums():
         return
     from aicli.catalog.probe import require_safe
 
-    require_safe(file.path, file.sha256, engine)
+    require_safe(source.path, digest, engine)
 
 
 def _output_shapes(file: ModelFile, engine: Engine, width: int, height: int) -> tuple[TensorInfo, ...]:

@@ -54,7 +54,7 @@ def input_spec(
     tensor = _image_tensor(name, info)
     notes: list[str] = []
     width, height = _size(name, tensor, known, notes)
-    mean, std = _normalization(name, tensor, known, normalization, input_range, notes)
+    mean, std = _normalization(name, info, known, normalization, input_range, notes)
     spec = InputSpec(
         width=width,
         height=height,
@@ -118,7 +118,7 @@ def _size(name: str, tensor: TensorInfo, known: Mapping[str, Any], notes: list[s
 
 def _normalization(
     name: str,
-    tensor: TensorInfo,
+    info: ModelInfo,
     known: Mapping[str, Any],
     metadata: tuple[Triple, Triple] | None,
     input_range: str | tuple[float, float] | None,
@@ -127,6 +127,7 @@ def _normalization(
     """Mean and standard deviation in pixel units."""
     if input_range is not None:
         return parse_range(input_range)
+    tensor = info.inputs[0]
     from_catalog = (triple(known["mean"]), triple(known["std"])) if {"mean", "std"} <= known.keys() else None
     found = from_catalog or metadata
     if tensor.dtype in ("uint8", "int8"):
@@ -135,6 +136,9 @@ def _normalization(
         return found if found and (exact or _is_another_range(tensor, found, raw)) else raw
     if found:
         return found
+    if info.takes_pixels:
+        notes.append(f"{name}: the model begins by scaling pixels, so it gets them as they are (--input-range 0,255)")
+        return parse_range("0,255")
     notes.append(
         f"{name}: nothing says what range its input has; assuming -1 to 1 (--input-range 0,1 is the usual other)"
     )

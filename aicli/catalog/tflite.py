@@ -5,6 +5,7 @@ Source: TensorFlow Lite's ``schema.fbs``, version 3.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 from aicli.catalog.flatbuffer import Buffer, DamagedError, Table, root
@@ -23,6 +24,9 @@ TYPE_NAMES = (
 SOFTMAX, LOGISTIC = 25, 14
 LOGIT_MAKERS = {9, 3, 50}  # FULLY_CONNECTED, CONV_2D; LOG_SOFTMAX, whose softmax is the probabilities again
 SHAPE_ONLY = {22, 43, 6, 114}  # RESHAPE, SQUEEZE, DEQUANTIZE, QUANTIZE: look at what comes before
+CAST_ONLY = {6, 22, 53}  # DEQUANTIZE, RESHAPE, CAST: arithmetic on the input may begin behind them
+DEQUANTIZE, MUL, DIV, SUB = 6, 18, 42, 41
+MAX_OPERATORS = 10_000
 MAX_TENSORS = 64
 """How many inputs or outputs are described; a file that declares more is no classifier."""
 
@@ -51,6 +55,8 @@ class ModelInfo:
     outputs: tuple[TensorInfo, ...]
     kinds: tuple[OutputKind, ...]
     metadata: dict[str, bytes]
+    takes_pixels: bool = False
+    """The graph begins by scaling 0..255 itself (a Keras Rescaling or preprocess_input layer)."""
 
 
 def read_model(data: Buffer) -> ModelInfo:
@@ -67,6 +73,7 @@ def read_model(data: Buffer) -> ModelInfo:
         outputs=tuple(_tensor(graph, index) for index in outputs),
         kinds=tuple(_kind(model, graph, index) for index in outputs),
         metadata=_metadata(model),
+        takes_pixels=len(inputs) == 1 and _takes_pixels(model, graph, inputs[0]),
     )
 
 
@@ -97,7 +104,7 @@ def _tensor(graph: Table, index: int) -> TensorInfo:
 
 def _kind(model: Table, graph: Table, tensor: int) -> OutputKind:
     """Probabilities or logits, by the last operator that changes the values of this output."""
-    for index in reversed(range(graph.count(3))):
+    for index in reversed(range(min(graph.count(3), MAX_OPERATORS))):
         operator = graph.item(3, index)
         if tensor not in operator.numbers(2, "i"):
             continue
@@ -111,6 +118,38 @@ def _kind(model: Table, graph: Table, tensor: int) -> OutputKind:
             return "unknown"
         tensor = inputs[0]
     return "unknown"
+
+
+def _takes_pixels(model: Table, graph: Table, tensor: int) -> bool:
+    """Whether the first arithmetic on the input is one that only pixels need: times 1/255 or 1/127.5, less 127.5."""
+    halves: dict[int, int] = {}  # constants that a DEQUANTIZE operator unpacks, by its output
+    for index in range(min(graph.count(3), MAX_OPERATORS)):
+        operator = graph.item(3, index)
+        inputs, outputs = operator.numbers(1, "i"), operator.numbers(2, "i")
+        if not inputs or not outputs:
+            continue
+        code = _operator_code(model, operator)
+        if inputs[0] != tensor:
+            if code == DEQUANTIZE:
+                halves[outputs[0]] = inputs[0]
+        elif code in CAST_ONLY:
+            tensor = outputs[0]
+        elif code in (MUL, DIV, SUB) and len(inputs) == 2:
+            values = [abs(value) for value in _constant(model, graph, halves.get(inputs[1], inputs[1]))]
+            if code == MUL:
+                values = [1 / value if value else 0.0 for value in values]
+            return bool(values) and all(100 <= value <= 256 for value in values)
+        else:
+            return False
+    return False
+
+
+def _constant(model: Table, graph: Table, index: int) -> tuple[float, ...]:
+    """A float32 or float16 constant of one or three values; empty for any other tensor."""
+    tensor = graph.item(0, index)
+    size, form = {0: (4, "f"), 1: (2, "e")}.get(tensor.number(1, "b"), (0, ""))
+    data = model.item(4, tensor.number(2, "I")).raw(0) if size else b""
+    return struct.unpack(f"<{len(data) // size}{form}", data) if size and len(data) in (size, 3 * size) else ()
 
 
 def _operator_code(model: Table, operator: Table) -> int:

@@ -32,6 +32,18 @@ def test_float_model_without_metadata_says_what_it_assumes(tmp_path: Path, engin
 
 
 @pytest.mark.parametrize(
+    ("factor", "dtype", "mean"), [(1 / 255, "float32", 0.0), (1 / 127.5, "float16", 0.0), (0.5, "float32", 127.5)]
+)
+def test_model_that_scales_pixels_itself(
+    tmp_path: Path, engine: Engine, factor: float, dtype: str, mean: float
+) -> None:
+    path = write(tmp_path, TinyModel().scale(factor, dtype).flat().finish())
+    model = load_classifier(path, LABELS, engine=engine)
+    assert model.input.mean[0] == mean
+    assert len(model.notes) == 1
+
+
+@pytest.mark.parametrize(
     ("given", "mean", "std"),
     [("0,1", 0.0, 255.0), ("-1,1", 127.5, 127.5), ("0,255", 0.0, 1.0), ("-2, 2", 127.5, 63.75)],
 )

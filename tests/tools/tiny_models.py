@@ -34,6 +34,7 @@ class TinyModel:
         self.metadata: list[Any] = []
         self.features = int(np.prod(shape[1:])) if len(shape) > 1 else int(shape[0])
         self.inputs = [self.tensor("image", dtype, shape, signature)]
+        self.source = self.inputs[0]
         self.outputs: list[int] = []
 
     def tensor(
@@ -66,13 +67,25 @@ class TinyModel:
             made.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
         self.operators.append(made)
 
+    def scale(self, factor: float, dtype: str = "float32") -> TinyModel:
+        """Begins by multiplying with a constant, as a Keras Rescaling layer does; float16 is unpacked first."""
+        kind = np.dtype(dtype).newbyteorder("<")
+        constant = self.tensor("factor", dtype, (1,), data=np.array([factor], kind).tobytes())
+        if dtype == "float16":
+            packed, constant = constant, self.tensor("unpacked", "float32", (1,))
+            self.operator("DEQUANTIZE", [packed], constant, schema.DequantizeOptionsT())
+        scaled = self.tensor("scaled", self.dtype, self.tensors[self.inputs[0]].shape)
+        self.operator("MUL", [self.inputs[0], constant], scaled, schema.MulOptionsT())
+        self.source = scaled
+        return self
+
     def flat(self, *, last: str = "RESHAPE", signature: Sequence[int] | None = None) -> TinyModel:
         """One more output [1, features]; ``last`` is RESHAPE, SOFTMAX or FULLY_CONNECTED (the identity)."""
         target = self.tensor("target", "int32", (2,), data=np.array([-1, self.features], "<i4").tobytes())
         options = schema.ReshapeOptionsT()
         options.newShape = [-1, self.features]
         result = self.tensor("flat", self.dtype, (1, self.features), signature)
-        self.operator("RESHAPE", [self.inputs[0], target], result, options)
+        self.operator("RESHAPE", [self.source, target], result, options)
         if last == "SOFTMAX":
             softmax = schema.SoftmaxOptionsT()
             softmax.beta = 1.0
