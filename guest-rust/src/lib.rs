@@ -7,6 +7,9 @@
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]
 
+#[cfg(all(target_arch = "wasm32", not(target_feature = "simd128")))]
+compile_error!("build inside guest-rust/, where .cargo/config.toml turns SIMD128 on");
+
 mod abi;
 pub mod classify;
 pub mod failure;
