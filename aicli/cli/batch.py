@@ -74,13 +74,13 @@ class Batch:
     skipped: int = 0
     _stack: ExitStack = field(default_factory=ExitStack)
     _writer: Writer | None = None
+    file: RecordFile | None = None
 
     def run(self) -> int:
         """Answers every image and writes it at once; returns the exit code."""
         options = self.options
         if options.resume and options.output_file is None:
             raise UsageError("--resume takes up an --output-file; name it")
-        self.file = None
         if options.output_file is not None:
             chosen = options.format or format_of(options.output_file)
             self.file = RecordFile(options.output_file, chosen, resume=options.resume)
@@ -130,7 +130,7 @@ class Batch:
     def _answer_all(self) -> None:
         """In this process for a single job or a few images, else in worker processes."""
         from aicli.nn.engines import available_cores
-        from aicli.tasks.many import share_cores
+        from aicli.tasks.cores import share_cores
 
         options = self.options
         jobs, inputs = options.jobs, self.sources.inputs()

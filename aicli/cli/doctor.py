@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -132,7 +131,9 @@ def check_cache() -> Finding:
 
     from aicli.wasm.cache import cache_folder
 
-    folder = Path(cache_folder())
+    folder = cache_folder()
+    if folder is None:
+        return Finding("cache", "note", "switched off; every run compiles the guest again")
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -30,6 +31,10 @@ COMMANDS = {
 EXIT_INTERRUPTED = 130
 
 
+class ReaderGone(Exception):
+    """Nobody reads standard output any more, as after ``| head``."""
+
+
 class LazyGroup(click.Group):
     """A group whose subcommands are imported on use: ``aicli --help`` loads neither numpy nor a runtime."""
 
@@ -41,6 +46,12 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(f"aicli.cli.{cmd_name.replace('-', '_')}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would exit with code 1
+            raise ReaderGone from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -85,7 +96,7 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         complain("interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         # The reader has gone, as `| head` does. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -11,7 +11,7 @@ from typing import Any
 from aicli.errors import AicliError
 from aicli.tasks.pool import Refused, WorkerPool
 
-__all__ = ["PENDING", "Failure", "TaskRecipe", "in_order", "run_many", "share_cores"]
+__all__ = ["PENDING", "Failure", "TaskRecipe", "in_order", "run_many"]
 
 AHEAD = 4
 """Images in hand per job: enough to keep every job busy while the caller waits for the oldest."""
@@ -42,16 +42,6 @@ class TaskRecipe:
 
     def start(self) -> Callable[[Any], Any]:
         return self.make(**self.keywords)
-
-
-def share_cores(jobs: int | None, threads: int | None, cores: int) -> tuple[int, int | None]:
-    """Jobs and threads of each job, so that jobs x threads is at most the cores unless both were asked for.
-
-    A single job leaves the threads to the engine's default (None).
-    """
-    if jobs is None:
-        jobs = max(1, cores // (threads or 1))
-    return jobs, threads or (None if jobs == 1 else max(1, cores // jobs))
 
 
 def run_many(
