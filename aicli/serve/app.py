@@ -8,11 +8,13 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.routing import Route
 
 from aicli.serve import pages, photos, uploads
 from aicli.serve.guard import Guard
 from aicli.serve.pool import Busy
+from aicli.serve.problems import Problem
 from aicli.serve.service import Service, busy_problem
 from aicli.serve.settings import Settings
 
@@ -71,7 +73,8 @@ def make_app(settings: Settings) -> Any:
         by_path.setdefault(path, {})[method] = handler
     methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]
     routes = [Route(path, endpoint(path, handlers), methods=methods) for path, handlers in by_path.items()]
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: http_error})
+    answers = {HTTPException: http_error, Problem: refuse, Exception: unexpected}
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=answers)
     app.router.redirect_slashes = False
     app.state.service = service
     return Guarded(app, service)
@@ -86,9 +89,22 @@ class Guarded(Guard):
 
 
 async def http_error(request: Any, error: Any) -> Any:
-    from starlette.responses import JSONResponse
-
     texts = {404: "there is nothing at this address; see /docs", 405: "this address does not take this method"}
     message = texts.get(error.status_code, str(error.detail))
     code = {404: "not_found", 405: "method"}.get(error.status_code, "http")
-    return JSONResponse({"error": {"code": code, "message": message}}, error.status_code, error.headers)
+    return problem_response(Problem(error.status_code, code, message), error.headers)
+
+
+async def refuse(request: Any, problem: Problem) -> Any:
+    request.app.state.service.metrics.add("aicli_rejected_total", {"reason": problem.code})
+    request.scope["aicli"]["error"] = problem.code
+    return problem_response(problem)
+
+
+async def unexpected(request: Any, error: Exception) -> Any:
+    """What nobody foresaw; the guard writes it into the log."""
+    return problem_response(Problem(500, "internal", "the service failed on this request"))
+
+
+def problem_response(problem: Problem, headers: Any = None) -> Any:
+    return Response(problem.body(), problem.status, {**(headers or {}), **problem.headers()})

@@ -128,15 +128,10 @@ class Guard:
                 )
             else:
                 await self.app(scope, exchange.receive, exchange.send)
-        except Problem as problem:
-            self.metrics.add("aicli_rejected_total", {"reason": problem.code})
-            await respond(exchange.send, problem)
         except asyncio.CancelledError:
             raise
         except Exception:
             log.exception("unhandled", extra={"fields": {"id": exchange.id}})
-            if not exchange.status:
-                await respond(exchange.send, Problem(500, "internal", "the service failed on this request"))
         finally:
             self._finish(scope, exchange, time.perf_counter() - begun)
 
@@ -173,12 +168,8 @@ def host_name(host: str) -> str:
 
 
 async def respond(send: Any, problem: Problem) -> None:
-    body = json.dumps({"error": {"code": problem.code, "message": problem.message}}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    headers.append((b"cache-control", b"no-store"))
-    if problem.retry_after is not None:
-        headers.append((b"retry-after", str(problem.retry_after).encode()))
-    if problem.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+    headers = [(name.encode(), value.encode()) for name, value in problem.headers().items()]
+    body = problem.body()
+    headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -99,7 +99,7 @@ class Pool:
         while not self._closing:
             try:
                 return await self._spawn()
-            except (WorkerDied, OSError) as error:  # noqa: PERF203
+            except (WorkerDied, OSError) as error:
                 log.error("worker does not start", extra={"fields": {"pool": self.name, "reason": str(error)}})
                 await asyncio.sleep(pause)
                 pause = min(10.0, 2 * pause)

@@ -88,7 +88,7 @@ def each(names: list[str], photos: list[bytes], answer: Any) -> dict[str, Any]:
     for name, photo in zip(names, photos, strict=True):
         try:
             results.append(answer(name, photo))
-        except Exception as error:  # noqa: PERF203
+        except Exception as error:
             results.append({"image": name, **failure(error)})
     return {"results": results}
 

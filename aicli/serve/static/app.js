@@ -234,6 +234,7 @@ $("controls").addEventListener("input", (event) => {
   else if (event.target.name === "task") { record = null; ask(); }
   else askSoon();
 });
+$("model").addEventListener("change", () => { showCommand(); askSoon(); });
 $("files").addEventListener("change", () => { addPhotos($("files").files); $("files").value = ""; });
 $("again").addEventListener("click", ask);
 

@@ -1,0 +1,225 @@
+"""The API through real sockets: what is answered, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.serve.conftest import PHOTO, PROJECT, Server, form
+
+CLASSIFIER = PROJECT / "models" / "dog_breeds.tflite"
+LABELS = PROJECT / "labels" / "dog_breeds.txt"
+
+
+def cli_record(task: str, *arguments: str) -> object:
+    from click.testing import CliRunner
+
+    from aicli.cli.main import cli
+
+    result = CliRunner().invoke(cli, [task, str(PHOTO), "-f", "json", *arguments])
+    (record,) = json.loads(result.stdout)
+    return {**record, "image": "photo"}
+
+
+def test_classify_answers_the_record_of_the_command_line(server: Server, photo: bytes) -> None:
+    reply = server.ask("POST", "/v1/classify", photo, top=3)
+    assert reply.status == 200
+    assert reply.json == cli_record("classify", "-k", "3")
+    assert reply.json["predictions"][0]["label"] == "military uniform"
+
+
+def test_faces_answers_the_record_of_the_command_line(server: Server, photo: bytes) -> None:
+    reply = server.ask("POST", "/v1/faces", photo, min_size=40)
+    assert reply.status == 200
+    assert reply.json == cli_record("detect-faces", "--min-size", "40")
+
+
+def test_faces_as_a_picture(server: Server, photo: bytes) -> None:
+    reply = server.ask("POST", "/v1/faces", photo, {"Accept": "image/png"}, landmarks="true")
+    assert (reply.status, reply.headers["content-type"]) == (200, "image/png")
+    picture = Image.open(io.BytesIO(reply.body))
+    record = server.ask("POST", "/v1/faces", photo).json
+    assert picture.size == (record["width"], record["height"])
+    x1, y1, _, y2 = record["faces"][0]["box"]
+    near = [picture.getpixel((round(x1) + shift, round((y1 + y2) / 2))) for shift in (-1, 0, 1)]
+    assert (0, 255, 0) in near
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/json", "application/json"),
+        ("image/png;q=0.5, application/json", "application/json"),
+        ("application/json;q=0.1, image/*", "image/png"),
+        ("*/*", "application/json"),
+    ],
+)
+def test_accept(server: Server, photo: bytes, accept: str, kind: str) -> None:
+    assert server.ask("POST", "/v1/faces", photo, {"Accept": accept}).headers["content-type"] == kind
+
+
+def test_accept_of_something_else(server: Server, photo: bytes) -> None:
+    assert server.ask("POST", "/v1/faces", photo, {"Accept": "text/html"}).status == 406
+
+
+def test_several_photos_of_which_one_is_none(server: Server, photo: bytes) -> None:
+    body, headers = form(("photo", "a.jpg", photo), ("photo", "../../b.jpg", b"nothing"))
+    reply = server.ask("POST", "/v1/classify", body, headers)
+    good, bad = reply.json["results"]
+    assert reply.status == 200
+    assert (good["image"], bad["image"]) == ("a.jpg", "b.jpg")
+    assert bad["error"]["code"] == "image"
+
+
+def test_own_model_for_one_request(server: Server, photo: bytes) -> None:
+    changed = LABELS.read_text().upper().encode()
+    parts = (("photo", "a.jpg", photo), ("model", "m.tflite", CLASSIFIER.read_bytes()), ("labels", "l.txt", changed))
+    reply = server.ask("POST", "/v1/classify", *form(*parts))
+    (record,) = reply.json["results"]
+    assert record["model"] == "uploaded"
+    assert record["predictions"][0]["label"].isupper()
+    assert "uploaded" not in [model["name"] for model in server.ask("GET", "/v1/models").json["models"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/v1/classify", {"top": "0"}, 400),
+        ("/v1/classify", {"top": "x"}, 400),
+        ("/v1/classify", {"min_score": "nan"}, 400),
+        ("/v1/classify", {"unknown": "1"}, 400),
+        ("/v1/classify", {"model": "../../etc/passwd"}, 400),
+        ("/v1/classify", {"model": "nobody"}, 404),
+        ("/v1/classify", {"model": "mtcnn"}, 404),
+        ("/v1/faces", {"thresholds": "0.6,0.7"}, 400),
+        ("/v1/faces", {"thresholds": "0.6,0.7,1.1"}, 400),
+        ("/v1/faces", {"factor": "1"}, 400),
+        ("/v1/nothing", {}, 404),
+        ("/static/../settings.py", {}, 404),
+    ],
+)
+def test_wrong_requests(server: Server, photo: bytes, path: str, query: dict[str, str], status: int) -> None:
+    reply = server.ask("POST", path, photo, **query)
+    assert reply.status == status
+    assert reply.json["error"]["message"]
+
+
+def test_wrong_photos(server: Server, photo: bytes) -> None:
+    assert server.ask("POST", "/v1/classify", b"").code == "empty"
+    assert server.ask("POST", "/v1/classify", b"no photo at all").code == "image"
+    assert server.ask("POST", "/v1/classify", photo[:3000]).status == 422
+
+
+def test_too_many_pixels(server: Server) -> None:
+    bomb = io.BytesIO()
+    Image.new("1", (9000, 9000)).save(bomb, "PNG")
+    reply = server.ask("POST", "/v1/faces", bomb.getvalue())
+    assert (reply.status, reply.code) == (413, "image_too_large")
+
+
+def test_body_limit_is_answered_before_the_body_arrives(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(b"POST /v1/faces HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
+        assert client.recv(4000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_body_limit_of_a_body_without_length(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(b"POST /v1/faces HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        chunk = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n"
+        try:
+            for _ in range(40):
+                client.sendall(chunk)
+        except OSError:
+            pass
+        assert client.recv(4000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_too_many_parts_and_damaged_forms(server: Server, photo: bytes) -> None:
+    body, headers = form(*[("photo", "a.jpg", b"x")] * 17)
+    assert server.ask("POST", "/v1/classify", body, headers).code == "too_many_parts"
+    body, headers = form(("photo", "a.jpg", photo))
+    assert server.ask("POST", "/v1/classify", body[:-6], headers).code == "multipart"
+    assert server.ask("POST", "/v1/classify", body, {"Content-Type": "multipart/form-data"}).code == "multipart"
+    assert server.ask("POST", "/v1/classify", *form(("other", "a.jpg", photo))).code == "multipart"
+    assert server.ask("POST", "/v1/classify", *form(("photo", "a" * 9000, photo))).status in (400, 431)
+
+
+def test_methods(server: Server) -> None:
+    reply = server.ask("GET", "/v1/classify")
+    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    assert server.ask("DELETE", "/").status == 405
+    assert server.ask("HEAD", "/healthz").status == 200
+
+
+def test_other_hosts_are_not_answered(server: Server) -> None:
+    assert server.ask("GET", "/", headers={"Host": "evil.example"}).status == 421
+    assert server.ask("GET", "/", headers={"Host": "LOCALHOST:1234"}).status == 200
+    assert server.ask("GET", "/", headers={"Host": "[::1]:80"}).status == 200
+
+
+def test_security_headers_on_every_answer(server: Server) -> None:
+    for path in ("/", "/v1/models", "/nothing", "/openapi.json"):
+        headers = server.ask("GET", path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_pages_name_no_other_host(server: Server) -> None:
+    for path in ("/", "/docs", "/static/app.js", "/static/app.css", "/static/draw.js", "/static/docs.js"):
+        text = server.ask("GET", path).body.decode()
+        assert not re.search(r"(src|href|url|import|fetch)\W{1,3}(https?:)?//", text)
+
+
+def test_request_id_and_access_log(server: Server, photo: bytes) -> None:
+    reply = server.ask("POST", "/v1/classify", photo, {"X-Request-ID": "my-id.1"})
+    assert reply.headers["x-request-id"] == "my-id.1"
+    (line,) = [event for event in server.events("request") if event["id"] == "my-id.1"]
+    assert (line["status"], line["path"], line["received"]) == (200, "/v1/classify", len(photo))
+    assert line["work_ms"] > 0
+    forged = server.ask("GET", "/healthz", headers={"X-Request-ID": 'a" b'}).headers["x-request-id"]
+    assert re.fullmatch("[0-9a-f]{16}", forged)
+
+
+def test_metrics(server: Server, photo: bytes) -> None:
+    series = 'aicli_requests_total{route="/v1/classify",method="POST",status="200"}'
+    before = server.metric(series)
+    server.ask("POST", "/v1/classify", photo)
+    assert server.metric(series) == before + 1
+    assert server.metric('aicli_workers{pool="tasks"}') == 2
+    text = server.ask("GET", "/metrics").body.decode()
+    line = re.compile(r'# (HELP|TYPE) \w+ .+|\w+(\{(\w+="[^"]*",?)+\})? [0-9.e+-]+')
+    assert all(line.fullmatch(found) for found in text.splitlines())
+
+
+def test_health_and_description(server: Server) -> None:
+    assert server.ask("GET", "/healthz").body == b"ok\n"
+    assert server.ask("GET", "/readyz").body == b"ready\n"
+    document = server.ask("GET", "/openapi.json").json
+    assert document["openapi"] == "3.1.0"
+    assert "/v1/functions/{id}/run" in document["paths"]
+
+
+def test_client_that_leaves_disturbs_nobody(server: Server, photo: bytes) -> None:
+    head = f"POST /v1/faces?min_size=12 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n\r\n"
+    client = socket.create_connection(("127.0.0.1", server.port))
+    client.sendall(head.encode() + photo)
+    client.close()
+    assert server.ask("POST", "/v1/faces", photo).status == 200
+
+
+def test_nothing_is_written_for_a_photo(server: Server, photo: bytes) -> None:
+    def files() -> set[Path]:
+        return {path for path in server.data.rglob("*") if path.is_file()}
+
+    before = files()
+    server.ask("POST", "/v1/classify", photo)
+    server.ask("POST", "/v1/faces", *form(("photo", "/etc/cron.d/x", photo)))
+    assert files() == before

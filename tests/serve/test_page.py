@@ -1,0 +1,227 @@
+"""The page in a real headless Chromium: Debian's, driven by Selenium."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serve.conftest import PHOTO, PROJECT, Server
+
+CHROMIUM = shutil.which("chromium")
+DRIVER = shutil.which("chromedriver")
+SHOTS = os.environ.get("AICLI_SCREENSHOTS")
+"""Where screenshots are kept for somebody to look at; nowhere without it."""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+]
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+)
+DROP = """
+const [data, name] = arguments;
+const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
+const transfer = new DataTransfer();
+transfer.items.add(new File([bytes], name, {type: "image/jpeg"}));
+document.getElementById("drop").dispatchEvent(new DragEvent("drop",
+  {dataTransfer: transfer, bubbles: true, cancelable: true}));
+"""
+PASTE = DROP.replace(
+    'document.getElementById("drop").dispatchEvent(new DragEvent("drop",\n  {dataTransfer: transfer,',
+    'document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: transfer,',
+)
+PIXELS = """
+const [points] = arguments, canvas = document.getElementById("canvas"), context = canvas.getContext("2d");
+return points.map(([x, y]) => {
+  const square = context.getImageData(Math.round(x) - 2, Math.round(y) - 2, 5, 5).data;
+  for (let at = 0; at < square.length; at += 4)
+    if (square[at] < 60 && square[at + 1] > 200 && square[at + 2] < 140) return true;
+  return false;
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
+    driver.set_script_timeout(30)
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """The page as a test sees it."""
+
+    def __init__(self, browser: Any, server: Server) -> None:
+        self.browser = browser
+        browser.get(server.url)
+        self.wait(lambda: browser.execute_script("return document.getElementById('model').options.length") > 1)
+
+    def wait(self, condition: Callable[[], Any]) -> Any:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        return WebDriverWait(self.browser, 20, poll_frequency=0.05).until(lambda _: condition())
+
+    def text(self, identifier: str) -> str:
+        return str(self.browser.find_element("id", identifier).text)
+
+    def click(self, selector: str) -> None:
+        self.browser.find_element("css selector", selector).click()
+
+    def put(self, script: str, content: bytes, name: str) -> None:
+        self.browser.execute_script(script, base64.b64encode(content).decode(), name)
+
+    def record(self) -> Any:
+        """The JSON that the page shows."""
+        return self.browser.execute_script("return JSON.parse(document.getElementById('json').textContent)")
+
+    def resize(self, width: int, height: int, scheme: str = "light") -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def shoot(self, name: str) -> None:
+        if SHOTS:
+            options = {"format": "png", "captureBeyondViewport": True}
+            found = self.browser.execute_cdp_cmd("Page.captureScreenshot", options)
+            (Path(SHOTS) / f"{name}.png").write_bytes(base64.b64decode(found["data"]))
+
+
+@pytest.fixture
+def page(browser: Any, server: Server) -> Page:
+    browser.get_log("browser")
+    page = Page(browser, server)
+    page.resize(1280, 900)
+    return page
+
+
+def test_dropped_photo_gets_its_label(page: Page, photo: bytes) -> None:
+    page.put(DROP, photo, "hopper.jpg")
+    page.wait(lambda: "military uniform" in page.text("status"))
+    assert "military uniform" in page.text("labels")
+    assert page.record()["image"] == "hopper.jpg"
+    assert len(page.browser.find_elements("css selector", "#labels li")) == 5
+    page.shoot("desktop-labels-light")
+
+
+def test_boxes_are_at_the_right_pixels(page: Page, server: Server, photo: bytes) -> None:
+    page.click("input[value=faces]")
+    page.put(DROP, photo, "hopper.jpg")
+    page.wait(lambda: "found" in page.text("status"))
+    expected = server.ask("POST", "/v1/faces", photo).json
+    size = page.browser.execute_script("const c = document.getElementById('canvas'); return [c.width, c.height]")
+    assert size == [expected["width"], expected["height"]]
+    assert len(page.record()["faces"]) == len(expected["faces"]) >= 1
+    for face in expected["faces"]:
+        x1, y1, x2, y2 = face["box"]
+        middle = ((x1 + x2) / 2, (y1 + y2) / 2)
+        edges = [(x1, middle[1]), (x2, middle[1]), (middle[0], y1), (middle[0], y2)]
+        points = [*edges, *face["landmarks"].values()]
+        assert all(page.browser.execute_script(PIXELS, points))
+        outside = [(x1 - 8, y1 - 8), (x2 + 8, y2 + 8)]
+        assert not any(page.browser.execute_script(PIXELS, outside))
+    page.shoot("desktop-faces-light")
+
+
+def test_slider_asks_again_with_its_value(page: Page, photo: bytes) -> None:
+    page.click("input[value=faces]")
+    page.put(DROP, photo, "hopper.jpg")
+    page.wait(lambda: "found" in page.text("status"))
+    script = (
+        "const s = document.getElementById('onet'); s.value = 1; s.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    page.browser.execute_script(script)
+    page.wait(lambda: "thresholds=0.6,0.7,1" in page.browser.execute_script("return curl.textContent"))
+    page.wait(lambda: page.text("status") == "No faces found")
+
+
+def test_pasted_photo_and_several_photos(page: Page, photo: bytes) -> None:
+    page.put(PASTE, photo, "first.jpg")
+    page.wait(lambda: "military uniform" in page.text("status"))
+    page.put(DROP, (PROJECT / "examples" / "chelsea.png").read_bytes(), "chelsea.png")
+    page.wait(lambda: "cat" in page.text("status").lower())
+    assert len(page.browser.find_elements("css selector", "#strip button")) == 2
+    page.click("#strip li:first-child button")
+    page.wait(lambda: "military uniform" in page.text("status"))
+
+
+def test_error_is_shown_kindly_and_goes_away(page: Page, photo: bytes) -> None:
+    page.put(DROP, b"this is no photo", "notes.jpg")
+    page.wait(lambda: "not a photo" in page.text("problem"))
+    page.shoot("desktop-error-light")
+    page.put(DROP, photo, "hopper.jpg")
+    page.wait(lambda: "military uniform" in page.text("status"))
+    assert page.text("problem") == ""
+
+
+def test_model_choice_and_curl_command(page: Page, photo: bytes) -> None:
+    page.put(DROP, photo, "it's me.jpg")
+    page.wait(lambda: "military uniform" in page.text("status"))
+    page.click("#model option[value=dog_breeds]")
+    page.wait(lambda: page.record()["model"] == "dog_breeds")
+    command = page.browser.execute_script("return curl.textContent")
+    assert "@it'\\''s me.jpg" in command
+    assert "model=dog_breeds" in command
+
+
+def test_keyboard_alone_is_enough(page: Page) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    page.browser.find_element("id", "files").send_keys(str(PHOTO))
+    page.wait(lambda: "military uniform" in page.text("status"))
+    page.browser.find_element("css selector", "input[value=classify]").send_keys(Keys.ARROW_RIGHT)
+    page.wait(lambda: "face" in page.text("status"))
+    page.browser.find_element("id", "min_size").send_keys(Keys.END)
+    page.wait(lambda: "min_size=200" in page.browser.execute_script("return curl.textContent"))
+
+
+def test_camera(page: Page) -> None:
+    page.click("#camera")
+    page.wait(lambda: page.browser.execute_script("return document.getElementById('video').videoWidth") > 0)
+    page.click("#shoot")
+    page.wait(lambda: "camera.jpg" in page.text("caption"))
+    page.wait(lambda: "predictions" in page.record())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phone(page: Page, photo: bytes, scheme: str) -> None:
+    page.resize(375, 740, scheme)
+    page.click("input[value=faces]")
+    page.put(DROP, photo, "hopper.jpg")
+    page.wait(lambda: "found" in page.text("status"))
+    assert page.browser.execute_script("return document.documentElement.scrollWidth") <= 375
+    page.shoot(f"phone-faces-{scheme}")
+    page.click("input[value=classify]")
+    page.wait(lambda: "military uniform" in page.text("status"))
+    page.shoot(f"phone-labels-{scheme}")
+    page.resize(1280, 900, scheme)
+    page.shoot(f"desktop-labels-2-{scheme}")
+
+
+def test_docs_page_and_nothing_from_third_parties(page: Page, server: Server) -> None:
+    script = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+    addresses = page.browser.execute_script(script)
+    page.browser.get(f"{server.url}/docs")
+    page.wait(lambda: "/v1/faces" in page.text("docs"))
+    page.shoot("docs")
+    addresses += page.browser.execute_script(script)
+    assert len(addresses) > 4
+    assert all(address.startswith(server.url) for address in addresses)
+    complaints = [entry for entry in page.browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert complaints == []
