@@ -133,7 +133,7 @@ def preferred_runtime() -> str | None:
 
 
 def is_command(imports: tuple[ExternType, ...], exports: tuple[ExternType, ...]) -> bool:
-    """Whether this is for ``aicli run``: a program, a WASI reactor or a module for ``--infer``, no guest of the tasks."""
+    """Whether this is for ``aicli run``: a program, a WASI reactor or a module for ``--infer``, no task's guest."""
     names = {item.name for item in exports if item.kind == "func"}
     if any(name.startswith("aicli_") for name in names):
         return False

@@ -106,6 +106,7 @@ class ExecutionContext:
         self._shapes = [tuple(int(n) for n in item["shape"]) for item in self._inputs]
         self._outputs: list[dict[str, Any]] | None = None
         self._computed = False
+        self._broken = False
 
     def choose_type(self, index: int, kinds: tuple[TensorType, ...]) -> TensorType:
         """The one of these types that an input takes; the first when none does."""
@@ -154,7 +155,7 @@ class ExecutionContext:
         self._check_shape(detail, shape)
         if data.size != math.prod(shape) * dtype.itemsize:
             raise NnError(Errno.INVALID_ARGUMENT, f"{data.size} bytes do not fill a tensor of {shape} {dtype.name}")
-        if shape != self._shapes[index]:
+        if shape != self._shapes[index] and not self._broken:
             self._outputs = None
             self._computed = False
             self._interpreter.resize_tensor_input(detail["index"], shape)
@@ -177,8 +178,13 @@ class ExecutionContext:
             raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} takes {signature}, the guest gave {list(shape)}")
 
     def _allocate(self) -> None:
+        if self._broken:
+            raise NnError(Errno.RUNTIME_ERROR, f"{self.name} could not be given a shape before; make a new context")
         if self._outputs is None:
+            # tflite-runtime crashes when an interpreter is used again that failed here.
+            self._broken = True
             allocate(self._interpreter)
+            self._broken = False
             self._outputs = self._interpreter.get_output_details()
 
     def compute(self) -> None:

@@ -39,8 +39,9 @@ DTYPES = {
 """``TF_DataType`` of the types that consist of numbers."""
 
 REACHING = re.compile(
-    r"File|Reader|Dataset|Iterator|PyFunc|Summary|Debug|Remote|Rpc|Library|Print|Send|Recv|Worker|Server|Service|Record"
-    r"|Plugin|Abort|Bigtable|Collective|ImmutableConst|^Copy(?:Host)?$"
+    r"File|Reader|Dataset|Iterator|PyFunc|SummaryWriter|SummaryFile|SummaryDb|Write.*Summary|ImportEvent|Debug|Remote|Rpc"
+    r"|Library|Print|Send|Recv|Worker|Server|Service|Record|Plugin|Abort|Bigtable|Collective|ImmutableConst"
+    r"|^Copy(?:Host)?$"
 )
 """Operations that touch more than tensors, by words in their names."""
 RESTORING = re.compile(r"Save|Restore|Checkpoint|Sharded")
@@ -63,9 +64,12 @@ def load_tensorflow() -> Any:
 class TensorflowGraph:
     """A graph with a session of TensorFlow that runs it."""
 
-    def __init__(self, graph: Any, session: Any) -> None:
+    def __init__(self, graph: Any, session: Any, definition: Any = None) -> None:
+        """A graph whose operations are checked when they are to run needs its ``definition``."""
         self._graph = graph
         self._session = session
+        nodes = definition.node if definition is not None else ()
+        self._unchecked = {node.name: (node.op, [source_of(text) for text in node.input]) for node in nodes}
 
     @classmethod
     def frozen(cls, data: bytes) -> TensorflowGraph:
@@ -76,11 +80,12 @@ class TensorflowGraph:
             definition.ParseFromString(data)
         except Exception as error:
             raise NnError(Errno.INVALID_ARGUMENT, f"the guest's model is no TensorFlow graph: {error}") from None
-        check_operations(definition, restoring=False)
+        # Nodes that are never asked for never run: a graph may have kept those that wrote its checkpoints.
+        check_operations({node.op for function in definition.library.function for node in function.node_def})
         graph = tf.Graph()
         with graph.as_default():
             tf.import_graph_def(definition, name="")
-        return cls(graph, tf.compat.v1.Session(graph=graph))
+        return cls(graph, tf.compat.v1.Session(graph=graph), definition)
 
     @classmethod
     def saved_model(cls, folder: Path, tags: Iterable[str]) -> TensorflowGraph:
@@ -92,7 +97,9 @@ class TensorflowGraph:
         except Exception as error:
             raise NnError(Errno.INVALID_ARGUMENT, f"{folder.name} is no saved model: {error}") from None
         for meta in saved.meta_graphs:
-            check_operations(meta.graph_def, restoring=True)
+            # All of them: a saved model runs operations of its own while it is loaded.
+            inside = (node for function in meta.graph_def.library.function for node in function.node_def)
+            check_operations({node.op for node in (*meta.graph_def.node, *inside)}, restoring=True)
         graph = tf.Graph()
         session = tf.compat.v1.Session(graph=graph)
         with graph.as_default():
@@ -108,16 +115,33 @@ class TensorflowGraph:
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: list[str]) -> list[NDArray[Any]]:
         """The outputs for these inputs, both by tensor names such as ``input:0``."""
+        self._check(outputs)
         found = self._session.run(outputs, feed_dict=dict(inputs))
         return [np.asarray(value) for value in found]
+
+    def _check(self, outputs: Iterable[str]) -> None:
+        """Checks every operation that the outputs depend on; those that passed are not looked at again."""
+        waiting, reached = [source_of(name) for name in outputs], set()
+        while waiting:
+            name = waiting.pop()
+            if name in self._unchecked and name not in reached:
+                reached.add(name)
+                waiting += self._unchecked[name][1]
+        check_operations({self._unchecked[name][0] for name in reached})
+        for name in reached:
+            del self._unchecked[name]
 
     def close(self) -> None:
         self._session.close()
 
 
-def check_operations(definition: Any, *, restoring: bool) -> None:
-    """Raises :class:`NnError` when a graph has an operation that reaches out of it."""
-    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
-    for name in {str(node.op) for node in nodes}:
+def source_of(name: str) -> str:
+    """The operation that an input or a tensor name speaks of: ``op`` of ``op:1`` and ``^op``."""
+    return name.removeprefix("^").partition(":")[0]
+
+
+def check_operations(names: Iterable[str], *, restoring: bool = False) -> None:
+    """Raises :class:`NnError` when an operation of these reaches out of its graph."""
+    for name in names:
         if REACHING.search(name) or (RESTORING.search(name) and not restoring):
             raise NnError(Errno.UNSUPPORTED_OPERATION, f"the graph has the operation {name}, which is refused here")

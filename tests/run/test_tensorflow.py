@@ -50,11 +50,40 @@ def test_a_saved_model(build, aicli_run, tmp_path: Path) -> None:
 
 
 def test_a_graph_cannot_read_files(build, aicli_run, tmp_path: Path) -> None:
+    graph = tf.Graph()
+    with graph.as_default():
+        a = tf.compat.v1.placeholder(tf.float32, [None, None], name="a")
+        b = tf.compat.v1.placeholder(tf.float32, [], name="b")
+        length = tf.strings.length(tf.io.read_file("/etc/passwd"))
+        tf.add(a + b, tf.cast(length, tf.float32), name="sum")
+        tf.size(a, out_type=tf.int64, name="count")
+    (tmp_path / "graph.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    done = aicli_run(build("graph"), "--dir", f"{tmp_path}:.", "graph.pb")
+    assert done.returncode == 1
+    assert "ReadFile" in done.stderr.splitlines()[-1]
+
+
+def test_a_refused_operation_stays_refused() -> None:
+    from aicli.nn.session import NnError
+    from aicli.nn.tensorflow_graphs import TensorflowGraph
+
+    source = tf.Graph()
+    with source.as_default():
+        tf.strings.length(tf.io.read_file("/etc/passwd"), name="length")
+    graph = TensorflowGraph.frozen(source.as_graph_def().SerializeToString())
+    for _ in range(2):
+        with pytest.raises(NnError, match="ReadFile"):
+            graph.run({}, ["length:0"])
+    graph.close()
+
+
+def test_operations_that_never_run_do_no_harm(build, aicli_run, tmp_path: Path) -> None:
     graph = make_graph()
     with graph.as_default():
-        tf.io.read_file("/etc/passwd")
+        tf.io.write_file(str(tmp_path / "evil"), "text")
     (tmp_path / "graph.pb").write_bytes(graph.as_graph_def().SerializeToString())
-    assert aicli_run(build("graph"), "--dir", f"{tmp_path}:.", "graph.pb").stdout == "failed 6\n"
+    assert aicli_run(build("graph"), "--dir", f"{tmp_path}:.", "graph.pb").stdout == ANSWER
+    assert not (tmp_path / "evil").exists()
 
 
 def test_no_graph(build, aicli_run, tmp_path: Path) -> None:
