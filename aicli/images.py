@@ -22,7 +22,15 @@ from ._image_formats import HEAD_BYTES, foreign_kind, identify, open_with, quiet
 from ._image_pixels import orientation, rgb_pixels, rgb_profile, turn_upright, upright_exif
 from .errors import ImageError, ImageTooLargeError, UnavailableError
 
-__all__ = ["DEFAULT_MAX_PIXELS", "MAX_STREAM_BYTES", "DecodedImage", "ImageSource", "open_image", "shown"]
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "MAX_STREAM_BYTES",
+    "DecodedImage",
+    "ImageSource",
+    "open_image",
+    "read_stream",
+    "shown",
+]
 
 DEFAULT_MAX_PIXELS = 100_000_000
 """The most pixels that an image may have unless the caller says otherwise."""
@@ -101,7 +109,9 @@ def open_image(
         label = name or os.fsdecode(getattr(source, "filename", "") or "<image>")
         return _guarded(label, None, lambda: _finish(source, label, None, max_pixels, None))
     if hasattr(source, "read"):
-        return _from_stream(source, name or _stream_name(source), max_pixels, min_size)
+        label = name or _stream_name(source)
+        data = read_stream(source, label)
+        return _decode(io.BytesIO(data), label, max_pixels, min_size, suffix=os.path.splitext(label)[1])
     raise TypeError(f"an image is a path, bytes, a binary stream, a Pillow image or an array, not {type(source)!r}")
 
 
@@ -159,19 +169,22 @@ def _stream_name(stream: BinaryIO) -> str:
     return name if isinstance(name, str) else "<stream>"
 
 
-def _from_stream(stream: BinaryIO, label: str, max_pixels: int, min_size: int | None) -> DecodedImage:
-    """Read a stream into memory, but no further than its first bytes if they are no image's."""
+def read_stream(stream: BinaryIO, name: str) -> bytes:
+    """All bytes of an image on a stream, but no more than its first ones if they are no image's.
+
+    Raises ImageError when there is no image on the stream, ImageTooLargeError beyond ``MAX_STREAM_BYTES``.
+    """
     try:
-        head = _read_exactly(stream, HEAD_BYTES, label)
-        _require_kind(head, label, os.path.splitext(label)[1])
-        data = head + _read_exactly(stream, MAX_STREAM_BYTES + 1 - len(head), label)
+        head = _read_exactly(stream, HEAD_BYTES, name)
+        _require_kind(head, name, os.path.splitext(name)[1])
+        data = head + _read_exactly(stream, MAX_STREAM_BYTES + 1 - len(head), name)
     except (OSError, ValueError) as error:  # ValueError: closed
-        raise ImageError(f"{shown(label)}: cannot be read ({_one_line(error)}); check where it comes from") from error
+        raise ImageError(f"{shown(name)}: cannot be read ({_one_line(error)}); check where it comes from") from error
     if len(data) > MAX_STREAM_BYTES:
         raise ImageTooLargeError(
-            f"{shown(label)}: more than {MAX_STREAM_BYTES:,} bytes on a stream; save it as a file first"
+            f"{shown(name)}: more than {MAX_STREAM_BYTES:,} bytes on a stream; save it as a file first"
         )
-    return _decode(io.BytesIO(data), label, max_pixels, min_size, suffix=os.path.splitext(label)[1])
+    return data
 
 
 def _read_exactly(stream: BinaryIO, size: int, label: str) -> bytes:

@@ -12,22 +12,20 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
 
+from aicli._image_formats import SUFFIXES as IMAGE_SUFFIXES
 from aicli.errors import ImageError, UsageError
+from aicli.images import read_stream, shown
 
 __all__ = ["IMAGE_SUFFIXES", "Input", "expand"]
 
-IMAGE_SUFFIXES = frozenset(
-    ".avif .bmp .dib .gif .heic .heif .hif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .mpo .pbm .pgm .png .ppm .tga .tif .tiff"
-    " .webp".split()
-)
-"""From folders only files with one of these suffixes are taken, in any case; a file named on its own is always tried."""
-
 STDIN_NAME = "-"
 CHUNK = 1 << 16
+LONGEST_NAME = 1 << 16
+"""So many bytes without the end of a name are no list of names."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,11 @@ class Input:
             raise ImageError(self.problem)
         if self.path is not None:
             return self.path
-        data = (stdin or sys.stdin.buffer).read()
-        if not data:
-            raise ImageError("-: standard input is empty; pipe one image into it")
-        return data
+        if stdin is None:
+            if sys.stdin is None or sys.stdin.isatty():
+                raise ImageError("-: standard input is a terminal; pipe one image into it, or name a file")
+            stdin = sys.stdin.buffer
+        return read_stream(stdin, STDIN_NAME)
 
 
 def expand(
@@ -63,10 +62,14 @@ def expand(
 ) -> Iterator[Input]:
     """Every image that the arguments name, in their order; then those of ``files_from``.
 
-    A folder gives its images recursively in natural order (``img2`` before ``img10``), hidden ones skipped; with
-    ``include`` those whose names match one of the patterns. An argument with ``*``, ``?`` or ``[`` that is no file is
-    expanded as a pattern. ``files_from`` is a file of names, one a line, or with ``null`` between NULs; ``-`` is
-    standard input. Raises :class:`UsageError` when standard input is wanted twice or ``files_from`` cannot be read.
+    A folder gives the images in it and below it in natural order (``img2`` before ``img10``): names with one of
+    ``IMAGE_SUFFIXES``, or with ``include`` those like one of the patterns, upper and lower case alike. Hidden names are
+    skipped; links are followed, but no folder is entered twice. An argument with ``*``, ``?`` or ``[`` that is no file
+    is expanded as a pattern. ``files_from`` is a file of names of files and folders, one a line, or with ``null``
+    between NULs; ``-`` is standard input.
+
+    Raises :class:`UsageError` when standard input is wanted twice or ``files_from`` cannot be read; while iterating,
+    when it is no list of names.
     """
     if files_from == STDIN_NAME and STDIN_NAME in arguments:
         raise UsageError("standard input cannot be both an image (-) and a list of names (--files-from -)")
@@ -74,79 +77,126 @@ def expand(
         raise UsageError("standard input is one image; '-' can be given once")
     if null and files_from is None:
         raise UsageError("-0 says how the names in --files-from end; give --files-from too")
-    if files_from not in (None, STDIN_NAME) and not os.access(files_from, os.R_OK):
-        raise UsageError(f"{files_from}: cannot be read; --files-from takes a file of names, or '-'")
-    return _expand(arguments, files_from, null, include, stdin)
+    names = None if files_from is None else listed(open_list(files_from, stdin), null, files_from)
+    return _expand(arguments, names, include)
 
 
-def _expand(
-    arguments: Sequence[str], files_from: str | None, null: bool, include: Sequence[str], stdin: BinaryIO | None
-) -> Iterator[Input]:
+def open_list(name: str, stdin: BinaryIO | None) -> BinaryIO:
+    if name == STDIN_NAME:
+        return stdin or sys.stdin.buffer
+    try:
+        return open(name, "rb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"{shown(name)}: cannot be read ({reason}); --files-from takes a file of names, or '-'"
+        ) from error
+
+
+def _expand(arguments: Sequence[str], names: Iterator[str] | None, include: Sequence[str]) -> Iterator[Input]:
     for argument in arguments:
         yield from expand_one(argument, include)
-    if files_from == STDIN_NAME:
-        for name in read_names(stdin or sys.stdin.buffer, null):
-            yield Input(name, Path(name))
-    elif files_from is not None:
-        with open(files_from, "rb") as stream:
-            for name in read_names(stream, null):
-                yield Input(name, Path(name))
+    for name in names or ():
+        yield from take(name, include)
 
 
 def expand_one(argument: str, include: Sequence[str]) -> Iterator[Input]:
     if argument == STDIN_NAME:
         yield Input(STDIN_NAME)
-    elif os.path.isdir(argument):
-        yield from walk(argument, include, set())
-    elif not os.path.lexists(argument) and glob.has_magic(argument):
-        names = sorted(glob.glob(argument, recursive=True), key=natural_key)
-        if not names:
-            yield Input(argument, problem=f"{argument}: no file matches this pattern")
-        for name in names:
-            yield from walk(name, include, set()) if os.path.isdir(name) else [Input(name, Path(name))]
+    elif not glob.has_magic(argument) or os.path.lexists(argument):
+        yield from take(argument, include)
     else:
-        yield Input(argument, Path(argument))
+        names = sorted(glob.iglob(argument, recursive=True), key=natural_key)
+        if not names:
+            yield Input(argument, problem=f"{shown(argument)}: no file matches this pattern; check the path")
+        for name in names:
+            yield from take(name, include)
 
 
-def walk(folder: str, include: Sequence[str], above: set[tuple[int, int]]) -> Iterator[Input]:
-    """The images below a folder; a link that leads back to a folder above is not followed."""
-    try:
-        status = os.stat(folder)
-        with os.scandir(folder) as found:
-            entries = sorted((entry.name for entry in found if not entry.name.startswith(".")), key=natural_key)
-    except OSError as error:
-        yield Input(folder, problem=f"{folder}: cannot read the folder ({error.strerror}); check its permissions")
-        return
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:
-        return
-    for name in entries:
-        path = os.path.join(folder, name)
-        if os.path.isdir(path):
-            yield from walk(path, include, above | {identity})
-        elif is_wanted(name, include):
+def take(name: str, include: Sequence[str]) -> Iterator[Input]:
+    """A file, or the images of a folder."""
+    if not name:  # as a Path, this would be the current folder
+        yield Input(name, problem="'': an empty name; check the quotes")
+    elif os.path.isdir(name):
+        yield from walk(name, include)
+    else:
+        yield Input(name, Path(name))
+
+
+def walk(folder: str, include: Sequence[str]) -> Iterator[Input]:
+    """The images below a folder, each folder once: links may form loops, and many ways may lead to one place.
+
+    The levels are a list instead of nested calls, which Python limits to fewer than a path can have.
+    """
+    nothing = True
+    entered: set[tuple[int, int]] = set()
+    levels = [iter([folder])]
+    while levels:
+        path = next(levels[-1], None)
+        if path is None:
+            levels.pop()
+        elif os.path.isdir(path):
+            try:
+                levels.append(iter(entries(path, entered)))
+            except OSError as error:
+                nothing = False
+                yield Input(
+                    path, problem=f"{shown(path)}: cannot read the folder ({error.strerror}); check its permissions"
+                )
+        elif is_wanted(os.path.basename(path), include):
+            nothing = False
             yield Input(path, Path(path))
+    if nothing:
+        wanted = " or ".join(include) if include else "*.jpg, *.png and so on"
+        yield Input(folder, problem=f"{shown(folder)}: no images in this folder ({shown(wanted)}); check the path")
+
+
+def entries(folder: str, entered: set[tuple[int, int]]) -> list[str]:
+    """The paths in a folder that are not hidden, in natural order; none if the folder was ``entered`` before."""
+    status = os.stat(folder)
+    identity = (status.st_dev, status.st_ino)
+    if identity in entered:
+        return []
+    entered.add(identity)
+    names = sorted((name for name in os.listdir(folder) if not name.startswith(".")), key=natural_key)
+    return [os.path.join(folder, name) for name in names]
 
 
 def is_wanted(name: str, include: Sequence[str]) -> bool:
     if include:
-        return any(fnmatch(name.lower(), pattern.lower()) for pattern in include)
+        return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in include)
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts numbers inside names by their value."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", name)]
+def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sorts numbers inside names by their value, letters without regard to case."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts], name
 
 
-def read_names(stream: BinaryIO, null: bool) -> Iterator[str]:
+def listed(stream: BinaryIO, null: bool, list_name: str) -> Iterator[str]:
+    """The names in a list, which is closed at the end unless it is standard input."""
+    try:
+        yield from read_names(stream, null, shown(list_name))
+    finally:
+        if list_name != STDIN_NAME:
+            stream.close()
+
+
+def read_names(stream: BinaryIO, null: bool, list_name: str) -> Iterator[str]:
     """Names from a stream as they arrive, empty ones skipped; undecodable bytes survive as the system names them."""
     separator = b"\0" if null else b"\n"
-    rest = b""
-    for chunk in iter(lambda: read_some(stream), b""):
-        *names, rest = (rest + chunk).split(separator)
-        yield from decode_names(names, null)
-    yield from decode_names([rest], null)
+    rest = read_some(stream).removeprefix(b"\xef\xbb\xbf")
+    while rest:
+        *names, rest = rest.split(separator)
+        yield from decode_names(names, null, list_name)
+        if len(rest) > LONGEST_NAME:
+            raise UsageError(f"{list_name}: no list of names; give one name a line, or names between NULs and -0")
+        chunk = read_some(stream)
+        if not chunk:
+            break
+        rest += chunk
+    yield from decode_names([rest], null, list_name)
 
 
 def read_some(stream: BinaryIO) -> bytes:
@@ -155,9 +205,11 @@ def read_some(stream: BinaryIO) -> bytes:
     return data
 
 
-def decode_names(names: Iterable[bytes], null: bool) -> Iterator[str]:
+def decode_names(names: Iterable[bytes], null: bool, list_name: str) -> Iterator[str]:
     for name in names:
         if not null:
             name = name.removesuffix(b"\r")
+            if b"\0" in name:
+                raise UsageError(f"{list_name}: names between NULs, not one a line; give -0 too")
         if name:
             yield os.fsdecode(name)
