@@ -104,7 +104,8 @@ impl Detector {
             &mut self.resizer,
             |candidate, [offsets, points, scores]| {
                 let bounds = candidate.bounds.calibrated(&four(offsets));
-                if scores[1] > third && bounds.is_plausible(size.0 as f32, size.1 as f32) {
+                let finite = scores[1].is_finite() && points.iter().all(|point| point.is_finite());
+                if scores[1] > third && finite && bounds.is_plausible(size.0 as f32, size.1 as f32) {
                     push(found, Face { bounds, score: scores[1], landmarks: on_image(points, &candidate.bounds) })?;
                 }
                 Ok(())

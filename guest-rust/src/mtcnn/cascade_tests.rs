@@ -117,6 +117,11 @@ fn networks_that_answer_no_numbers_find_no_faces() {
     fn huge_offsets(dimensions: &[u32], _: &[u8]) -> Result<Vec<Vec<u8>>, u32> {
         Ok(vec![repeated(&[-1e9, -1e9, 1e9, 1e9], dimensions[0]), repeated(&[0.0, 1.0], dimensions[0])])
     }
+    fn no_landmarks(dimensions: &[u32], _: &[u8]) -> Result<Vec<Vec<u8>>, u32> {
+        let count = dimensions[0];
+        Ok(vec![repeated(&[0.0; 4], count), repeated(&[f32::NAN; 10], count), repeated(&[0.0, 1.0], count)])
+    }
+    assert_eq!(detect([every_cell, refine, no_landmarks], 50, 60).unwrap(), []);
     assert_eq!(detect([no_numbers, never, never], 50, 60).unwrap(), []);
     assert_eq!(detect([absurd_offsets, never, never], 50, 60).unwrap(), []);
     assert_eq!(detect([every_cell, huge_offsets, never], 50, 60).unwrap(), []);
