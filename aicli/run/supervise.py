@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from aicli import errors
-from aicli.errors import AicliError, GuestTimeout, GuestTrap
+from aicli.errors import AicliError, GuestTimeout, GuestTrap, UnavailableError
 from aicli.wasm.runtime import Limits, Runtime
 
 __all__ = ["supervise"]
@@ -31,10 +31,13 @@ PR_SET_PDEATHSIG = 1
 def supervise(call: Callable[[], int], runtime: Runtime, limits: Limits) -> int:
     """What ``call``, which runs a guest to its end, returns: an exit code.
 
-    Raises what it raises, :class:`GuestTimeout` after the time limit, ``KeyboardInterrupt`` at once.
+    Raises what it raises, :class:`GuestTimeout` after the time limit, ``KeyboardInterrupt`` at once, and
+    :class:`UnavailableError` where the system cannot keep hold of a guest in this runtime.
     """
-    if runtime.can_interrupt or not hasattr(os, "fork"):
+    if runtime.can_interrupt:
         return in_thread(call)
+    if not hasattr(os, "fork"):
+        raise UnavailableError(f"{runtime.name} cannot end a guest on this system; use --runtime wasmtime")
     return in_process(call, limits)
 
 

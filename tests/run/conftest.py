@@ -42,7 +42,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
     def compile_guest(name: str, *cfg: str) -> Path:
         if compiler is None:
-            if os.environ.get("CI"):
+            if os.environ.get("AICLI_REQUIRE_SHARED") == "1":
                 pytest.fail("no rustc with a standard library for WASI")
             pytest.skip("needs rustc with a standard library for WASI")
         target = folder / f"{'-'.join((name, *cfg))}.wasm"

@@ -28,10 +28,12 @@ fn main() {
         }
         "exit" => process::exit(rest[0].parse().unwrap()),
         "panic" => panic!("{}", rest[0]),
-        "spin" => loop {},
+        "spin" => {
+            println!("ready");
+            loop {}
+        }
         "wait" => {
-            println!("waiting");
-            io::stdout().flush().unwrap();
+            println!("ready");
             thread::sleep(time::Duration::from_secs(60));
         }
         "grow" => {
