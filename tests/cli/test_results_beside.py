@@ -1,0 +1,113 @@
+"""Pictures, crops, groups and contact sheets: the files that the commands write."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aicli.cli.grouping import folder_name
+
+
+def pixels(path: Path) -> Any:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_one_picture(aicli: Any, examples: Path, tmp_path: Path, runtime: str) -> None:
+    photo, out = examples / "astronaut.png", tmp_path / "out.png"
+    arguments = ("--color", "#ff00ff", "--line-width", 3, "--runtime", runtime)
+    record = json.loads(aicli("detect-faces", photo, "-o", out, "-f", "jsonl", *arguments).out)
+    assert record["output"] == str(out)
+    changed = (pixels(out) != pixels(photo)).any(axis=2)
+    assert (pixels(out)[changed] == [255, 0, 255]).all() and 500 < changed.sum() < 3000
+
+
+def test_a_folder_of_pictures_keeps_names_and_solves_collisions(aicli: Any, photos: Path, tmp_path: Path) -> None:
+    shutil.copy(photos / "img2.png", photos / "deep" / "img2.png")
+    out = tmp_path / "out"
+    result = aicli("detect-faces", photos, "-o", out, "-f", "jsonl", "-j", 2)
+    assert result.code == 1
+    assert sorted(path.name for path in out.iterdir()) == ["astronaut.png", "img10.jpg", "img2-2.png", "img2.png"]
+
+
+def test_a_folder_of_results_inside_the_input_is_no_input(aicli: Any, photos: Path) -> None:
+    for _ in range(2):
+        result = aicli("detect-faces", photos, "-o", photos / "boxed", "-f", "jsonl")
+        assert result.out.count("\n") == 4
+
+
+@pytest.mark.parametrize("output", ["img2.png", "."])
+def test_the_input_is_never_overwritten(aicli: Any, photos: Path, output: str) -> None:
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    aicli("detect-faces", photos / "img2.png", "-o", photos / output)
+    aicli("classify", photos, "-o", f"{photos}/")
+    assert {path: path.read_bytes() for path in photos.rglob("*") if path in before} == before
+
+
+def test_anonymised_faces_are_gone_and_so_is_the_exif(aicli: Any, examples: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "in.jpg"
+    with Image.open(examples / "astronaut.png") as image:
+        exif = Image.Exif()
+        exif[0x010F] = "camera"
+        image.convert("RGB").save(photo, exif=exif, quality=95)
+    for method in ("--blur", "--pixelate"):
+        out = tmp_path / f"{method}.jpg"
+        assert aicli("detect-faces", photo, "-o", out, method).code == 0
+        with Image.open(out) as image:
+            assert not image.getexif()
+        assert abs(pixels(out)[70:170, 185:265] - pixels(photo)[70:170, 185:265]).mean() > 10
+        assert json.loads(aicli("detect-faces", out, "-f", "jsonl").out)["faces"] == []
+    kept = tmp_path / "kept.jpg"
+    aicli("detect-faces", photo, "-o", kept)
+    with Image.open(kept) as image:
+        assert image.getexif()[0x010F] == "camera"
+
+
+def test_each_face_as_a_file(aicli: Any, examples: Path, tmp_path: Path) -> None:
+    crops = tmp_path / "faces"
+    result = aicli("detect-faces", examples, "--crop", crops, "--align", "--margin", 0.5, "-f", "jsonl")
+    written = [path for line in result.out.splitlines() for path in json.loads(line)["crops"]]
+    assert sorted(written) == sorted(map(str, crops.iterdir()))
+    with Image.open(crops / "astronaut.face1.jpg") as image:
+        assert image.width == image.height > 150
+
+
+@pytest.mark.parametrize("how", ["copy", "move", "link"])
+def test_groups(aicli: Any, photos: Path, tmp_path: Path, how: str) -> None:
+    root = tmp_path / "sorted"
+    plan = aicli("classify", photos, "--group", root, f"--{how}", "--dry-run")
+    assert f"would {how}" in plan.err and not root.exists()
+    result = aicli("classify", photos, "--group", root, f"--{how}", "-f", "jsonl")
+    target = root / "military uniform" / "img10.jpg"
+    assert json.loads(result.out.splitlines()[-1])["group"] == str(target)
+    assert target.is_symlink() == (how == "link") and target.stat().st_size > 1000
+    assert (photos / "img10.jpg").exists() == (how != "move")
+    if how != "move":
+        aicli("classify", photos, "--group", root, f"--{how}")  # a second run adds nothing
+        assert len([path for path in root.rglob("*.*") if path.name.startswith("img10")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "name"), [("a/b\\c", "a_b_c"), ("..", "unlabelled"), ("con", "con_"), ("x\n", "x_"), ("é ", "é")]
+)
+def test_labels_as_folders(label: str, name: str) -> None:
+    assert folder_name(label) == name
+
+
+def test_contact_sheets(aicli: Any, photos: Path, tmp_path: Path) -> None:
+    for command in ("classify", "detect-faces"):
+        sheet = tmp_path / f"{command}.png"
+        aicli(command, photos, "--sheet", sheet)
+        assert min(pixels(sheet).shape[:2]) > 200
+
+
+def test_a_label_on_the_photo(aicli: Any, examples: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.webp"
+    assert aicli("classify", examples / "chelsea.png", "-o", out).code == 0
+    assert pixels(out).shape == pixels(examples / "chelsea.png").shape

@@ -1,0 +1,157 @@
+"""Runs over many images: jobs, interruption, resumption, limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aicli import Classifier, Failure
+from aicli.cli.progress import Progress, duration
+from aicli.cli.record_file import RecordFile
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+
+
+@pytest.fixture
+def many(tmp_path: Path, examples: Path) -> Path:
+    """A folder of 40 names for one photo, every tenth broken."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(40):
+        path = folder / f"p{number}.jpg"
+        if number % 10 == 5:
+            path.write_bytes(b"no image")
+        else:
+            shutil.copy(examples / "grace_hopper.jpg", path)
+    return folder
+
+
+def test_two_jobs_answer_like_one(aicli: Any, many: Path, runtime: str) -> None:
+    one = aicli("classify", many, "-f", "jsonl", "-j", 1, "--runtime", runtime)
+    two = aicli("classify", many, "-f", "jsonl", "-j", 2, "--runtime", runtime)
+    assert one.out == two.out and one.code == two.code == 1
+    assert one.out.count("\n") == 40 and "4 failed" in two.err
+
+
+def test_the_python_api_gives_the_same(many: Path, runtime: str) -> None:
+    paths = sorted(many.iterdir())[:8]
+    classifier = Classifier(runtime=runtime)
+    one, two = list(classifier.many(paths)), list(classifier.many(paths, jobs=2))
+    assert [str(answer) for answer in one] == [str(answer) for answer in two]
+    assert [answer.image for answer in two] == [str(path) for path in paths]
+    assert sum(isinstance(answer, Failure) for answer in two) == 1
+
+
+def test_images_are_taken_as_they_are_answered(many: Path) -> None:
+    taken = []
+
+    def paths() -> Any:
+        for number in range(1000):
+            taken.append(number)
+            yield many / "p0.jpg"
+
+    answers = Classifier().many(paths(), jobs=2)
+    next(answers)
+    answers.close()
+    assert len(taken) <= 16
+
+
+def test_stop_at_the_first_error(aicli: Any, many: Path) -> None:
+    result = aicli("classify", many, "-f", "jsonl", "--on-error", "stop")
+    assert result.code == 1
+    assert result.out.count("\n") == 6 and "stopped after 6" in result.err.splitlines()[-1]
+
+
+def test_quiet_verbose_and_timing(aicli: Any, many: Path) -> None:
+    assert aicli("classify", many / "p0.jpg", many / "p1.jpg", "-q").err == ""
+    result = aicli("detect-faces", many / "p0.jpg", "-v", "--timing", "-f", "jsonl")
+    assert "decode" in result.err and "rnet" in result.err
+    assert {"decode", "guest", "pnet", "rnet", "onet"} <= set(json.loads(result.out)["timing"])
+
+
+def test_an_image_that_takes_too_long_is_given_up(aicli: Any, many: Path) -> None:
+    result = aicli("detect-faces", many / "p0.jpg", many / "p5.jpg", "--timeout", 0.002, "-j", 1)
+    assert result.code == 1 and "--timeout" in result.err.splitlines()[0]
+    assert "p5.jpg" in result.err.splitlines()[1]
+
+
+def test_the_output_file_appears_whole(aicli: Any, many: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    result = aicli("classify", many, "-O", target)
+    assert (result.code, result.out, len(target.read_text().splitlines())) == (1, "", 40)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.jsonl"]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_resume_answers_what_is_missing(aicli: Any, many: Path, tmp_path: Path, suffix: str) -> None:
+    whole, target = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
+    aicli("classify", many, "-O", whole)
+    data = whole.read_bytes()
+    (tmp_path / f"out.{suffix}.part").write_bytes(data[: len(data) // 2])  # as a killed run leaves it, torn
+    result = aicli("classify", many, "-O", target, "--resume")
+    assert "answered before" in result.err
+
+    def names(path: Path) -> list[str]:
+        text = path.read_text()
+        if suffix == "jsonl":
+            return sorted(json.loads(line)["image"] for line in text.splitlines())
+        assert text.count("image,rank") == 1
+        return sorted(line.split(",")[0] for line in text.splitlines())
+
+    assert names(target) == names(whole)
+    again = aicli("classify", many, "-O", target, "--resume")
+    assert "4 images" in again.err and "36 answered before" in again.err
+    assert names(target) == names(whole)
+
+
+def test_a_file_that_is_no_part_of_ours_resumes_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('[1]\n"x"\n{"image": 5}\n{"image": "a", "error": "x"}\n{"image": "b"}\n{"ima')
+    assert RecordFile(str(tmp_path / "a.jsonl"), "jsonl", resume=True).answered == {"b"}
+
+
+@posix
+def test_ctrl_c_says_how_far_it_came(spawn: Any, many: Path, tmp_path: Path, runtime: str) -> None:
+    target = tmp_path / "out.jsonl"
+    arguments = ("--min-size", 12, "-j", 2, "-O", target, "--runtime", runtime)
+    names = [many / "p0.jpg"] * 500
+    process = spawn("detect-faces", *names, *arguments)
+    part = tmp_path / "out.jsonl.part"
+    deadline = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 5  # a second on a machine that does nothing else
+    assert process.returncode == 130
+    assert error.decode().splitlines()[-1].startswith("aicli: interrupted after ") and b"--resume" in error
+    assert part.exists() and not target.exists()
+
+
+@posix
+def test_answers_do_not_wait_for_the_next_name(spawn: Any, many: Path) -> None:
+    reader, writer = os.pipe()
+    process = spawn("classify", "--files-from", "-", "-f", "jsonl", stdin=reader)
+    os.close(reader)
+    for name in ("p0.jpg", "p1.jpg"):
+        os.write(writer, f"{many / name}\n".encode())
+        assert json.loads(process.stdout.readline())["image"] == str(many / name)
+    os.close(writer)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_the_progress_line() -> None:
+    progress = Progress(False)
+    assert progress.line(5, 0, 2.0) == "5 images  2.5/s"
+    progress.total = 20
+    assert progress.line(5, 1, 1.0) == "[#####...............] 5/20  5.0/s  3.0 s left  1 failed"
+    assert [duration(value) for value in (0.41, 12, 185, 3723)] == ["0.4 s", "12 s", "3:05", "1:02:03"]
