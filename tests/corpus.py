@@ -89,7 +89,7 @@ def samples() -> dict[str, bytes]:
     }
     if features.check("jpg_2000"):
         made["jp2"] = encode(picture, "JPEG2000")
-    if features.check("avif"):
+    with suppress(KeyError):  # Pillow before 11.3 has no AVIF
         made["avif"] = encode(picture, "AVIF", speed=10)
     return made
 
@@ -136,7 +136,8 @@ def good() -> Iterator[Entry]:
     yield "plain.ppm", b"P3 2 1 255  1 2 3  4 5 6\n", "image"
     yield "bits.pbm", b"P4 9 1 \xaa\x80", "image"
     yield "deep.pgm", b"P5 2 1 65535 \xff\xff\x00\x00", "image"
-    yield "float.pfm", b"Pf\n2 1\n-1.0\n" + struct.pack("<2f", 0.25, 1.0), "image"
+    # Pillow reads it from 10.3 on.
+    yield "float.pfm", b"Pf\n2 1\n-1.0\n" + struct.pack("<2f", 0.25, 1.0), "either"
     yield "one-pixel.png", encode(photo(1, 1), "PNG"), "image"
     yield "wide.png", encode(photo(20_000, 1), "PNG"), "image"
     yield "tall.jpg", encode(photo(1, 20_000), "JPEG"), "image"
