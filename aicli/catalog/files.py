@@ -82,12 +82,11 @@ def require_file(entry: Entry, role: str) -> Path:
         return pull(entry.name)[role]
     if entry.own:
         raise ModelError(f"the model {entry.name} is registered, but its file {entry.files[role].file} is gone")
-    trust = "" if entry.verified else " --trust"
-    size = f"{format_size(entry.size)}, " if entry.size is not None else ""
-    raise ModelError(
-        f"the model {entry.name} is known but not here ({size}{entry.license}); "
-        f"get it: aicli models pull{trust} {entry.name}"
+    command = (
+        f"aicli models pull {entry.name}, or --pull" if entry.verified else f"aicli models pull --trust {entry.name}"
     )
+    size = f"{format_size(entry.size)}, " if entry.size is not None else ""
+    raise ModelError(f"the model {entry.name} is known but not here ({size}{entry.license}); get it: {command}")
 
 
 def format_size(size: int | None) -> str:

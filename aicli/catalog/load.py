@@ -122,12 +122,20 @@ def resolve(model: str | Path, task: str) -> Source:
                 raise ModelError(f"the model {entry.name} is for another task; use: aicli {entry.task} -m {entry.name}")
             return Source(entry.name, files.require_file(entry, "model"), entry)
         dropped = folders.user_models() / f"{model}.tflite"
-        if dropped.is_file():
+        if _is_file(dropped):
             return Source(model, dropped, None)
-        if not Path(model).is_file():
+        if not _is_file(Path(model)):
             entries.require_entry(model)  # raises, with the nearest names
     path = Path(model).expanduser()
     return Source(path.name, path, None)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that the system refuses (too long) is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _check(source: Source, digest: str) -> None:

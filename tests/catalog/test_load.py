@@ -175,6 +175,11 @@ def test_model_dropped_into_the_users_folder(tmp_path: Path, engine: Engine) -> 
 def test_unknown_names_and_files(tmp_path: Path, engine: Engine) -> None:
     with pytest.raises(ModelError, match="mobilenet_v2"):
         load_classifier("mobilenet_v22", engine=engine)
+    for name in ("x" * 5000, "a\0b", ""):
+        with pytest.raises(ModelError):
+            load_classifier(name, engine=engine)
+        with pytest.raises(ModelError):
+            load_classifier(f"{name}.tflite", engine=engine)
     with pytest.raises(ModelError, match="no such model file"):
         load_classifier(tmp_path / "none.tflite", engine=engine)
     with pytest.raises(ModelError, match="folder"):
