@@ -117,7 +117,7 @@ class Collector:
 
     def header_end(self) -> None:
         name, value = self.header
-        self.headers[name.decode("latin-1").lower()] = value.decode("utf-8", "replace")
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
         self.header = (b"", b"")
 
     def data(self, data: bytes, start: int, end: int) -> None:
@@ -126,6 +126,7 @@ class Collector:
     def end(self) -> None:
         from python_multipart.multipart import parse_options_header
 
+        # Bytes above 127 come back as they were: browsers write names in UTF-8.
         kind, options = parse_options_header(self.headers.get("content-disposition", ""))
         if kind != b"form-data" or b"name" not in options:
             raise malformed("a part has no Content-Disposition: form-data with a name")
@@ -168,7 +169,7 @@ def parse_multipart(body: bytes, content_type: str, max_parts: int) -> list[Part
     try:
         parser.write(body)
         parser.finalize()
-    except FormParserError as error:
+    except (FormParserError, ValueError) as error:
         raise malformed(" ".join(str(error).split())[:200]) from None
     if not finished:
         raise malformed("the closing boundary is missing")

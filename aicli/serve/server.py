@@ -33,6 +33,14 @@ def guarded_protocol(header_time: float) -> type:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
+            self.watch_headers()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self.watch_headers()
+
+        def watch_headers(self) -> None:
+            """Starts the clock when headers have begun, stops it when they are complete."""
             waits = self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]
             if not waits and self.timer is not None:
                 self.timer.cancel()

@@ -33,8 +33,14 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
 """The first class that fits an error gives its HTTP status and its code."""
 
 
+BAD_REQUEST = "the guest failed with status 1: "
+"""How a guest's answer 'bad request' (docs/guest-abi.md) reads: the parameters do not fit the photo."""
+
+
 def failure(error: Exception) -> dict[str, Any]:
     """An error as the header of an answer. What is no error of ours keeps its details to itself."""
+    if isinstance(error, errors.GuestFault) and str(error).startswith(BAD_REQUEST):
+        return {"status": 400, "error": {"code": "parameters", "message": str(error)[len(BAD_REQUEST) :]}}
     for kind, status, code in STATUS:
         if isinstance(error, kind):
             message = str(error) or "there is not enough memory for this"

@@ -77,6 +77,12 @@ def test_several_photos_of_which_one_is_none(server: Server, photo: bytes) -> No
     assert bad["error"]["code"] == "image"
 
 
+def test_file_names_in_any_language(server: Server, photo: bytes) -> None:
+    names = ["größe.jpg", "写真.jpg", "🏻.jpg"]
+    reply = server.ask("POST", "/v1/classify", *form(*[("photo", name, photo) for name in names]))
+    assert [record["image"] for record in reply.json["results"]] == names
+
+
 def test_own_model_for_one_request(server: Server, photo: bytes) -> None:
     changed = LABELS.read_text().upper().encode()
     parts = (("photo", "a.jpg", photo), ("model", "m.tflite", CLASSIFIER.read_bytes()), ("labels", "l.txt", changed))

@@ -1,0 +1,203 @@
+"""Load test of ``aicli serve`` over real sockets: throughput, latency against load, overhead, memory.
+
+python benchmarks/load.py                        everything, a table and latency.svg
+python benchmarks/load.py --requests 10000       memory over that many requests, too
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+PHOTO = PROJECT / "examples" / "grace_hopper.jpg"
+CLIENTS = (1, 2, 4, 8, 16, 32)
+
+
+@dataclass
+class Run:
+    """Latencies in seconds of one run with a number of clients, and its length."""
+
+    clients: int
+    seconds: float
+    latencies: list[float]
+    failures: int
+
+    @property
+    def throughput(self) -> float:
+        return len(self.latencies) / self.seconds
+
+    def quantile(self, share: float) -> float:
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    def row(self) -> str:
+        values = (self.quantile(share) * 1000 for share in (0.5, 0.9, 0.99))
+        times = " | ".join(f"{value:.1f}" for value in values)
+        return f"| {self.clients} | {self.throughput:.1f} | {times} | {self.failures} |"
+
+
+@contextlib.contextmanager
+def serving(workers: int) -> Iterator[tuple[int, int]]:
+    """A service of its own; its port and process id."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["--port", str(port), "--workers", str(workers), "--data", folder, "--queue", "256"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aicli", "serve", *arguments],
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            for _ in range(200):
+                with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz"):
+                    break
+                time.sleep(0.1)
+            yield port, process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+async def one_client(port: int, request: bytes, until: float, limit: list[int], run: Run) -> None:
+    """Requests one after the other on one kept connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while time.perf_counter() < until and limit[0] > 0:
+        limit[0] -= 1
+        begun = time.perf_counter()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(length)
+        if head.startswith(b"HTTP/1.1 200 "):
+            run.latencies.append(time.perf_counter() - begun)
+        else:
+            run.failures += 1
+    writer.close()
+
+
+async def load(port: int, path: str, clients: int, seconds: float, limit: int = 1 << 60) -> Run:
+    body = PHOTO.read_bytes()
+    request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    run, begun = Run(clients, 0, [], 0), time.perf_counter()
+    left = [limit]
+    await asyncio.gather(*(one_client(port, request, begun + seconds, left, run) for _ in range(clients)))
+    run.seconds = time.perf_counter() - begun
+    return run
+
+
+def resident(parent: int) -> dict[str, float]:
+    """MiB of the front process and of its workers."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            if int(folder.name) == parent or int(fields[1]) == parent:
+                name = "front" if int(folder.name) == parent else f"worker {folder.name}"
+                found[name] = int((folder / "statm").read_text().split()[1]) * 4096 / (1 << 20)
+    return found
+
+
+def warm_time(port: int, rounds: int = 60) -> tuple[float, float]:
+    """Medians in ms of the task in this process and over HTTP, taken in turns on the same quiet or noisy machine."""
+    sys.path.insert(0, str(PROJECT))
+    from aicli.nn.engines import available_cores
+    from aicli.tasks.classify import Classifier
+
+    body = PHOTO.read_bytes()
+    classifier = Classifier(threads=available_cores())
+    classifier(body)
+    here, there = [], []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        json.dumps(classifier(body).to_dict())
+        here.append(time.perf_counter() - begun)
+        there += asyncio.run(load(port, "/v1/classify", 1, 10, 1)).latencies
+    return statistics.median(here) * 1000, statistics.median(there) * 1000
+
+
+def plot(series: dict[str, list[Run]], path: Path) -> None:
+    """Latency against load as SVG: median (line) and 99th percentile (dashed) of each series, log-log."""
+    from math import log
+
+    width, height, left, low = 640, 400, 60, 50
+    runs = [run for found in series.values() for run in found]
+    top = max(run.quantile(0.99) for run in runs) * 1300
+    least = min(run.quantile(0.5) for run in runs) * 800
+
+    def place(run: Run, share: float) -> str:
+        x = left + (width - left - 20) * log(run.clients) / log(max(CLIENTS))
+        y = (height - low) * (1 - log(run.quantile(share) * 1000 / least) / log(top / least))
+        return f"{x:.1f},{y + 10:.1f}"
+
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">']
+    parts.append(f'<rect width="{width}" height="{height}" fill="#fff"/>')
+    for clients in CLIENTS:
+        x = left + (width - left - 20) * log(clients) / log(max(CLIENTS))
+        parts.append(f'<text x="{x:.0f}" y="{height - 20}" font-size="12" text-anchor="middle">{clients}</text>')
+    for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000):
+        if least < tick < top:
+            y = (height - low) * (1 - log(tick / least) / log(top / least)) + 10
+            parts.append(f'<path d="M{left} {y:.1f}H{width - 20}" stroke="#ddd"/>')
+            parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" font-size="12" text-anchor="end">{tick}</text>')
+    for color, (name, found) in zip(("#0a6b3b", "#1f5fa8", "#a8471f"), series.items(), strict=False):
+        for share, dash in ((0.5, ""), (0.99, ' stroke-dasharray="5 4"')):
+            points = " ".join(place(run, share) for run in found)
+            parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"{dash}/>')
+        y = 24 + 18 * list(series).index(name)
+        parts.append(f'<text x="{left + 12}" y="{y}" font-size="13" fill="{color}">{name}</text>')
+    label = "clients at once; latency in ms: median, and dashed the 99th percentile"
+    parts.append(f'<text x="{width / 2}" y="{height - 4}" font-size="12" text-anchor="middle">{label}</text></svg>')
+    path.write_text("\n".join(parts) + "\n")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--seconds", type=float, default=5, help="length of each run")
+    options.add_argument("--path", default="/v1/classify", help="endpoint and its query")
+    options.add_argument("--requests", type=int, default=0, help="watch memory over this many requests")
+    options.add_argument("--plot", type=Path, default=Path(__file__).parent / "latency.svg")
+    given = options.parse_args()
+    series: dict[str, list[Run]] = {}
+    for workers in (1, 2):
+        with serving(workers) as (port, pid):
+            asyncio.run(load(port, given.path, 2, 1))
+            print(f"\n{workers} worker(s), {given.path}\n")
+            print(
+                "| clients | requests/s | median ms | 90 % ms | 99 % ms | failures |\n| --- | --- | --- | --- | --- | --- |"
+            )
+            runs = [asyncio.run(load(port, given.path, clients, given.seconds)) for clients in CLIENTS]
+            print("\n".join(run.row() for run in runs), flush=True)
+            series[f"{workers} worker(s)"] = runs
+            if workers == 2 and given.requests:
+                print("\nMiB resident, by requests answered\n")
+                for done in range(0, given.requests + 1, given.requests // 5):
+                    print(done, {name: round(size, 1) for name, size in resident(pid).items()}, flush=True)
+                    asyncio.run(load(port, given.path, 8, 1e9, given.requests // 5))
+    at_8 = CLIENTS.index(8)
+    one, two = (runs[at_8] for runs in series.values())
+    print(f"\nthroughput at 8 clients, 2 workers against 1: {two.throughput / one.throughput:.2f}")
+    print(f"99th percentile over the median at 8 clients: {two.quantile(0.99) / two.quantile(0.5):.2f}")
+    with serving(1) as (port, _):
+        here, there = warm_time(port)
+    print(f"warm in one process {here:.2f} ms, over HTTP {there:.2f} ms: {there - here:.2f} ms more")
+    plot(series, given.plot)
+
+
+if __name__ == "__main__":
+    main()
