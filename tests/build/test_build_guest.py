@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aicli.build.compile import packaged_source
+from aicli.build.compile import packaged_source, run_wasm_opt
 from aicli.build.toolchain import Toolchain, find_toolchain, toolchains
 from aicli.cli.main import run
 from aicli.guest import packaged_guest
@@ -109,3 +109,18 @@ def test_the_source_compiles_in_a_folder_that_cannot_be_written(
     assert run(["build-guest", "--source", str(copy), "--out", str(tmp_path / "out.wasm")]) == 0, capfd.readouterr().err
     assert not (copy / "target").exists()
     assert (tmp_path / "out.wasm").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("first", "words"), [("", "optimised with"), ("echo broken >&2; exit 1", "broken")])
+def test_wasm_opt_is_used_when_it_is_there(
+    first: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "wasm-opt"
+    # The last three arguments are: input, -o, output.
+    tool.write_text(f"#!/bin/sh\n{first}\nwhile [ $# -gt 3 ]; do shift; done\ncp $1 $3\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    said: list[str] = []
+    wasm = packaged_guest().read_bytes()
+    assert run_wasm_opt(wasm, tmp_path, said.append) == wasm
+    assert len(said) == 1 and words in said[0]

@@ -92,3 +92,16 @@ def test_a_file_that_is_no_module(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run(["inspect", str(tmp_path / "x.wasm")]) == 2
     assert run(["inspect", str(tmp_path / "absent.wasm")]) == 2
     assert "not a WebAssembly module" in capsys.readouterr().err
+
+
+COMMAND = """(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
+  (import "{module}" "{name}" (func (param i32) (result i32))) (memory (export "memory") 1) (func (export "_start")))"""
+
+
+@every_runtime
+def test_programs_for_aicli_run(runtime: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, facts = look(tmp_path, COMMAND.format(module="wasi_ephemeral_nn", name="compute"), runtime, capsys)
+    assert code == 0 and facts["tasks"] == ["run"]
+    assert facts["runnable"] and [one["title"] for one in facts["abis"]] == ["WASI preview 1", "wasi-nn"]
+    code, facts = look(tmp_path, COMMAND.format(module="wasmedge_process", name="run"), runtime, capsys)
+    assert code == 1 and "wasmedge_process.run" in facts["problems"][0]

@@ -205,7 +205,7 @@ def test_a_hundred_thousand_contexts(runtime: str, tmp_path: Path) -> None:
         (br_if 0 (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))
       (if (i32.ne (i32.load (i32.const 520)) (i32.const 128)) (then unreachable))"""
     FakeInterpreter.made = 0
-    guest = make_guest(tmp_path, guest_with(loop, NAME), runtime)
+    guest = make_guest(tmp_path, guest_with(loop, NAME), runtime, Limits(64 << 20, 200.0))
     assert guest.classify(PIXELS, request()) == [(2, 0.75)]
     assert FakeInterpreter.made == 128
 
