@@ -105,7 +105,12 @@ def stages_of(records: list[dict[str, Any]]) -> dict[str, float]:
 def section(title: str, names: list[str], photo: Path, rounds: int) -> tuple[list[str], dict[str, float]]:
     results = race(names, photo, rounds)
     reference = results[names[0]]
-    lines = [f"### {title}", "", "| contestant | median ms | min to max | ratio to aicli | answer |", "|---|---|---|---|---|"]
+    lines = [
+        f"### {title}",
+        "",
+        "| contestant | median ms | min to max | ratio to aicli | answer |",
+        "|---|---|---|---|---|",
+    ]
     lines += [row(name, records, reference) for name, records in results.items()]
     stages = stages_of(reference)
     lines += ["", "Where aicli's time goes (median ms): " + ", ".join(f"{k} {v:.1f}" for k, v in stages.items()) + "."]

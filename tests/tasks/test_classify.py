@@ -122,7 +122,7 @@ def test_wrong_requests_are_refused(tmp_path: Path, shared: Path) -> None:
         Classifier(model, labels)
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"not a model")
-    with pytest.raises(ModelError, match="broken.tflite"):
+    with pytest.raises(ModelError, match=r"broken\.tflite"):
         Classifier(broken, labels)
     with pytest.raises(ModelError, match="no_such_model"):
         Classifier("no_such_model")
