@@ -116,11 +116,10 @@ def resident(parent: int) -> dict[str, float]:
 def warm_time(port: int, rounds: int = 60) -> tuple[float, float]:
     """Medians in ms of the task in this process and over HTTP, taken in turns on the same quiet or noisy machine."""
     sys.path.insert(0, str(PROJECT))
-    from aicli.nn.engines import available_cores
     from aicli.tasks.classify import Classifier
 
     body = PHOTO.read_bytes()
-    classifier = Classifier(threads=available_cores())
+    classifier = Classifier(threads=1)
     classifier(body)
     here, there = [], []
     for _ in range(rounds):
@@ -178,9 +177,8 @@ def main() -> None:
         with serving(workers) as (port, pid):
             asyncio.run(load(port, given.path, 2, 1))
             print(f"\n{workers} worker(s), {given.path}\n")
-            print(
-                "| clients | requests/s | median ms | 90 % ms | 99 % ms | failures |\n| --- | --- | --- | --- | --- | --- |"
-            )
+            print("| clients | requests/s | median ms | 90 % ms | 99 % ms | failures |")
+            print("| --- | --- | --- | --- | --- | --- |")
             runs = [asyncio.run(load(port, given.path, clients, given.seconds)) for clients in CLIENTS]
             print("\n".join(run.row() for run in runs), flush=True)
             series[f"{workers} worker(s)"] = runs

@@ -21,6 +21,13 @@ PACKAGES = ("starlette", "uvicorn", "python_multipart")
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 takes a free one."
 )
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Worker processes.  [default: the cores]")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Threads of one worker's network; more workers use the cores better.",
+)
 @click.option("--queue", type=click.IntRange(0), default=64, show_default=True, help="Requests that may wait.")
 @click.option(
     "--token",

@@ -22,6 +22,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = field(default_factory=available_cores)
+    threads: int = 1
     queue: int = 64
     token: str | None = None
     functions: bool = False
@@ -43,11 +44,6 @@ class Settings:
             raise UsageError("--functions runs uploaded code and needs a token; give --token or AICLI_SERVE_TOKEN")
         if self.token is not None and (len(self.token) < 16 or not self.token.isascii() or " " in self.token):
             raise UsageError("the token needs at least 16 ASCII characters without spaces; try: openssl rand -hex 24")
-
-    @property
-    def threads(self) -> int:
-        """Threads of one worker's interpreters, so that all workers together use the cores once."""
-        return max(1, available_cores() // self.workers)
 
     @property
     def host_names(self) -> tuple[str, ...] | None:
