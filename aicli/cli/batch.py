@@ -59,7 +59,8 @@ def no_places(name: str, path: Path | None) -> dict[str, str]:
 @dataclass
 class Batch:
     """One run. ``recipe`` makes the work from the number of threads; ``after`` sees each answer, in order, in this
-    process, and gives what else belongs into its record; ``finish`` is called when all are answered."""
+    process, and gives what else belongs into its record; ``finish`` is called when all are answered;
+    ``plans`` says that ``after`` prints lines."""
 
     task: Task
     sources: Sources
@@ -69,6 +70,7 @@ class Batch:
     places: Places = no_places
     after: Callable[[Job, Done], dict[str, Any]] | None = None
     finish: Callable[[], None] | None = None
+    plans: bool = False
     done: int = 0
     failed: int = 0
     skipped: int = 0
@@ -211,9 +213,12 @@ class Batch:
                 self._writer.close()
 
     def _success(self, job: Job, done: Done) -> None:
-        self.progress.hide()
+        if self.options.verbose or (self.file is None and sys.stdout.isatty()):
+            self.progress.hide()  # else the line stays: nothing is written over it
         extra = dict(done.extra)
         if self.after is not None:
+            if self.plans:
+                self.progress.hide()
             try:
                 extra |= self.after(job, done)
             except AicliError as error:

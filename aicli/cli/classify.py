@@ -74,8 +74,6 @@ def command(top: int | None, **options: Any) -> int:
 
     sources = Sources(options)
     extras = Extras(sources, options)
-    if options["output_file"] is None and extras.shows_plan and options["format_"] is None:
-        options["format_"] = "text"
     sandbox = sandbox_keywords(options)
     run = RunOptions(threads=sandbox["threads"], **run_keywords(options))
     pull_if_absent(options["model"], options.pop("pull"))
@@ -93,6 +91,7 @@ def command(top: int | None, **options: Any) -> int:
         places=extras.places,
         after=extras.after,
         finish=extras.finish,
+        plans=extras.shows_plan,
     ).run()
 
 

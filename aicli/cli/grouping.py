@@ -8,8 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
-import click
-
+from aicli.cli.main import complain
 from aicli.cli.pictures import make_folder
 from aicli.errors import AicliError
 from aicli.output.saving import unique_path
@@ -41,7 +40,7 @@ class Grouping:
         folder = self._root / folder_name(label or NONE)
         target = self._free(folder, source)
         if self._dry_run:
-            click.echo(f"aicli: would {self._how} {source} to {target}", err=True)
+            complain(f"would {self._how} {source} to {target}")
             return str(target)
         if target.exists():
             return str(target)  # a former run has put it there

@@ -45,7 +45,7 @@ class Progress:
     def show(self, done: int, failed: int) -> None:
         """Draws the line, unless it is recent enough or there is but one image."""
         now = time.monotonic()
-        if not self.enabled or self.total == 1 or (now - self._drawn < PAUSE and self._shown):
+        if not self.enabled or self.total == 1 or now - self._drawn < PAUSE:
             return
         self._drawn = now
         text = self.line(done, failed, now - self._begun)[: self._columns() - 1]
