@@ -49,7 +49,7 @@ def problems(arguments: list[str]) -> Iterator[str]:
     command: click.Command = cli
     context = click.Context(cli, info_name="aicli")
     for word in arguments:
-        if word.startswith("-") and len(word) > 1:
+        if re.match(r"-[-a-zA-Z0]", word):  # not a lone dash or a negative number
             known = {option for parameter in command.get_params(context) for option in names_of(parameter)}
             name = word.partition("=")[0]
             if name not in known and not (name[:2] in known and name[1] != "-"):
