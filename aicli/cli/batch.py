@@ -84,6 +84,7 @@ class Batch:
         if options.resume and options.output_file is None:
             raise UsageError("--resume takes up an --output-file; name it")
         if options.output_file is not None:
+            self.sources.refuse_as_output(options.output_file)
             chosen = options.format or format_of(options.output_file)
             self.file = RecordFile(options.output_file, chosen, resume=options.resume)
         self.progress = Progress(not options.quiet)

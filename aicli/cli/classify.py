@@ -117,6 +117,7 @@ class Extras:
         if sheet is not None:
             from aicli.cli.sheets import SheetFile
 
+            sources.refuse_as_output(sheet)
             self.sheet = SheetFile(sheet)
 
     def places(self, name: str, path: Any) -> dict[str, str]:

@@ -101,6 +101,8 @@ def command(output: str | None, crop: str | None, sheet: str | None, max_faces: 
     drawing = take_drawing(options, output, thumbnail=sheet is not None)
     target = PictureTarget(output, sources) if output is not None else None
     crops = CropTarget(crop, sources) if crop is not None else None
+    if sheet is not None:
+        sources.refuse_as_output(sheet)
     sheet_file = open_sheet(sheet)
     sandbox = sandbox_keywords(options)
     run = RunOptions(threads=sandbox["threads"], **run_keywords(options))

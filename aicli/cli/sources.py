@@ -52,6 +52,11 @@ class Sources:
         if real not in self.folders():
             self.excluded.append(real + os.sep)
 
+    def refuse_as_output(self, path: str) -> None:
+        """Raises :class:`UsageError` when a file of results is one of the images."""
+        if any(name == path or (os.path.exists(path) and same_file(name, path)) for name in self.arguments):
+            raise UsageError(f"{path}: this is a photo of the input, which is never overwritten; name another file")
+
     def inputs(self) -> Iterator[Input]:
         first, self._first = self._first or self._expand(), None
         if not self.excluded or not self.folders():
@@ -122,6 +127,13 @@ def in_background(inputs: Iterable[Any]) -> Iterator[Any]:
             yield value
     finally:
         ended.set()
+
+
+def same_file(first: str, second: str) -> bool:
+    try:
+        return os.path.samefile(first, second)
+    except OSError:
+        return False
 
 
 def in_folder(path: Path, folders: Iterable[str]) -> bool:

@@ -47,6 +47,8 @@ def test_the_input_is_never_overwritten(aicli: Any, photos: Path, output: str) -
     before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
     aicli("detect-faces", photos / "img2.png", "-o", photos / output)
     aicli("classify", photos, "-o", f"{photos}/")
+    assert aicli("classify", photos / "img2.png", "-O", photos / "deep" / ".." / "img2.png").code == 2
+    assert aicli("detect-faces", photos / "img2.png", "--sheet", photos / "img2.png").code == 2
     assert {path: path.read_bytes() for path in photos.rglob("*") if path in before} == before
 
 
