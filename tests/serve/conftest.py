@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def photo() -> bytes:
     return PHOTO.read_bytes()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Waits for what follows an answer: a request is counted and logged once it has been answered."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.02)
 
 
 def form(*parts: tuple[str, str, bytes]) -> tuple[bytes, dict[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.serve.conftest import PHOTO, PROJECT, Server, form
+from tests.serve.conftest import PHOTO, PROJECT, Server, form, wait_for
 
 CLASSIFIER = PROJECT / "models" / "dog_breeds.tflite"
 LABELS = PROJECT / "labels" / "dog_breeds.txt"
@@ -187,6 +187,7 @@ def test_pages_name_no_other_host(server: Server) -> None:
 def test_request_id_and_access_log(server: Server, photo: bytes) -> None:
     reply = server.ask("POST", "/v1/classify", photo, {"X-Request-ID": "my-id.1"})
     assert reply.headers["x-request-id"] == "my-id.1"
+    wait_for(lambda: any(event["id"] == "my-id.1" for event in server.events("request")))
     (line,) = [event for event in server.events("request") if event["id"] == "my-id.1"]
     assert (line["status"], line["path"], line["received"]) == (200, "/v1/classify", len(photo))
     assert line["work_ms"] > 0
@@ -198,7 +199,7 @@ def test_metrics(server: Server, photo: bytes) -> None:
     series = 'aicli_requests_total{route="/v1/classify",method="POST",status="200"}'
     before = server.metric(series)
     server.ask("POST", "/v1/classify", photo)
-    assert server.metric(series) == before + 1
+    wait_for(lambda: server.metric(series) == before + 1)
     assert server.metric('aicli_workers{pool="tasks"}') == 2
     text = server.ask("GET", "/metrics").body.decode()
     line = re.compile(r'# (HELP|TYPE) \w+ .+|\w+(\{(\w+="[^"]*",?)+\})? [0-9.e+-]+')

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serve.conftest import PROJECT, Reply, Server, running
+from tests.serve.conftest import PROJECT, Reply, Server, running, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,7 @@ def test_work_for_a_client_that_left_is_stopped(tmp_path: Path) -> None:
         while server.metric('aicli_workers_busy{pool="tasks"}') and time.monotonic() < begun + 20:
             time.sleep(0.05)
         assert time.monotonic() - begun < 5
-        assert [event["status"] for event in server.events("request") if event["path"] == "/v1/faces"] == [499] * 5
+        wait_for(lambda: [event["status"] for event in server.events("request")].count(499) == 5)
 
 
 def test_slow_clients_are_closed_and_disturb_nobody(tmp_path: Path, photo: bytes) -> None:
