@@ -77,11 +77,15 @@ def save_image(
     plain = image.copy() if image.mode in ("RGB", "L") else image.convert("RGB")
     plain.info = {}  # Pillow writes some of it (a JPEG comment, a PNG's profile) without being asked
     options = _options(plain, format, metadata or ImageMetadata(), keep_exif, quality)
+    # Encoded in memory first: Pillow's encoders write to a file's descriptor themselves and take a short write on a disk
+    # that is nearly full for success, which leaves a picture that lacks its end.
+    encoded = io.BytesIO()
+    try:
+        plain.save(encoded, format, **options)
+    except (ValueError, SyntaxError, OSError) as error:  # what Pillow raises for pictures that a format cannot hold
+        raise AicliError(f"{os.fspath(path)}: cannot be written as {format}: {error}") from error
     with _replacing(path) as file, _named_errors(path):
-        try:
-            plain.save(file, format, **options)
-        except (ValueError, SyntaxError) as error:  # what Pillow raises for pictures that a format cannot hold
-            raise AicliError(f"{os.fspath(path)}: cannot be written as {format}: {error}") from error
+        file.write(encoded.getbuffer())
 
 
 def _options(image: Image.Image, format: str, metadata: ImageMetadata, keep_exif: bool, quality: int) -> dict[str, Any]:
