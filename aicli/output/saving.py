@@ -77,8 +77,8 @@ def save_image(
     plain = image.copy() if image.mode in ("RGB", "L") else image.convert("RGB")
     plain.info = {}  # Pillow writes some of it (a JPEG comment, a PNG's profile) without being asked
     options = _options(plain, format, metadata or ImageMetadata(), keep_exif, quality)
-    # Encoded in memory first: Pillow's encoders write to a file's descriptor themselves and take a short write on a disk
-    # that is nearly full for success, which leaves a picture that lacks its end.
+    # Encoded in memory first: Pillow's encoders write to a file's descriptor themselves and take a short write, on a
+    # disk that is nearly full, for success. The picture would lack its end.
     encoded = io.BytesIO()
     try:
         plain.save(encoded, format, **options)
