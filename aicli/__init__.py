@@ -1,13 +1,13 @@
 """aicli runs vision models as sandboxed functions: a WebAssembly guest around a native TFLite interpreter.
 
-    from aicli import Classifier, FaceDetector
+from aicli import Classifier, FaceDetector
 
-    classify = Classifier()
-    print(classify("photo.jpg").best)
+classify = Classifier()
+print(classify("photo.jpg").best)
 
-    detect = FaceDetector(min_size=40)
-    for face in detect("group.jpg").faces:
-        print(face.box, face.score)
+detect = FaceDetector(min_size=40)
+for face in detect("group.jpg").faces:
+    print(face.box, face.score)
 """
 
 from __future__ import annotations
