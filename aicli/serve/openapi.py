@@ -66,6 +66,7 @@ def schemas() -> dict[str, Any]:
         "Classification": record(**common, predictions=listing(prediction)),
         "Detection": record(**common, faces=listing(face)),
         "Failed": failed,
+        "Failures": record(results=listing(reference("Failed"))),
         "Classifications": record(results=listing({"anyOf": [reference("Classification"), reference("Failed")]})),
         "Detections": record(results=listing({"anyOf": [reference("Detection"), reference("Failed")]})),
         "Models": record(models=listing(model)),
@@ -75,13 +76,19 @@ def schemas() -> dict[str, Any]:
     }
 
 
-def answers(good: dict[int, tuple[str, dict[str, Any]]], errors: Sequence[int]) -> dict[str, Any]:
-    """Responses: for each good status its description and content, then the errors."""
+def answers(
+    good: dict[int, tuple[str, dict[str, Any]]], errors: Sequence[int], *, of_photos: bool = False
+) -> dict[str, Any]:
+    """Responses: for each good status its description and content, then the errors.
+
+    ``of_photos``: a form all of whose photos failed is answered with the list of their errors.
+    """
+    failure = json_of("Error", "Failures") if of_photos else json_of("Error")
     found: dict[str, Any] = {}
     for status, (text, content) in good.items():
         found[str(status)] = {"description": text, **({"content": content} if content else {})}
     for status in sorted({*errors, 405, 421}):
-        response: dict[str, Any] = {"description": STATUS[status], "content": {JSON: {"schema": reference("Error")}}}
+        response: dict[str, Any] = {"description": STATUS[status], "content": failure}
         if status == 503:
             response["headers"] = {"Retry-After": {"schema": INTEGER}}
         found[str(status)] = response
@@ -141,6 +148,7 @@ def photo_paths() -> dict[str, Any]:
         answers(
             {200: ("A record, or for a form a list of records.", json_of("Classification", "Classifications"))},
             PHOTO_ERRORS,
+            of_photos=True,
         ),
         parameters=query(CLASSIFY),
         requestBody=body(RAW, image, form(["photo"], photo=several, model=BINARY, labels=BINARY)),
@@ -148,7 +156,11 @@ def photo_paths() -> dict[str, Any]:
     drawn = {**json_of("Detection", "Detections"), "image/png": {"schema": BINARY}}
     faces = operation(
         "Find faces in photos",
-        answers({200: ("Records, or with Accept: image/png the photo with boxes.", drawn)}, (*PHOTO_ERRORS, 406)),
+        answers(
+            {200: ("Records, or with Accept: image/png the photo with boxes.", drawn)},
+            (*PHOTO_ERRORS, 406),
+            of_photos=True,
+        ),
         parameters=query(FACES),
         requestBody=body(RAW, image, form(["photo"], photo=several)),
     )
