@@ -106,7 +106,8 @@ class Batch:
             self.progress.hide()
         if self.finish is not None:
             self.finish()
-        if self.done + self.skipped > 1 and not options.quiet:
+        total = self.done + self.skipped
+        if (total > FEW or (self.failed and total > 1)) and not options.quiet:
             complain(self._summary())
         return 1 if self.failed else 0
 
