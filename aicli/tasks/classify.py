@@ -119,10 +119,7 @@ class Classifier:
         self, images: Iterable[ImageSource], *, jobs: int = 1, timeout: float | None = None
     ) -> Iterator[Classification | Failure]:
         """Classifies many images and yields the answers in their order; see :func:`aicli.tasks.many.run_many`."""
-        from aicli.nn.engines import available_cores
-        from aicli.tasks.cores import share_cores
         from aicli.tasks.many import TaskRecipe, run_many
 
-        _, threads = share_cores(jobs, self._recipe["threads"], available_cores())
-        recipe = TaskRecipe(Classifier, {**self._recipe, "threads": threads})
+        recipe = TaskRecipe.for_jobs(Classifier, self._recipe, jobs)
         return run_many(self, images, jobs=jobs, recipe=recipe, timeout=timeout)

@@ -92,12 +92,9 @@ class FaceDetector:
         self, images: Iterable[ImageSource], *, jobs: int = 1, timeout: float | None = None
     ) -> Iterator[Detection | Failure]:
         """Finds the faces of many images, answers in their order; see :func:`aicli.tasks.many.run_many`."""
-        from aicli.nn.engines import available_cores
-        from aicli.tasks.cores import share_cores
         from aicli.tasks.many import TaskRecipe, run_many
 
-        _, threads = share_cores(jobs, self._recipe["threads"], available_cores())
-        recipe = TaskRecipe(FaceDetector, {**self._recipe, "threads": threads})
+        recipe = TaskRecipe.for_jobs(FaceDetector, self._recipe, jobs)
         return run_many(self, images, jobs=jobs, recipe=recipe, timeout=timeout)
 
 

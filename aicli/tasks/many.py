@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aicli.errors import AicliError
+from aicli.nn.engines import available_cores
+from aicli.tasks.cores import share_cores
 from aicli.tasks.pool import Refused, WorkerPool
 
 __all__ = ["PENDING", "Failure", "TaskRecipe", "in_order", "run_many"]
@@ -39,6 +41,12 @@ class TaskRecipe:
 
     make: Callable[..., Callable[[Any], Any]]
     keywords: dict[str, Any]
+
+    @classmethod
+    def for_jobs(cls, make: Callable[..., Callable[[Any], Any]], keywords: dict[str, Any], jobs: int) -> TaskRecipe:
+        """The recipe of a task that is one of ``jobs``: its ``threads`` are its share of the cores."""
+        _, threads = share_cores(jobs, keywords["threads"], available_cores())
+        return cls(make, {**keywords, "threads": threads})
 
     def start(self) -> Callable[[Any], Any]:
         return self.make(**self.keywords)
