@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 from aicli.nn.session import Errno, NnError, Session
@@ -10,6 +11,7 @@ from aicli.wasm.runtime import HostFunction, Memory, MemoryBoundsError, printabl
 __all__ = ["HostModule"]
 
 MAX_NAME = 1024
+U32 = struct.Struct("<I")
 Call = Callable[..., int | None]
 
 
@@ -76,4 +78,4 @@ class HostModule:
         self._memory().view(pointer, 4)
 
     def _write_u32(self, pointer: int, value: int) -> None:
-        self._memory().view(pointer, 4)[:] = memoryview(value.to_bytes(4, "little"))
+        U32.pack_into(self._memory().view(pointer, 4), 0, value)

@@ -105,6 +105,7 @@ class ExecutionContext:
         self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
         self._shapes = [tuple(int(n) for n in item["shape"]) for item in self._inputs]
         self._outputs: list[dict[str, Any]] | None = None
+        self._expected: dict[int, tuple[tuple[int, ...], TensorType, int]] = {}
         self._computed = False
         self._broken = False
 
@@ -146,6 +147,17 @@ class ExecutionContext:
 
     def set_input(self, index: int, shape: tuple[int, ...], kind: TensorType, data: NDArray[np.uint8]) -> None:
         """Copies a tensor in; an open dimension (-1 in the shape signature) is resized to what is given."""
+        if not self.expects(index, shape, kind, data.size):
+            self._prepare_input(index, shape, kind, data.size)
+        # The view must be gone before the next call of the interpreter.
+        self._interpreter.tensor(self._inputs[index]["index"])().reshape(-1).view(np.uint8)[:] = data
+        self._computed = False
+
+    def expects(self, index: int, shape: tuple[int, ...], kind: TensorType, size: int) -> bool:
+        """Whether such a tensor was the last for this input, so that nothing has to be checked or planned for it."""
+        return self._outputs is not None and self._expected.get(index) == (shape, kind, size)
+
+    def _prepare_input(self, index: int, shape: tuple[int, ...], kind: TensorType, size: int) -> None:
         if index >= len(self._inputs):
             raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} has no input {index}, only {len(self._inputs)}")
         detail = self._inputs[index]
@@ -153,18 +165,15 @@ class ExecutionContext:
         if dtype.name not in DTYPES[kind]:
             raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} takes {dtype.name}, the guest gave {kind.name}")
         self._check_shape(detail, shape)
-        if data.size != math.prod(shape) * dtype.itemsize:
-            raise NnError(Errno.INVALID_ARGUMENT, f"{data.size} bytes do not fill a tensor of {shape} {dtype.name}")
+        if size != math.prod(shape) * dtype.itemsize:
+            raise NnError(Errno.INVALID_ARGUMENT, f"{size} bytes do not fill a tensor of {shape} {dtype.name}")
         if shape != self._shapes[index] and not self._broken:
             self._outputs = None
             self._computed = False
             self._interpreter.resize_tensor_input(detail["index"], shape)
             self._shapes[index] = shape
         self._allocate()
-        if data.ctypes.data % dtype.itemsize:
-            data = data.copy()
-        self._interpreter.set_tensor(detail["index"], data.view(dtype).reshape(shape))
-        self._computed = False
+        self._expected[index] = (shape, kind, size)
 
     def _check_shape(self, detail: dict[str, Any], shape: tuple[int, ...]) -> None:
         fixed = [int(n) for n in detail["shape"]]
@@ -192,18 +201,18 @@ class ExecutionContext:
         self._interpreter.invoke()
         self._computed = True
 
-    def output(self, index: int) -> NDArray[Any]:
-        """A view of an output tensor; drop it before the next call."""
+    def output(self, index: int) -> NDArray[np.uint8]:
+        """The bytes of an output tensor, as a view: drop it before the next call."""
         if not self._computed or self._outputs is None:
             raise NnError(Errno.RUNTIME_ERROR, f"{self.name} has no output before it was computed")
         if index >= len(self._outputs):
             raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} has no output {index}, only {len(self._outputs)}")
         detail = self._outputs[index]
-        if np.dtype(detail["dtype"]).kind not in "biuf":
+        if not issubclass(detail["dtype"], (np.number, np.bool_)):
             # The bytes of such an array would be pointers into the host.
             raise NnError(Errno.UNSUPPORTED_OPERATION, f"output {index} of {self.name} does not consist of numbers")
-        result: NDArray[Any] = self._interpreter.tensor(detail["index"])()
-        return result
+        tensor: NDArray[Any] = self._interpreter.tensor(detail["index"])()
+        return tensor.reshape(-1).view(np.uint8)
 
     def input_bytes(self) -> int:
         """What the inputs occupy in the shapes that they have now."""
@@ -280,9 +289,11 @@ class Session:
         self, handle: int, index: int, shape: tuple[int, ...], kind: TensorType, data: NDArray[np.uint8]
     ) -> None:
         context = self.context(handle)
-        others = sum(other.input_bytes() for other in self._contexts.values() if other is not context)
-        if others + data.size > MAX_INPUT_BYTES:
-            raise NnError(Errno.TOO_LARGE, f"the inputs of the guest's contexts have more than {MAX_INPUT_BYTES} bytes")
+        if not context.expects(index, shape, kind, data.size):
+            others = sum(other.input_bytes() for other in self._contexts.values() if other is not context)
+            if others + data.size > MAX_INPUT_BYTES:
+                reason = f"the inputs of the guest's contexts have more than {MAX_INPUT_BYTES} bytes"
+                raise NnError(Errno.TOO_LARGE, reason)
         context.set_input(index, shape, kind, data)
 
     def set_input_bytes(self, handle: int, index: int, data: NDArray[np.uint8]) -> None:

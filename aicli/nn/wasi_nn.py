@@ -78,14 +78,15 @@ class WasiNn(HostModule):
         self._write_u32(out, self.session.init_execution_context(graph))
 
     def set_input(self, context: int, index: int, tensor: int) -> None:
-        dims, rank, kind, data, size = TENSOR.unpack(self._read(tensor, TENSOR.size))
+        memory = self._memory()
+        dims, rank, kind, data, size = TENSOR.unpack(memory.view(tensor, TENSOR.size))
         if rank > MAX_RANK:
             raise NnError(Errno.INVALID_ARGUMENT, f"a tensor of {rank} dimensions; at most {MAX_RANK} are possible")
         if kind not in self._dialect.types:
             raise NnError(Errno.INVALID_ARGUMENT, f"there is no tensor type {kind}")
         wanted = self.session.context(context).choose_type(index, self._dialect.types[kind])
-        shape = struct.unpack(f"<{rank}I", self._read(dims, 4 * rank))
-        self.session.set_input(context, index, shape, wanted, self._memory().view(data, size))
+        shape = struct.unpack(f"<{rank}I", memory.view(dims, 4 * rank))
+        self.session.set_input(context, index, shape, wanted, memory.view(data, size))
 
     def compute(self, context: int) -> None:
         self.session.compute(context)
@@ -97,11 +98,7 @@ class WasiNn(HostModule):
         if size < needed:
             self._write_u32(written, needed)
             raise NnError(Errno.TOO_LARGE, f"an output of {needed} bytes does not fit a buffer of {size}")
-        view = self._memory().view(buffer, needed)
-        if view.ctypes.data % tensor.itemsize == 0:
-            view.view(tensor.dtype)[:] = tensor.reshape(-1)
-        else:
-            view[:] = memoryview(tensor.tobytes())
+        self._memory().view(buffer, needed)[:] = tensor
         self._write_u32(written, needed)
 
     def fini_single(self, context: int) -> None:

@@ -227,11 +227,20 @@ class Linked:
     """The host functions of one instance, which the instance must keep alive.
 
     A runtime's native side knows them through :meth:`trampoline` only, which holds no strong reference: else a function
-    that knows its guest's memory would keep that memory, and everything with it, alive for ever.
+    that knows its guest's memory would keep that memory, and everything with it, alive for ever. ``held`` is what the
+    native side points at without keeping it; ``raised`` is what ended a call that could not raise.
     """
 
     def __init__(self, functions: Sequence[HostFunction]) -> None:
         self.functions = functions
+        self.held: list[object] = []
+        self.raised: BaseException | None = None
+
+    def raise_again(self) -> None:
+        """Raises what a host function could not raise through the guest, if there is something."""
+        raised, self.raised = self.raised, None
+        if raised is not None:
+            raise raised
 
     def trampoline(self, index: int) -> Callable[..., Any]:
         """What the runtime calls: signed numbers as the runtime has them, in and out."""

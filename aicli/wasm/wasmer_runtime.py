@@ -31,16 +31,18 @@ from aicli.wasm.runtime import (
 class WasmerMemory:
     def __init__(self, memory: Any) -> None:
         self._memory = memory
+        self._whole: NDArray[np.uint8] = np.empty(0, np.uint8)
 
     def size(self) -> int:
         return int(self._memory.data_size)
 
     def view(self, pointer: int, length: int) -> NDArray[np.uint8]:
-        # The buffer is taken anew each time: it goes stale when the memory grows.
-        check_bounds(pointer, length, self.size())
-        if length == 0:
-            return np.empty(0, np.uint8)
-        return np.frombuffer(self._memory.buffer, np.uint8, length, pointer)
+        size = self.size()
+        check_bounds(pointer, length, size)
+        if size != self._whole.size:
+            # A memory may move when it grows, and at no other time.
+            self._whole = np.frombuffer(self._memory.buffer, np.uint8, size)
+        return self._whole[pointer : pointer + length]
 
 
 class WasmerInstance:

@@ -29,6 +29,7 @@ from aicli.wasm.runtime import (
     signed,
     unsigned,
 )
+from aicli.wasm.wasmtime_functions import make_functions
 from aicli.wasm.wasmtime_wasi import PROC_EXIT, WasmtimeWasi
 
 TICK = 0.02
@@ -96,16 +97,19 @@ class WasmtimeMemory:
     def __init__(self, memory: wasmtime.Memory, store: wasmtime.Store) -> None:
         self._memory = memory
         self._store = store
+        self._whole: NDArray[np.uint8] = np.empty(0, np.uint8)
 
     def size(self) -> int:
         return int(self._memory.data_len(self._store))
 
     def view(self, pointer: int, length: int) -> NDArray[np.uint8]:
-        check_bounds(pointer, length, self.size())
-        if length == 0:
-            return np.empty(0, np.uint8)
-        base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
-        return np.frombuffer(memory_at(base + pointer, length, WRITABLE), np.uint8)
+        size = self.size()
+        check_bounds(pointer, length, size)
+        if size != self._whole.size:
+            # A memory may move when it grows, and at no other time.
+            base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
+            self._whole = np.frombuffer(memory_at(base, size, WRITABLE), np.uint8)
+        return self._whole[pointer : pointer + length]
 
 
 class WasmtimeInstance:
@@ -130,7 +134,7 @@ class WasmtimeInstance:
     def call(self, name: str, *arguments: int) -> int | None:
         function, params, results = self._functions[name]
         values = [signed(value, kind) for value, kind in zip(arguments, params, strict=True)]
-        with translated_traps(self._limits), deadline(self._store, self._limits, self._ticker):
+        with translated_traps(self._limits, self._linked), deadline(self._store, self._limits, self._ticker):
             result = function(self._store, *values)
         return unsigned(result, results[0]) if results else None
 
@@ -148,10 +152,11 @@ def deadline(store: wasmtime.Store, limits: Limits, ticker: Ticker) -> Iterator[
 
 
 @contextmanager
-def translated_traps(limits: Limits) -> Iterator[None]:
+def translated_traps(limits: Limits, linked: Linked) -> Iterator[None]:
     try:
         yield
     except wasmtime.Trap as trap:
+        linked.raise_again()
         if trap.trap_code == wasmtime.TrapCode.INTERRUPT:
             reason = f"the guest used up its {limits.timeout:g} seconds; --guest-timeout gives more"
             raise GuestTimeout(reason) from None
@@ -198,7 +203,7 @@ class WasmtimeModule:
         linked = Linked([functions[key] for key in ours])
         table = {**native, **dict(zip(ours, make_functions(store, linked), strict=True))}
         externs = [table[item.module, item.name] for item in self.imports]
-        with translated_traps(limits), deadline(store, limits, self._ticker):
+        with translated_traps(limits, linked), deadline(store, limits, self._ticker):
             instance = wasmtime.Instance(store, self._module, externs)
         return WasmtimeInstance(store, instance, limits, self._ticker, linked)
 
@@ -211,19 +216,6 @@ class WasmtimeModule:
 
     def serialize(self) -> bytes:
         return bytes(self._module.serialize())
-
-
-def make_functions(store: wasmtime.Store, linked: Linked) -> list[wasmtime.Func]:
-    externs = []
-    for index, function in enumerate(linked.functions):
-        params, results = map(value_type, function.params), map(value_type, function.results)
-        externs.append(wasmtime.Func(store, wasmtime.FuncType(list(params), list(results)), linked.trampoline(index)))
-    return externs
-
-
-def value_type(name: str) -> wasmtime.ValType:
-    factory: Callable[[], wasmtime.ValType] = getattr(wasmtime.ValType, name)
-    return factory()
 
 
 def describe(module: str, name: str, kind: Any) -> ExternType:
