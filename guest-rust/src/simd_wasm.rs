@@ -97,30 +97,44 @@ unsafe fn convolve_groups(source: &[u8], kernel: &Kernel, target: &mut [u8], pai
     }
 }
 
-/// `N` vectors of `convolve_columns`, from `column` on.
+/// One vector of `convolve_columns`, from `column` on.
 ///
 /// # Safety
-/// `16 * N` bytes from `column` on lie in the target and in the rows of all taps.
+/// 16 bytes from `column` on lie in the target and in the rows of all taps.
 #[inline(always)]
-unsafe fn weigh_columns<const N: usize>(rows: *const u8, taps: &[Tap], column: usize, target: *mut u8) {
-    let mut sums = [[i32x4_splat(1 << (SHIFT - 1)); 4]; N];
+unsafe fn weigh_columns(rows: *const u8, taps: &[Tap], column: usize, target: *mut u8) {
+    let mut sums = [i32x4_splat(1 << (SHIFT - 1)); 4];
     for tap in taps {
         let weights = u32x4_splat(tap.pair);
-        for (block, sums) in sums.iter_mut().enumerate() {
-            let above = unsafe { load(rows, tap.above + column + 16 * block) };
-            let below = unsafe { load(rows, tap.below + column + 16 * block) };
-            let low = i8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(above, below);
-            let high = i8x16_shuffle::<8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31>(above, below);
-            sums[0] = i32x4_add(sums[0], i32x4_dot_i16x8(u16x8_extend_low_u8x16(low), weights));
-            sums[1] = i32x4_add(sums[1], i32x4_dot_i16x8(u16x8_extend_high_u8x16(low), weights));
-            sums[2] = i32x4_add(sums[2], i32x4_dot_i16x8(u16x8_extend_low_u8x16(high), weights));
-            sums[3] = i32x4_add(sums[3], i32x4_dot_i16x8(u16x8_extend_high_u8x16(high), weights));
+        for side in 0..2 {
+            let (above, below) = unsafe {
+                let at = column + 8 * side;
+                (u16x8_load_extend_u8x8(rows.add(tap.above + at)), u16x8_load_extend_u8x8(rows.add(tap.below + at)))
+            };
+            let low = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(above, below);
+            let high = i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(above, below);
+            sums[2 * side] = i32x4_add(sums[2 * side], i32x4_dot_i16x8(low, weights));
+            sums[2 * side + 1] = i32x4_add(sums[2 * side + 1], i32x4_dot_i16x8(high, weights));
         }
     }
-    for (block, sums) in sums.iter().enumerate() {
-        let low = i16x8_narrow_i32x4(i32x4_shr(sums[0], SHIFT), i32x4_shr(sums[1], SHIFT));
-        let high = i16x8_narrow_i32x4(i32x4_shr(sums[2], SHIFT), i32x4_shr(sums[3], SHIFT));
-        unsafe { store(target, column + 16 * block, u8x16_narrow_i16x8(low, high)) };
+    let low = i16x8_narrow_i32x4(i32x4_shr(sums[0], SHIFT), i32x4_shr(sums[1], SHIFT));
+    let high = i16x8_narrow_i32x4(i32x4_shr(sums[2], SHIFT), i32x4_shr(sums[3], SHIFT));
+    unsafe { store(target, column, u8x16_narrow_i16x8(low, high)) };
+}
+
+/// All vectors of `convolve_columns`; the last one may overlap the one before.
+///
+/// # Safety
+/// `length` is 16 at least, and that many bytes lie in the target and in the rows of all taps.
+#[inline(always)]
+unsafe fn weigh_all_columns(rows: *const u8, taps: &[Tap], length: usize, target: *mut u8) {
+    let mut column = 0;
+    while column + 16 <= length {
+        unsafe { weigh_columns(rows, taps, column, target) };
+        column += 16;
+    }
+    if column < length {
+        unsafe { weigh_columns(rows, taps, length - 16, target) };
     }
 }
 
@@ -133,20 +147,15 @@ pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
         return plain::convolve_columns(rows, taps, target);
     }
     let (rows, target) = (rows.as_ptr(), target.as_mut_ptr());
-    // SAFETY: all columns are below `length`, and the rows of all taps are that long.
+    // SAFETY: all columns are below `length`, and the rows of all taps are that long. With a known number of taps the
+    // loop over them is unrolled and their weights stay in registers.
     unsafe {
-        let mut column = 0;
-        while column + 32 <= length {
-            weigh_columns::<2>(rows, taps, column, target);
-            column += 32;
-        }
-        if column + 16 <= length {
-            weigh_columns::<1>(rows, taps, column, target);
-            column += 16;
-        }
-        if column < length {
-            // The last vector overlaps the one before.
-            weigh_columns::<1>(rows, taps, length - 16, target);
+        match *taps {
+            [a] => weigh_all_columns(rows, &[a], length, target),
+            [a, b] => weigh_all_columns(rows, &[a, b], length, target),
+            [a, b, c] => weigh_all_columns(rows, &[a, b, c], length, target),
+            [a, b, c, d] => weigh_all_columns(rows, &[a, b, c, d], length, target),
+            _ => weigh_all_columns(rows, taps, length, target),
         }
     }
 }
