@@ -78,4 +78,4 @@ class HostModule:
         self._memory().view(pointer, 4)
 
     def _write_u32(self, pointer: int, value: int) -> None:
-        U32.pack_into(self._memory().view(pointer, 4), 0, value)
+        U32.pack_into(self._memory().view(pointer, 4).data, 0, value)

@@ -111,7 +111,7 @@ class ExecutionContext:
 
     def choose_type(self, index: int, kinds: tuple[TensorType, ...]) -> TensorType:
         """The one of these types that an input takes; the first when none does."""
-        if index < len(self._inputs):
+        if len(kinds) > 1 and index < len(self._inputs):
             name = np.dtype(self._inputs[index]["dtype"]).name
             return next((kind for kind in kinds if name in DTYPES[kind]), kinds[0])
         return kinds[0]
@@ -304,7 +304,7 @@ class Session:
         context = self.context(handle)
         begin = time.perf_counter()
         context.compute()
-        stage = self.times.setdefault(context.name, StageTime())
+        stage = self.times.get(context.name) or self.times.setdefault(context.name, StageTime())
         stage.calls += 1
         stage.seconds += time.perf_counter() - begin
 

@@ -79,13 +79,13 @@ class WasiNn(HostModule):
 
     def set_input(self, context: int, index: int, tensor: int) -> None:
         memory = self._memory()
-        dims, rank, kind, data, size = TENSOR.unpack(memory.view(tensor, TENSOR.size))
+        dims, rank, kind, data, size = TENSOR.unpack(memory.view(tensor, TENSOR.size).data)
         if rank > MAX_RANK:
             raise NnError(Errno.INVALID_ARGUMENT, f"a tensor of {rank} dimensions; at most {MAX_RANK} are possible")
         if kind not in self._dialect.types:
             raise NnError(Errno.INVALID_ARGUMENT, f"there is no tensor type {kind}")
         wanted = self.session.context(context).choose_type(index, self._dialect.types[kind])
-        shape = struct.unpack(f"<{rank}I", memory.view(dims, 4 * rank))
+        shape = struct.unpack(f"<{rank}I", memory.view(dims, 4 * rank).data)
         self.session.set_input(context, index, shape, wanted, memory.view(data, size))
 
     def compute(self, context: int) -> None:

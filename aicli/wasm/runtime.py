@@ -28,6 +28,7 @@ __all__ = [
     "MemoryBoundsError",
     "Module",
     "Runtime",
+    "Turns",
     "WasiConfig",
     "WasiFolder",
     "check_bounds",
@@ -223,6 +224,13 @@ def find_mismatch(module: Module, functions: Mapping[tuple[str, str], HostFuncti
     return None
 
 
+class Turns:
+    """Changes whenever the guest has run, which is when its memory may have grown."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Linked:
     """The host functions of one instance, which the instance must keep alive.
 
@@ -235,6 +243,7 @@ class Linked:
         self.functions = functions
         self.held: list[object] = []
         self.raised: BaseException | None = None
+        self.turns = Turns()
 
     def raise_again(self) -> None:
         """Raises what a host function could not raise through the guest, if there is something."""
@@ -251,6 +260,7 @@ class Linked:
             linked = myself()
             if linked is None:
                 raise RuntimeError("the guest's instance is gone")
+            linked.turns.count += 1
             values = [unsigned(argument, param) for argument, param in zip(arguments, params, strict=True)]
             value = linked.functions[index].call(*values)
             return signed(value, results[0]) if results else None

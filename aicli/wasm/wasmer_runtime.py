@@ -20,6 +20,7 @@ from aicli.wasm.runtime import (
     HostFunction,
     Limits,
     Linked,
+    Turns,
     WasiConfig,
     check_bounds,
     find_mismatch,
@@ -29,20 +30,27 @@ from aicli.wasm.runtime import (
 
 
 class WasmerMemory:
-    def __init__(self, memory: Any) -> None:
+    def __init__(self, memory: Any, turns: Turns) -> None:
         self._memory = memory
+        self._turns = turns
+        self._seen = -1
         self._whole: NDArray[np.uint8] = np.empty(0, np.uint8)
 
     def size(self) -> int:
         return int(self._memory.data_size)
 
     def view(self, pointer: int, length: int) -> NDArray[np.uint8]:
+        if self._seen != self._turns.count:
+            self._look_again()
+        check_bounds(pointer, length, self._whole.size)
+        return self._whole[pointer : pointer + length]
+
+    def _look_again(self) -> None:
         size = self.size()
-        check_bounds(pointer, length, size)
         if size != self._whole.size:
             # A memory may move when it grows, and at no other time.
             self._whole = np.frombuffer(self._memory.buffer, np.uint8, size)
-        return self._whole[pointer : pointer + length]
+        self._seen = self._turns.count
 
 
 class WasmerInstance:
@@ -56,7 +64,7 @@ class WasmerInstance:
             if item.kind == "func":
                 self._functions[item.name] = (getattr(instance.exports, item.name), item)
             elif item.kind == "memory" and item.name == "memory":
-                self.memory = WasmerMemory(getattr(instance.exports, item.name))
+                self.memory = WasmerMemory(getattr(instance.exports, item.name), linked.turns)
         if wasi is not None:
             wasi.memory = self.memory
 
@@ -69,6 +77,8 @@ class WasmerInstance:
             if self._wasi is not None and self._wasi.exit_code is not None:
                 raise GuestExit(self._wasi.exit_code) from None
             raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
+        finally:
+            self._linked.turns.count += 1
         return unsigned(result, kind.results[0]) if kind.results else None
 
 

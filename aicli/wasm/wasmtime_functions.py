@@ -1,8 +1,8 @@
 """A guest's imports in wasmtime.
 
 The package makes an object of every argument and result, some 20 microseconds for each call of the host. A function of
-``i32`` alone takes the C API's unchecked call instead, where the arguments lie side by side: 3 microseconds. The package
-does not publish that entry, so where it is missing or has changed, the longer way is taken.
+``i32`` alone takes the C API's unchecked call instead, where the arguments lie side by side: 3 microseconds. The
+package does not publish that entry, so where it is missing, the longer way is taken.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def make_callback(linked: Linked, index: int) -> Any:
         try:
             linked = myself()
             assert linked is not None
+            linked.turns.count += 1
             values[0] = linked.functions[index].call(*[values[place] for place in places])
             return 0
         except BaseException as error:  # Ctrl-C at the wrong moment: ctypes would swallow it and go on

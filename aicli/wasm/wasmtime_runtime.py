@@ -23,6 +23,7 @@ from aicli.wasm.runtime import (
     HostFunction,
     Limits,
     Linked,
+    Turns,
     WasiConfig,
     check_bounds,
     find_mismatch,
@@ -94,22 +95,29 @@ class Ticker:
 
 
 class WasmtimeMemory:
-    def __init__(self, memory: wasmtime.Memory, store: wasmtime.Store) -> None:
+    def __init__(self, memory: wasmtime.Memory, store: wasmtime.Store, turns: Turns) -> None:
         self._memory = memory
         self._store = store
+        self._turns = turns
+        self._seen = -1
         self._whole: NDArray[np.uint8] = np.empty(0, np.uint8)
 
     def size(self) -> int:
         return int(self._memory.data_len(self._store))
 
     def view(self, pointer: int, length: int) -> NDArray[np.uint8]:
+        if self._seen != self._turns.count:
+            self._look_again()
+        check_bounds(pointer, length, self._whole.size)
+        return self._whole[pointer : pointer + length]
+
+    def _look_again(self) -> None:
         size = self.size()
-        check_bounds(pointer, length, size)
         if size != self._whole.size:
             # A memory may move when it grows, and at no other time.
             base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
             self._whole = np.frombuffer(memory_at(base, size, WRITABLE), np.uint8)
-        return self._whole[pointer : pointer + length]
+        self._seen = self._turns.count
 
 
 class WasmtimeInstance:
@@ -129,13 +137,16 @@ class WasmtimeInstance:
                 params = tuple(str(value) for value in kind.params)
                 self._functions[name] = (item, params, tuple(str(value) for value in kind.results))
             elif name == "memory" and isinstance(item, wasmtime.Memory):
-                self.memory = WasmtimeMemory(item, store)
+                self.memory = WasmtimeMemory(item, store, linked.turns)
 
     def call(self, name: str, *arguments: int) -> int | None:
         function, params, results = self._functions[name]
         values = [signed(value, kind) for value, kind in zip(arguments, params, strict=True)]
         with translated_traps(self._limits, self._linked), deadline(self._store, self._limits, self._ticker):
-            result = function(self._store, *values)
+            try:
+                result = function(self._store, *values)
+            finally:
+                self._linked.turns.count += 1
         return unsigned(result, results[0]) if results else None
 
 
@@ -162,6 +173,7 @@ def translated_traps(limits: Limits, linked: Linked) -> Iterator[None]:
             raise GuestTimeout(reason) from None
         raise GuestTrap(f"the guest trapped: {trap_reason(str(trap))}") from None
     except wasmtime.WasmtimeError as error:
+        linked.raise_again()
         raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
 
 

@@ -56,8 +56,8 @@ impl Detector {
     pub fn load() -> Result<Detector, Failure> {
         Ok(Detector {
             proposal: ProposalNet::load()?,
-            refine: CropNet::load("rnet", 24, [64, 16, 4], &[4, 2])?,
-            output: CropNet::load("onet", 48, [16, 4, 1], &[4, 10, 2])?,
+            refine: CropNet::load("rnet", 24, [64, 16, 4], &[4])?,
+            output: CropNet::load("onet", 48, [16, 4, 1], &[4, 10])?,
             pyramid: Pyramid::default(),
             resizer: Resizer::default(),
             suppression: Suppression::default(),
@@ -82,11 +82,8 @@ impl Detector {
 
         let likely = &mut self.likely;
         likely.clear();
-        self.refine.look(proposals, &source, &normaliser, &mut self.resizer, |candidate, [offsets, scores, _]| {
-            if scores[1] > second {
-                push(likely, Candidate { score: scores[1], offsets: four(offsets), ..*candidate })?;
-            }
-            Ok(())
+        self.refine.look(proposals, &source, second, &normaliser, &mut self.resizer, |candidate, [offsets, _]| {
+            push(likely, Candidate { offsets: four(offsets), ..*candidate })
         })?;
         let refined = &mut self.refined;
         self.suppression.boxes(likely, Overlap::Union, AFTER_REFINEMENT, refined)?;
@@ -97,20 +94,15 @@ impl Detector {
 
         let found = &mut self.found;
         found.clear();
-        self.output.look(
-            refined,
-            &source,
-            &normaliser,
-            &mut self.resizer,
-            |candidate, [offsets, points, scores]| {
-                let bounds = candidate.bounds.calibrated(&four(offsets));
-                let finite = scores[1].is_finite() && points.iter().all(|point| point.is_finite());
-                if scores[1] > third && finite && bounds.is_plausible(size.0 as f32, size.1 as f32) {
-                    push(found, Face { bounds, score: scores[1], landmarks: on_image(points, &candidate.bounds) })?;
-                }
-                Ok(())
-            },
-        )?;
+        self.output.look(refined, &source, third, &normaliser, &mut self.resizer, |candidate, [offsets, points]| {
+            let Candidate { bounds: crop, score, .. } = *candidate;
+            let bounds = crop.calibrated(&four(offsets));
+            let finite = score.is_finite() && points.iter().all(|point| point.is_finite());
+            if finite && bounds.is_plausible(size.0 as f32, size.1 as f32) {
+                push(found, Face { bounds, score, landmarks: on_image(points, &crop) })?;
+            }
+            Ok(())
+        })?;
         self.suppression.boxes(found, Overlap::Minimum, AFTER_OUTPUT, &mut self.faces)?;
         self.faces.truncate(request.max_faces);
         Ok(&self.faces)

@@ -17,14 +17,16 @@ pub struct CropNet {
     side: usize,
     batches: [usize; BATCHES],
     contexts: [Option<Context>; BATCHES],
-    /// Numbers per crop of each output.
+    /// Numbers per crop of each output but the last, which has two: the probabilities of no face and of a face.
     widths: &'static [usize],
     input: Vec<f32>,
-    outputs: [Vec<f32>; 3],
+    outputs: [Vec<f32>; 2],
+    scores: Vec<f32>,
 }
 
 impl CropNet {
-    /// The host's model `name`, which takes crops of `side` x `side` and gives, for each output, so many numbers.
+    /// The host's model `name`, which takes crops of `side` x `side` and gives, for each output before
+    /// the scores, so many numbers.
     pub fn load(
         name: &'static str,
         side: usize,
@@ -38,19 +40,22 @@ impl CropNet {
             contexts: [None, None, None],
             widths,
             input: Vec::new(),
-            outputs: [Vec::new(), Vec::new(), Vec::new()],
+            outputs: [Vec::new(), Vec::new()],
+            scores: Vec::new(),
         })
     }
 
-    /// Shows every candidate's box to the network and calls `answered` with the candidate, whose bounds are now those
-    /// of the crop, and the crop's part of each output.
+    /// Shows every candidate's box to the network. Calls `likely` with those whose score is above `threshold`: the
+    /// candidate, whose bounds are now those of the crop and whose score is the network's, and its part of each other
+    /// output.
     pub fn look(
         &mut self,
         candidates: &mut [Candidate],
         source: &Source,
+        threshold: f32,
         normaliser: &Normaliser,
         resizer: &mut Resizer,
-        mut answered: impl FnMut(&Candidate, [&[f32]; 3]) -> Result<(), Failure>,
+        mut likely: impl FnMut(&Candidate, [&[f32]; 2]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let crop = self.side * self.side * 3;
         let mut rest = candidates;
@@ -64,17 +69,26 @@ impl CropNet {
                 candidate.bounds = source.cut(&candidate.bounds, self.side, normaliser, resizer, out)?;
             }
             self.run(choice)?;
-            for (index, candidate) in now.iter().enumerate() {
+            for (candidate, scores) in now.iter_mut().zip(self.scores.chunks_exact(2)) {
+                candidate.score = scores[1];
+            }
+            // Most batches of a real photo hold no face: their other outputs stay where they are.
+            if !now.iter().any(|candidate| candidate.score > threshold) {
+                continue;
+            }
+            self.fetch(choice)?;
+            for (index, candidate) in now.iter().enumerate().filter(|(_, candidate)| candidate.score > threshold) {
                 let part = |output: usize| {
                     let width = self.widths.get(output).copied().unwrap_or(0);
                     &self.outputs[output][index * width..][..width]
                 };
-                answered(candidate, [part(0), part(1), part(2)])?;
+                likely(candidate, [part(0), part(1)])?;
             }
         }
         Ok(())
     }
 
+    /// Runs a batch and fetches its scores, which are the last output.
     fn run(&mut self, choice: usize) -> Result<(), Failure> {
         let context = match &mut self.contexts[choice] {
             Some(context) => context,
@@ -83,9 +97,17 @@ impl CropNet {
         let (batch, side) = (self.batches[choice], self.side as u32);
         context.set_floats(&[batch as u32, side, side, 3], &self.input)?;
         context.compute()?;
-        for (output, &width) in self.widths.iter().enumerate() {
-            resize(&mut self.outputs[output], batch * width, 0.0)?;
-            context.get_floats(output as u32, &mut self.outputs[output])?;
+        resize(&mut self.scores, batch * 2, 0.0)?;
+        context.get_floats(self.widths.len() as u32, &mut self.scores)
+    }
+
+    /// Fetches the other outputs of the batch that was run last.
+    fn fetch(&mut self, choice: usize) -> Result<(), Failure> {
+        if let Some(context) = &mut self.contexts[choice] {
+            for (output, &width) in self.widths.iter().enumerate() {
+                resize(&mut self.outputs[output], self.batches[choice] * width, 0.0)?;
+                context.get_floats(output as u32, &mut self.outputs[output])?;
+            }
         }
         Ok(())
     }
