@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +58,7 @@ CHANNEL_CODES = {"rgb": 0, "bgr": 1}
 KIND_CODES = {"unknown": 0, "probabilities": 1, "logits": 2}
 
 
-@dataclass(frozen=True)
-class ClassifyRequest:
+class ClassifyRequest(NamedTuple):
     """What the guest is told about a classifier and the wanted answer."""
 
     input: InputSpec
@@ -90,7 +89,7 @@ class ClassifyRequest:
             CHANNEL_CODES[source.channels],
             CROP_CODES[source.crop],
             FILTER_CODES[source.filter],
-            answer.index,
+            answer.tensor,
             answer.classes,
             DTYPE_CODES[answer.dtype],
             answer.scale,
@@ -101,8 +100,7 @@ class ClassifyRequest:
         )
 
 
-@dataclass(frozen=True)
-class DetectRequest:
+class DetectRequest(NamedTuple):
     """What the guest is told about an MTCNN cascade: sizes in pixels, thresholds and factor between 0 and 1."""
 
     min_size: float
@@ -136,7 +134,7 @@ class DetectRequest:
         )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Block:
     """A piece of guest memory that the host has reserved."""
 

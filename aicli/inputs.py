@@ -6,15 +6,13 @@ a time. What cannot be read is no exception here but an :class:`Input` that fail
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from aicli._image_formats import SUFFIXES as IMAGE_SUFFIXES
 from aicli.errors import ImageError, UsageError
@@ -28,8 +26,7 @@ LONGEST_NAME = 1 << 16
 """So many bytes without the end of a name are no list of names."""
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """One image to answer: its name as it appears in results, and where its bytes are.
 
     ``path`` is ``None`` for standard input; ``problem`` says why there is nothing to open.
@@ -103,9 +100,11 @@ def _expand(arguments: Sequence[str], names: Iterator[str] | None, include: Sequ
 def expand_one(argument: str, include: Sequence[str]) -> Iterator[Input]:
     if argument == STDIN_NAME:
         yield Input(STDIN_NAME)
-    elif not glob.has_magic(argument) or os.path.lexists(argument):
+    elif not any(special in argument for special in "*?[") or os.path.lexists(argument):
         yield from take(argument, include)
     else:
+        import glob
+
         names = sorted(glob.iglob(argument, recursive=True), key=natural_key)
         if not names:
             yield Input(argument, problem=f"{shown(argument)}: no file matches this pattern; check the path")

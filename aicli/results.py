@@ -22,11 +22,10 @@ def confidence_word(score: float) -> str:
     return "low"
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """One class of a classifier's answer: its index in the model's output, its label, its score (0 to 1)."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # not what a tuple calls so
     label: str
     score: float
 
@@ -98,8 +97,7 @@ class Landmarks(NamedTuple):
     mouth_right: Point
 
 
-@dataclass(frozen=True)
-class Face:
+class Face(NamedTuple):
     """One face: its box, O-Net's score (0 to 1) and the five landmarks."""
 
     box: Box

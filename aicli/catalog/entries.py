@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from aicli.catalog import folders
 from aicli.errors import ModelError
@@ -17,8 +17,7 @@ REGISTRY = "registry.json"
 """The user's own entries and the checksums of what was trusted, in the user's folder."""
 
 
-@dataclass(frozen=True)
-class FileRef:
+class FileRef(NamedTuple):
     """A file of a model. ``sha256`` is ``None`` when nobody has computed it; ``size`` is in bytes."""
 
     file: str
@@ -38,8 +37,7 @@ class FileRef:
         return any((folder / self.file).is_file() for folder in folders.bundled_folders())
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A model as the catalog knows it. ``files`` are ``model`` and ``labels``, or ``pnet``, ``rnet``, ``onet``."""
 
     name: str
@@ -53,8 +51,8 @@ class Entry:
     origin: str
     source: str
     accuracy: Mapping[str, Any] | None
-    input: Mapping[str, Any] = field(default_factory=dict)
-    output: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] = MappingProxyType({})
+    output: Mapping[str, Any] = MappingProxyType({})
     own: bool = False
     """Registered by the user."""
 

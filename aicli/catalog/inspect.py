@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aicli.catalog.files import open_mapped
 from aicli.catalog.flatbuffer import DamagedError
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ModelFile", "inspect_file"]
 
 
-@dataclass(frozen=True)
-class ModelFile:
+class ModelFile(NamedTuple):
     """What the bytes of a .tflite file say. ``metadata_error`` tells why metadata that are there cannot be read."""
 
     path: Path

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from aicli.catalog import entries, files, folders
 from aicli.catalog.entries import Entry
@@ -28,8 +27,7 @@ NETS = ("pnet", "rnet", "onet")
 MAX_CLASSES = 1_000_000
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A model that was asked for: where its file is and, for a model with a name, its entry."""
 
     name: str

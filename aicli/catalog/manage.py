@@ -201,7 +201,7 @@ def add_classifier(
             "filter": spec.filter,
             "exact": True,
         },
-        "output": {"kind": model.output.kind, "tensor": model.output.index},
+        "output": {"kind": model.output.kind, "tensor": model.output.tensor},
     }
     text = "".join(f"{' '.join(label.split())}\n" for label in model.labels)
     contents = {"model": ("model.tflite", model.path.read_bytes()), "labels": ("labels.txt", text.encode())}

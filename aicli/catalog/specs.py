@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 __all__ = [
     "Channels",
@@ -26,8 +25,7 @@ OutputKind = Literal["probabilities", "logits", "unknown"]
 Triple = tuple[float, float, float]
 
 
-@dataclass(frozen=True)
-class InputSpec:
+class InputSpec(NamedTuple):
     """An input tensor [1, height, width, 3] and the way from pixels (0 to 255) to it.
 
     ``real = (pixel - mean) / std`` for each of the model's channels; an 8-bit input then gets
@@ -47,14 +45,13 @@ class InputSpec:
     filter: Filter
 
 
-@dataclass(frozen=True)
-class OutputSpec:
+class OutputSpec(NamedTuple):
     """The output tensor to read, by its place among the outputs: ``classes`` values, one per class.
 
     An 8-bit output means ``(value - zero_point) * scale``.
     """
 
-    index: int
+    tensor: int
     classes: int
     dtype: DType
     scale: float
@@ -62,8 +59,7 @@ class OutputSpec:
     kind: OutputKind
 
 
-@dataclass(frozen=True)
-class ClassifierModel:
+class ClassifierModel(NamedTuple):
     """A classifier ready to be run; ``labels`` has one label per class.
 
     ``notes`` says, a sentence each, what had to be assumed about the model.
@@ -77,8 +73,7 @@ class ClassifierModel:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class FaceModel:
+class FaceModel(NamedTuple):
     """The three networks of an MTCNN, fed with ``(pixel - mean) / std`` in the order of ``channels``."""
 
     name: str

@@ -6,7 +6,7 @@ Source: TensorFlow Lite's ``schema.fbs``, version 3.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aicli.catalog.flatbuffer import Buffer, DamagedError, Table, root
 from aicli.catalog.specs import OutputKind
@@ -31,8 +31,7 @@ MAX_TENSORS = 64
 """How many inputs or outputs are described; a file that declares more is no classifier."""
 
 
-@dataclass(frozen=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """An input or output; in ``shape``, -1 is a dimension that the model leaves open.
 
     ``stored`` is the shape before anybody resizes it. ``scale`` is 0 where the tensor is not quantised.
@@ -46,8 +45,7 @@ class TensorInfo:
     zero_point: int
 
 
-@dataclass(frozen=True)
-class ModelInfo:
+class ModelInfo(NamedTuple):
     """The inputs and outputs of the main graph, what each output is, and the metadata blocks by name."""
 
     description: str

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aicli.cli.main import EXIT_INTERRUPTED, complain
 from aicli.cli.progress import Progress, duration
@@ -26,8 +26,7 @@ FEW = 4
 """Up to this many images are answered in this process: starting others would take longer than they save."""
 
 
-@dataclass(frozen=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """The values of ``run_options`` and the format."""
 
     format: str | None
@@ -56,7 +55,7 @@ def no_places(name: str, path: Path | None) -> dict[str, str]:
     return {}
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Batch:
     """One run. ``recipe`` makes the work from the number of threads; ``after`` sees each answer, in order, in this
     process, and gives what else belongs into its record; ``finish`` is called when all are answered;

@@ -100,6 +100,9 @@ def run(arguments: list[str]) -> int:
         # The reader has gone, as `| head` does. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        complain(f"{error.filename or 'cannot write to standard output'}: {error.strerror or error}")
+        return 1
 
 
 def complain(message: str) -> None:

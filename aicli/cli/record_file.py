@@ -6,7 +6,6 @@ other formats have no use for a part and are written as a temporary file.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Iterator
@@ -111,6 +110,7 @@ def whole_lines(text: str) -> Iterator[tuple[str, str]]:
 
 def whole_rows(text: str, whole: bool) -> Iterator[tuple[str, str]]:
     """Name and rows of every complete answer in csv; of a part the last image is left out, its rows may lack some."""
+    import csv
     import io
 
     rows = list(csv.reader(io.StringIO(text, newline="")))

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aicli.errors import AicliError, ImageError
 
@@ -27,8 +26,7 @@ __all__ = ["ClassifyRecipe", "DetectRecipe", "Done", "Job", "Pictures"]
 THUMBNAIL = 240
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One image, and where its pictures go: ``picture`` and ``crops`` are paths, the latter one without suffix."""
 
     name: str
@@ -38,8 +36,7 @@ class Job:
     crops: str | None = None
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     """The answer for one image, what else belongs into its record, seconds per stage, a thumbnail if asked for."""
 
     result: Classification | Detection
@@ -48,8 +45,7 @@ class Done:
     thumbnail: Image.Image | None = None
 
 
-@dataclass(frozen=True)
-class Pictures:
+class Pictures(NamedTuple):
     """How pictures are drawn, as the options of detect-faces and classify say."""
 
     color: str = "lime"
@@ -109,12 +105,11 @@ def save(picture: Image.Image, path: str, image: DecodedImage, *, keep_exif: boo
     save_image(picture, path, metadata=ImageMetadata(image.icc_profile, image.exif), keep_exif=keep_exif)
 
 
-@dataclass(frozen=True)
-class ClassifyRecipe:
+class ClassifyRecipe(NamedTuple):
     """``aicli classify`` for one image after another."""
 
     keywords: dict[str, Any]
-    pictures: Pictures = field(default_factory=Pictures)
+    pictures: Pictures = Pictures()
 
     def start(self) -> ClassifyWork:
         return ClassifyWork(self)
@@ -156,12 +151,11 @@ class ClassifyWork:
         return open_image(checked_source(job), name=job.name, max_pixels=most)
 
 
-@dataclass(frozen=True)
-class DetectRecipe:
+class DetectRecipe(NamedTuple):
     """``aicli detect-faces`` for one image after another."""
 
     keywords: dict[str, Any]
-    pictures: Pictures = field(default_factory=Pictures)
+    pictures: Pictures = Pictures()
 
     def start(self) -> DetectWork:
         return DetectWork(self)

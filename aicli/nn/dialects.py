@@ -9,7 +9,8 @@ that apart, so a user chooses it by name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from aicli.nn.session import Errno, TensorType
 
@@ -19,13 +20,12 @@ AUTODETECT = 5
 T = TensorType
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(NamedTuple):
     """``types`` and ``encodings`` as a guest numbers them, by ours; ``errors`` as it reads ours."""
 
     types: Mapping[int, tuple[TensorType, ...]]
-    encodings: Mapping[int, int] = field(default_factory=dict)
-    errors: Mapping[int, int] = field(default_factory=dict)
+    encodings: Mapping[int, int] = MappingProxyType({})
+    errors: Mapping[int, int] = MappingProxyType({})
 
 
 GUEST = Dialect({int(kind): (kind,) for kind in TensorType})

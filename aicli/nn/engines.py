@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from aicli._versions import installed_version
 from aicli.errors import ModelError, UnavailableError
@@ -23,8 +22,7 @@ ENGINES = {
 """Every engine, the faster first: its import name and its distribution."""
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(NamedTuple):
     """A TFLite interpreter package."""
 
     name: str

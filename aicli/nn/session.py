@@ -78,7 +78,7 @@ class NnError(Exception):
         self.errno = errno
 
 
-@dataclass
+@dataclass(eq=False)
 class StageTime:
     """How often a model was invoked and how long that took, in seconds."""
 
@@ -86,7 +86,7 @@ class StageTime:
     seconds: float = 0.0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Graph:
     """A loaded model: a file of the host, or the bytes that a guest gave."""
 
@@ -220,7 +220,7 @@ class ExecutionContext:
         return sum(math.prod(shape) * size for shape, size in zip(self._shapes, sizes, strict=True))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Session:
     """What one guest instance has loaded.
 

@@ -20,7 +20,6 @@ nothing in table and text: there the message belongs on stderr. Coordinates are 
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
@@ -177,6 +176,8 @@ class _JsonWriter(_JsonLinesWriter):
 
 class _CsvWriter(Writer):
     def __init__(self, stream: TextIO, task: Task, *, header: bool) -> None:
+        import csv
+
         super().__init__(stream)
         self._columns = CLASSIFY_COLUMNS if task == "classify" else FACE_COLUMNS
         self._pending: list[str] = []

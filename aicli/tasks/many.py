@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from aicli.errors import AicliError
 from aicli.nn.engines import available_cores
@@ -24,8 +23,7 @@ PENDING: Any = object()
 PATIENCE = 0.05
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """An image that could not be answered: its name as given, and the error."""
 
     image: str
@@ -35,8 +33,7 @@ class Failure:
         return {"image": self.image, "error": str(self.error)}
 
 
-@dataclass(frozen=True)
-class TaskRecipe:
+class TaskRecipe(NamedTuple):
     """How a worker process makes a Classifier or FaceDetector of its own."""
 
     make: Callable[..., Callable[[Any], Any]]

@@ -6,9 +6,8 @@ Source: WebAssembly core specification, section 5 (binary format).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aicli.errors import GuestError, GuestMemoryError
 
@@ -31,8 +30,7 @@ MAX_TABLE_ELEMENTS = 1 << 17
 BROKEN = "not a WebAssembly module that can run here"
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(NamedTuple):
     """The limits that a memory or table declares, in pages or elements; ``prefix`` is what stands before them."""
 
     prefix: bytes

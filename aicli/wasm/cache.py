@@ -15,9 +15,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from aicli.wasm.runtime import Limits, Module, Runtime
@@ -39,8 +38,7 @@ SAFE_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getatt
 BINARY = getattr(os, "O_BINARY", 0)
 
 
-@dataclass(frozen=True)
-class CacheEntry:
+class CacheEntry(NamedTuple):
     """One compiled module: its key, its size in bytes and when it was last used, in seconds since 1970."""
 
     key: str

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,16 +46,14 @@ class MemoryBoundsError(Exception):
     """A pointer and a length that do not lie inside the guest's memory."""
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What one guest may use: ``memory`` in bytes, ``timeout`` in seconds for one call (``None``: no limit)."""
 
     memory: int = GIB
     timeout: float | None = 60.0
 
 
-@dataclass(frozen=True)
-class ExternType:
+class ExternType(NamedTuple):
     """An import or export of a module.
 
     ``kind`` is ``func``, ``memory``, ``table`` or ``global``; ``params`` and ``results`` are the value types of a
@@ -73,8 +70,7 @@ class ExternType:
     maximum: int | None = None
 
 
-@dataclass(frozen=True)
-class HostFunction:
+class HostFunction(NamedTuple):
     """A function that the host gives to a guest.
 
     ``call`` receives its ``i32`` and ``i64`` arguments unsigned and returns an ``int`` (or ``None`` where ``results``
@@ -88,8 +84,7 @@ class HostFunction:
     call: Callable[..., int | None]
 
 
-@dataclass(frozen=True)
-class WasiFolder:
+class WasiFolder(NamedTuple):
     """A folder of the host that a guest may use under the path ``guest``."""
 
     host: Path
@@ -97,8 +92,7 @@ class WasiFolder:
     read_only: bool = False
 
 
-@dataclass(frozen=True)
-class WasiConfig:
+class WasiConfig(NamedTuple):
     """What a WASI preview 1 guest is granted: nothing but this, the standard streams, the clock and random numbers."""
 
     arguments: tuple[str, ...]

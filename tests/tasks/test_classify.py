@@ -41,7 +41,9 @@ def directly(classifier: Classifier, photo: Path) -> np.ndarray[Any, Any]:
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values[None].astype(spec.dtype))
     interpreter.invoke()
-    raw = interpreter.get_tensor(interpreter.get_output_details()[answer.index]["index"]).reshape(-1).astype(np.float64)
+    raw = (
+        interpreter.get_tensor(interpreter.get_output_details()[answer.tensor]["index"]).reshape(-1).astype(np.float64)
+    )
     return (raw - answer.zero_point) * answer.scale if answer.dtype in ("uint8", "int8") else raw
 
 
