@@ -80,6 +80,17 @@ def test_one_detector_answers_pictures_of_many_sizes(examples: Path, runtime: st
         assert 0.15 < (face.box.x2 - face.box.x1) / width < 0.4
 
 
+def test_an_answer_does_not_depend_on_the_pictures_before(examples: Path, runtime: str) -> None:
+    # Contexts are kept for other sizes than they were made for: what lies beyond a tile must not be seen.
+    photo = Image.open(examples / "astronaut.png").convert("RGB")
+    sizes = [(301, 287), (297, 283), (299, 281), (201, 333)]
+    pictures = [photo.resize(size) for size in sizes]
+    warm = FaceDetector(runtime=runtime)
+    for picture in (*pictures, *reversed(pictures)):
+        alone = FaceDetector(runtime=runtime)(picture)
+        assert alone.faces and warm(picture) == alone
+
+
 def test_min_size_and_max_faces(shared: Path) -> None:
     photo = shared / "images" / "solvay.jpg"
     every = FaceDetector()(photo).faces

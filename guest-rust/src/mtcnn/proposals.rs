@@ -3,7 +3,7 @@
 use super::boxes::{Bounds, Candidate};
 use super::nms::{Cell, Overlap, Suppression};
 use super::pyramid::{Level, Pyramid, WINDOW};
-use super::tiles::{tiles, Tile, STRIDE};
+use super::tiles::{cells, tiles, Tile, STRIDE};
 use crate::failure::{push, resize, Failure};
 use crate::nn::{Context, Graph};
 use crate::simd;
@@ -17,7 +17,10 @@ const MAX_PROPOSALS: usize = 1 << 14;
 
 /// Contexts that are kept, and the input pixels of all of them together (each takes some 100 bytes of host memory).
 const MAX_CONTEXTS: usize = 24;
-const MAX_CONTEXT_PIXELS: usize = 1 << 20;
+const MAX_CONTEXT_PIXELS: usize = 1 << 19;
+
+/// A context serves a tile if it has at most this part of the tile's pixels to spare.
+const SPARE_PART: usize = 8;
 
 /// P-Net with its contexts and buffers.
 pub struct ProposalNet {
@@ -94,35 +97,37 @@ impl ProposalNet {
         threshold: f32,
         normaliser: &Normaliser,
     ) -> Result<(), Failure> {
-        let pitch = tile.width * 3;
-        resize(&mut self.input, pitch * tile.height, 0.0)?;
-        for (y, out) in self.input.chunks_exact_mut(pitch).enumerate() {
-            let start = ((tile.top + y) * level.width + tile.left) * 3;
-            normaliser.convert(&pixels[start..start + pitch], out);
+        let Kept { width, height, context } = self.contexts.get(tile.width, tile.height)?;
+        let (pitch, shown) = (*width * 3, tile.width.min(level.width - tile.left) * 3);
+        resize(&mut self.input, pitch * *height, 0.0)?;
+        for (y, out) in self.input.chunks_exact_mut(pitch).enumerate().take(tile.height) {
+            let start = ((tile.top + y).min(level.height - 1) * level.width + tile.left) * 3;
+            normaliser.convert(&pixels[start..start + shown], &mut out[..shown]);
+            if shown < tile.width * 3 {
+                out.copy_within(shown - 3..shown, shown); // the level ends with an odd column: it is shown twice
+            }
         }
-        let context = self.contexts.get(tile.width, tile.height)?;
-        context.set_floats(&[1, tile.height as u32, tile.width as u32, 3], &self.input)?;
+        context.set_floats(&[1, *height as u32, *width as u32, 3], &self.input)?;
         context.compute()?;
-        let (columns, rows) = (tile.columns(), tile.rows());
+        let (columns, rows) = (cells(*width), cells(*height));
         resize(&mut self.probabilities, columns * rows * 2, 0.0)?;
         context.get_floats(1, &mut self.probabilities)?;
 
         let before = self.cells.len();
         let (left, top) = (tile.left / STRIDE, tile.top / STRIDE);
         let cells = &mut self.cells;
-        // One reservation for all, because the scan itself cannot fail.
-        let mut count = 0;
-        simd::second_above(&self.probabilities, threshold, |_| count += 1);
-        cells.try_reserve(count)?;
-        let probabilities = &self.probabilities;
-        simd::second_above(probabilities, threshold, |index| {
-            let (x, y) = ((left + index % columns) as u32, (top + index / columns) as u32);
-            cells.push(Cell { x, y, score: probabilities[2 * index + 1], offsets: [0.0; 4] });
-        });
-        if count > 0 {
+        for (row, line) in self.probabilities.chunks_exact(columns * 2).enumerate().take(tile.rows()) {
+            let line = &line[..tile.columns() * 2];
+            cells.try_reserve(tile.columns())?; // because the scan itself cannot fail
+            simd::second_above(line, threshold, |index| {
+                let (x, y) = ((left + index) as u32, (top + row) as u32);
+                cells.push(Cell { x, y, score: line[2 * index + 1], offsets: [0.0; 4] });
+            });
+        }
+        if cells.len() > before {
             resize(&mut self.offsets, columns * rows * 4, 0.0)?;
             context.get_floats(0, &mut self.offsets)?;
-            for cell in &mut self.cells[before..] {
+            for cell in &mut cells[before..] {
                 let index = (cell.y as usize - top) * columns + cell.x as usize - left;
                 cell.offsets.copy_from_slice(&self.offsets[4 * index..][..4]);
             }
@@ -137,34 +142,55 @@ fn similar_levels(levels: &[Level]) -> bool {
     levels.windows(2).any(|pair| area(&pair[1]) > area(&pair[0]) * ACROSS_LEVELS)
 }
 
-/// Contexts by the shape of their input, the latest used last: a host plans a context anew when its shape changes.
+/// Contexts by the shape of their input, the latest used last. Planning one for a new shape costs a host about as much
+/// as running it: a stream of images of many sizes soon finds a context that is just a little larger than needed, and
+/// what P-Net sees beyond a tile changes nothing in it.
 struct Contexts {
     graph: Graph,
-    kept: Vec<(usize, usize, Context)>,
+    kept: Vec<Kept>,
+}
+
+/// A context and the size of its input.
+struct Kept {
+    width: usize,
+    height: usize,
+    context: Context,
 }
 
 impl Contexts {
-    fn get(&mut self, width: usize, height: usize) -> Result<&mut Context, Failure> {
-        let found = self.kept.iter().position(|(w, h, _)| (*w, *h) == (width, height));
-        let entry = match found {
+    /// A context for an input of this size or a little more.
+    fn get(&mut self, width: usize, height: usize) -> Result<&mut Kept, Failure> {
+        let fits = |kept: &Kept| {
+            let spare = kept.width * kept.height - (width * height).min(kept.width * kept.height);
+            kept.width >= width && kept.height >= height && spare * SPARE_PART <= width * height
+        };
+        let best = (0..self.kept.len())
+            .filter(|&index| fits(&self.kept[index]))
+            .min_by_key(|&index| self.kept[index].width * self.kept[index].height);
+        let entry = match best {
             Some(index) => self.kept.remove(index),
             None => {
-                self.make_room(width * height);
-                (width, height, self.graph.context()?)
+                let context = match self.make_room(width * height) {
+                    Some(context) => context,
+                    None => self.graph.context()?,
+                };
+                Kept { width, height, context }
             }
         };
         push(&mut self.kept, entry)?;
         let last = self.kept.len() - 1;
-        Ok(&mut self.kept[last].2)
+        Ok(&mut self.kept[last])
     }
 
-    fn make_room(&mut self, pixels: usize) {
-        let mut total: usize = self.kept.iter().map(|(w, h, _)| w * h).sum::<usize>() + pixels;
+    /// Drops the contexts that were not used for longest, if there are too many, and returns one of them: to give it
+    /// another shape is cheaper than to make a new one.
+    fn make_room(&mut self, pixels: usize) -> Option<Context> {
+        let mut total: usize = self.kept.iter().map(|kept| kept.width * kept.height).sum::<usize>() + pixels;
         let mut spare = 0;
         while spare < self.kept.len() && (self.kept.len() - spare >= MAX_CONTEXTS || total > MAX_CONTEXT_PIXELS) {
-            total -= self.kept[spare].0 * self.kept[spare].1;
+            total -= self.kept[spare].width * self.kept[spare].height;
             spare += 1;
         }
-        self.kept.drain(..spare);
+        self.kept.drain(..spare).last().map(|kept| kept.context)
     }
 }

@@ -15,7 +15,8 @@ const MAX_SIDE: usize = 256;
 /// What a window reaches beyond its stride.
 const OVERLAP: usize = WINDOW - STRIDE;
 
-/// A part of a level, in pixels.
+/// A part of a level, in pixels. All its numbers are even: that of a level of odd size, where it is small enough to be
+/// one tile, is a pixel larger than the level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tile {
     /// First column: even.
@@ -42,7 +43,7 @@ impl Tile {
 
 /// Cells that P-Net gives for a side of this many pixels: convolutions of 3, 3 and 3 without padding around a pooling
 /// of 2 that rounds up.
-fn cells(side: usize) -> usize {
+pub fn cells(side: usize) -> usize {
     (side - OVERLAP + 1) / STRIDE
 }
 
@@ -68,7 +69,7 @@ struct Cut {
 impl Cut {
     fn of(side: usize) -> Cut {
         if side <= MAX_SIDE {
-            return Cut { count: 1, side, last: 0 };
+            return Cut { count: 1, side: side + side % STRIDE, last: 0 };
         }
         // The odd last pixel of a large level is no loss, and without it every part can start at an even one.
         let cells = (side - OVERLAP) / STRIDE;
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn a_small_level_is_one_tile() {
         let all: Vec<Tile> = tiles(256, 13).collect();
-        assert_eq!(all, [Tile { left: 0, top: 0, width: 256, height: 13 }]);
+        assert_eq!(all, [Tile { left: 0, top: 0, width: 256, height: 14 }]);
     }
 
     #[test]
@@ -109,6 +110,7 @@ mod tests {
                 assert!(tile.width <= MAX_SIDE && tile.height <= MAX_SIDE);
                 assert!(tile.left + tile.width <= width && tile.top + tile.height <= height);
                 assert_eq!((tile.left % STRIDE, tile.top % STRIDE), (0, 0));
+                assert_eq!((tile.width % STRIDE, tile.height % STRIDE), (0, 0));
                 for row in 0..tile.rows().min(rows - tile.top / STRIDE) {
                     let start = (tile.top / STRIDE + row) * columns + tile.left / STRIDE;
                     seen[start..start + tile.columns().min(columns - tile.left / STRIDE)].fill(true);
