@@ -8,6 +8,6 @@ pub mod nms;
 pub mod proposals;
 pub mod pyramid;
 pub mod refinement;
-pub mod tiles;
+pub mod roll;
 
 pub use cascade::{Detector, Face};

@@ -3,7 +3,7 @@
 use super::boxes::{Bounds, Candidate};
 use super::nms::{Cell, Overlap, Suppression};
 use super::pyramid::{Level, Pyramid, WINDOW};
-use super::tiles::{cells, tiles, Tile, STRIDE};
+use super::roll::{cells, Frame, Piece, Roll, HEIGHTS, STRIDE, WIDTH};
 use crate::failure::{push, resize, Failure};
 use crate::nn::{Context, Graph};
 use crate::simd;
@@ -15,20 +15,17 @@ const ACROSS_LEVELS: f32 = 0.7;
 /// Real photos give hundreds of proposals; a threshold of 0 would give millions.
 const MAX_PROPOSALS: usize = 1 << 14;
 
-/// Contexts that are kept, and the input pixels of all of them together (each takes some 100 bytes of host memory).
-const MAX_CONTEXTS: usize = 24;
-const MAX_CONTEXT_PIXELS: usize = 1 << 19;
-
-/// A context serves a tile if it has at most this part of the tile's pixels to spare.
-const SPARE_PART: usize = 8;
-
 /// P-Net with its contexts and buffers.
 pub struct ProposalNet {
-    contexts: Contexts,
+    graph: Graph,
+    /// One for each height of a frame, made when it is needed.
+    contexts: [Option<Context>; HEIGHTS.len()],
+    roll: Roll,
     input: Vec<f32>,
     probabilities: Vec<f32>,
     offsets: Vec<f32>,
-    cells: Vec<Cell>,
+    /// The likely cells of each level.
+    cells: Vec<Vec<Cell>>,
     proposals: Vec<Candidate>,
     kept: Vec<Candidate>,
 }
@@ -37,7 +34,9 @@ impl ProposalNet {
     /// Loads the host's P-Net.
     pub fn load() -> Result<ProposalNet, Failure> {
         Ok(ProposalNet {
-            contexts: Contexts { graph: Graph::load("pnet")?, kept: Vec::new() },
+            graph: Graph::load("pnet")?,
+            contexts: Default::default(),
+            roll: Roll::default(),
             input: Vec::new(),
             probabilities: Vec::new(),
             offsets: Vec::new(),
@@ -58,15 +57,19 @@ impl ProposalNet {
         suppression: &mut Suppression,
     ) -> Result<&mut Vec<Candidate>, Failure> {
         self.proposals.clear();
-        for level in pyramid.levels() {
-            self.cells.clear();
-            for tile in tiles(level.width, level.height) {
-                self.run(pyramid.pixels(level), level, &tile, threshold, normaliser)?;
-            }
+        self.cells.iter_mut().for_each(Vec::clear);
+        while self.cells.len() < pyramid.levels().len() {
+            push(&mut self.cells, Vec::new())?;
+        }
+        self.roll.lay_out(pyramid.levels())?;
+        for frame in self.roll.frames() {
+            self.run(pyramid, frame, threshold, normaliser)?;
+        }
+        for (level, cells) in pyramid.levels().iter().zip(&self.cells) {
             let map = (level.width / STRIDE, level.height / STRIDE);
             let (across, down) = (size.0 as f32 / level.width as f32, size.1 as f32 / level.height as f32);
             let proposals = &mut self.proposals;
-            suppression.cells(&self.cells, map, |cell| {
+            suppression.cells(cells, map, |cell| {
                 let (x, y) = ((cell.x as usize * STRIDE) as f32, (cell.y as usize * STRIDE) as f32);
                 let window = WINDOW as f32;
                 let bounds =
@@ -88,47 +91,46 @@ impl ProposalNet {
         Ok(&mut self.proposals)
     }
 
-    /// Runs P-Net on one tile of a level and collects its cells above `threshold`.
-    fn run(
-        &mut self,
-        pixels: &[u8],
-        level: &Level,
-        tile: &Tile,
-        threshold: f32,
-        normaliser: &Normaliser,
-    ) -> Result<(), Failure> {
-        let Kept { width, height, context } = self.contexts.get(tile.width, tile.height)?;
-        let (pitch, shown) = (*width * 3, tile.width.min(level.width - tile.left) * 3);
-        resize(&mut self.input, pitch * *height, 0.0)?;
-        for (y, out) in self.input.chunks_exact_mut(pitch).enumerate().take(tile.height) {
-            let start = ((tile.top + y).min(level.height - 1) * level.width + tile.left) * 3;
-            normaliser.convert(&pixels[start..start + shown], &mut out[..shown]);
-            if shown < tile.width * 3 {
-                out.copy_within(shown - 3..shown, shown); // the level ends with an odd column: it is shown twice
-            }
+    /// Runs P-Net on a frame and collects its cells above `threshold`.
+    fn run(&mut self, pyramid: &Pyramid, frame: Frame, threshold: f32, normaliser: &Normaliser) -> Result<(), Failure> {
+        // What lies between the pieces is left from frames before: no cell of a piece depends on it.
+        let height = frame.height();
+        resize(&mut self.input, WIDTH * height * 3, 0.0)?;
+        for piece in self.roll.pieces(frame) {
+            fill(&mut self.input, frame, piece, pyramid, normaliser);
         }
-        context.set_floats(&[1, *height as u32, *width as u32, 3], &self.input)?;
+        let context = match &mut self.contexts[frame.size] {
+            Some(context) => context,
+            empty => empty.insert(self.graph.context()?),
+        };
+        context.set_floats(&[1, height as u32, WIDTH as u32, 3], &self.input)?;
         context.compute()?;
-        let (columns, rows) = (cells(*width), cells(*height));
+        let (columns, rows) = (cells(WIDTH), cells(height));
         resize(&mut self.probabilities, columns * rows * 2, 0.0)?;
         context.get_floats(1, &mut self.probabilities)?;
 
-        let before = self.cells.len();
-        let (left, top) = (tile.left / STRIDE, tile.top / STRIDE);
-        let cells = &mut self.cells;
-        for (row, line) in self.probabilities.chunks_exact(columns * 2).enumerate().take(tile.rows()) {
-            let line = &line[..tile.columns() * 2];
-            cells.try_reserve(tile.columns())?; // because the scan itself cannot fail
-            simd::second_above(line, threshold, |index| {
-                let (x, y) = ((left + index) as u32, (top + row) as u32);
-                cells.push(Cell { x, y, score: line[2 * index + 1], offsets: [0.0; 4] });
-            });
-        }
-        if cells.len() > before {
-            resize(&mut self.offsets, columns * rows * 4, 0.0)?;
-            context.get_floats(0, &mut self.offsets)?;
-            for cell in &mut cells[before..] {
-                let index = (cell.y as usize - top) * columns + cell.x as usize - left;
+        let mut offsets_are_here = false;
+        for piece in self.roll.pieces(frame) {
+            let found = &mut self.cells[piece.level];
+            let before = found.len();
+            // Where the map of the piece begins in that of the frame and in that of its level.
+            let first = |row: usize| (piece.y / STRIDE + row - frame.y / STRIDE) * columns + piece.x / STRIDE;
+            let (left, top) = (piece.left / STRIDE, piece.top / STRIDE);
+            for row in piece.shown_rows(frame) {
+                let line = &self.probabilities[first(row) * 2..][..cells(piece.width) * 2];
+                found.try_reserve(cells(piece.width))?; // because the scan itself cannot fail
+                simd::second_above(line, threshold, |index| {
+                    let (x, y) = ((left + index) as u32, (top + row) as u32);
+                    found.push(Cell { x, y, score: line[2 * index + 1], offsets: [0.0; 4] });
+                });
+            }
+            if found.len() > before && !offsets_are_here {
+                resize(&mut self.offsets, columns * rows * 4, 0.0)?;
+                context.get_floats(0, &mut self.offsets)?;
+                offsets_are_here = true;
+            }
+            for cell in &mut found[before..] {
+                let index = first(cell.y as usize - top) + cell.x as usize - left;
                 cell.offsets.copy_from_slice(&self.offsets[4 * index..][..4]);
             }
         }
@@ -136,61 +138,25 @@ impl ProposalNet {
     }
 }
 
+/// Copies what a frame shows of a piece into `input`, as P-Net wants it.
+fn fill(input: &mut [f32], frame: Frame, piece: &Piece, pyramid: &Pyramid, normaliser: &Normaliser) {
+    let level = &pyramid.levels()[piece.level];
+    let pixels = pyramid.pixels(level);
+    let there = piece.width.min(level.width - piece.left) * 3;
+    let rows = piece.y.max(frame.y)..(piece.y + piece.height).min(frame.y + frame.height());
+    for y in rows {
+        let row = (piece.top + y - piece.y).min(level.height - 1);
+        let source = &pixels[(row * level.width + piece.left) * 3..][..there];
+        let out = &mut input[((y - frame.y) * WIDTH + piece.x) * 3..][..piece.width * 3];
+        normaliser.convert(source, &mut out[..there]);
+        if there < out.len() {
+            out.copy_within(there - 3..there, there); // an odd level ends with its last column twice
+        }
+    }
+}
+
 /// Whether boxes of two levels can overlap by more than `ACROSS_LEVELS`: never more than the ratio of their areas.
 fn similar_levels(levels: &[Level]) -> bool {
     let area = |level: &Level| (level.width * level.height) as f32;
     levels.windows(2).any(|pair| area(&pair[1]) > area(&pair[0]) * ACROSS_LEVELS)
-}
-
-/// Contexts by the shape of their input, the latest used last. Planning one for a new shape costs a host about as much
-/// as running it: a stream of images of many sizes soon finds a context that is just a little larger than needed, and
-/// what P-Net sees beyond a tile changes nothing in it.
-struct Contexts {
-    graph: Graph,
-    kept: Vec<Kept>,
-}
-
-/// A context and the size of its input.
-struct Kept {
-    width: usize,
-    height: usize,
-    context: Context,
-}
-
-impl Contexts {
-    /// A context for an input of this size or a little more.
-    fn get(&mut self, width: usize, height: usize) -> Result<&mut Kept, Failure> {
-        let fits = |kept: &Kept| {
-            let spare = kept.width * kept.height - (width * height).min(kept.width * kept.height);
-            kept.width >= width && kept.height >= height && spare * SPARE_PART <= width * height
-        };
-        let best = (0..self.kept.len())
-            .filter(|&index| fits(&self.kept[index]))
-            .min_by_key(|&index| self.kept[index].width * self.kept[index].height);
-        let entry = match best {
-            Some(index) => self.kept.remove(index),
-            None => {
-                let context = match self.make_room(width * height) {
-                    Some(context) => context,
-                    None => self.graph.context()?,
-                };
-                Kept { width, height, context }
-            }
-        };
-        push(&mut self.kept, entry)?;
-        let last = self.kept.len() - 1;
-        Ok(&mut self.kept[last])
-    }
-
-    /// Drops the contexts that were not used for longest, if there are too many, and returns one of them: to give it
-    /// another shape is cheaper than to make a new one.
-    fn make_room(&mut self, pixels: usize) -> Option<Context> {
-        let mut total: usize = self.kept.iter().map(|kept| kept.width * kept.height).sum::<usize>() + pixels;
-        let mut spare = 0;
-        while spare < self.kept.len() && (self.kept.len() - spare >= MAX_CONTEXTS || total > MAX_CONTEXT_PIXELS) {
-            total -= self.kept[spare].width * self.kept[spare].height;
-            spare += 1;
-        }
-        self.kept.drain(..spare).last().map(|kept| kept.context)
-    }
 }

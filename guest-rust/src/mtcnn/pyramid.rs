@@ -77,6 +77,12 @@ impl Pyramid {
     }
 }
 
+/// A level of this size, without pixels.
+#[cfg(test)]
+pub fn sized(width: usize, height: usize) -> Level {
+    Level { width, height, start: 0 }
+}
+
 /// Lists the levels of an image of `size` (width, height), and counts their bytes.
 fn plan(levels: &mut Vec<Level>, size: (usize, usize), min_size: f32, factor: f32) -> Result<usize, Failure> {
     levels.clear();
