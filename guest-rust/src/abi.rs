@@ -206,6 +206,15 @@ pub mod host {
         }
     }
 
+    #[cfg(feature = "profile")]
+    pub fn mark(stage: u32) {
+        #[link(wasm_import_module = "aicli_profile")]
+        extern "C" {
+            fn mark(stage: u32) -> u32;
+        }
+        unsafe { mark(stage) };
+    }
+
     fn result<T>(errno: u32, value: T) -> Result<T, u32> {
         if errno == 0 {
             Ok(value)

@@ -2,6 +2,7 @@
 
 use crate::failure::{push, resize, Failure};
 use crate::nn::{Context, Graph};
+use crate::profile::{begin, Stage};
 use crate::ranking::Ranking;
 use crate::request::{ClassifyRequest, Crop, Scores};
 use crate::resize::{Resizer, View};
@@ -44,7 +45,9 @@ impl Classifier {
 
     /// Classifies an image of `width * height * 3` bytes; tells too whether a softmax was applied.
     pub fn classify(&mut self, pixels: &[u8], request: &ClassifyRequest) -> Result<(&[Class], bool), Failure> {
+        begin(Stage::Resize);
         self.fill_input(pixels, request)?;
+        begin(Stage::Other);
         let dimensions = [1, request.input_height as u32, request.input_width as u32, 3];
         self.context.set_input(&dimensions, request.input.tensor_type(), &self.input)?;
         self.context.compute()?;

@@ -18,6 +18,7 @@ mod fake;
 pub mod kernel;
 pub mod mtcnn;
 pub mod nn;
+mod profile;
 pub mod ranking;
 pub mod request;
 pub mod resize;

@@ -7,6 +7,7 @@ use super::proposals::ProposalNet;
 use super::pyramid::Pyramid;
 use super::refinement::CropNet;
 use crate::failure::{push, Failure};
+use crate::profile::{begin, Stage};
 use crate::request::DetectRequest;
 use crate::resize::{Resizer, View};
 use crate::tensor::Normaliser;
@@ -75,6 +76,7 @@ impl Detector {
         let normaliser = Normaliser::new(request.mean, request.std, request.bgr);
         let [first, second, third] = request.thresholds;
 
+        begin(Stage::Resize);
         self.pyramid.build(image, request.min_size, request.factor, &mut self.resizer)?;
         let proposals = self.proposal.propose(&self.pyramid, size, first, &normaliser, &mut self.suppression)?;
         make_square(proposals, size);
@@ -86,6 +88,7 @@ impl Detector {
             push(likely, Candidate { offsets: four(offsets), ..*candidate })
         })?;
         let refined = &mut self.refined;
+        begin(Stage::Suppress);
         self.suppression.boxes(likely, Overlap::Union, AFTER_REFINEMENT, refined)?;
         for candidate in refined.iter_mut() {
             candidate.bounds = candidate.bounds.calibrated(&candidate.offsets);
@@ -103,7 +106,9 @@ impl Detector {
             }
             Ok(())
         })?;
+        begin(Stage::Suppress);
         self.suppression.boxes(found, Overlap::Minimum, AFTER_OUTPUT, &mut self.faces)?;
+        begin(Stage::Other);
         self.faces.truncate(request.max_faces);
         Ok(&self.faces)
     }

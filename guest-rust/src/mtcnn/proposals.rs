@@ -6,6 +6,7 @@ use super::pyramid::{Level, Pyramid, WINDOW};
 use super::roll::{cells, Frame, Piece, Roll, HEIGHTS, STRIDE, WIDTH};
 use crate::failure::{push, resize, Failure};
 use crate::nn::{Context, Graph};
+use crate::profile::{begin, Stage};
 use crate::simd;
 use crate::tensor::Normaliser;
 
@@ -61,10 +62,12 @@ impl ProposalNet {
         while self.cells.len() < pyramid.levels().len() {
             push(&mut self.cells, Vec::new())?;
         }
+        begin(Stage::Fill);
         self.roll.lay_out(pyramid.levels())?;
         for frame in self.roll.frames() {
             self.run(pyramid, frame, threshold, normaliser)?;
         }
+        begin(Stage::Suppress);
         for (level, cells) in pyramid.levels().iter().zip(&self.cells) {
             let map = (level.width / STRIDE, level.height / STRIDE);
             let (across, down) = (size.0 as f32 / level.width as f32, size.1 as f32 / level.height as f32);
@@ -95,6 +98,7 @@ impl ProposalNet {
     fn run(&mut self, pyramid: &Pyramid, frame: Frame, threshold: f32, normaliser: &Normaliser) -> Result<(), Failure> {
         // What lies between the pieces is left from frames before: no cell of a piece depends on it.
         let height = frame.height();
+        begin(Stage::Fill);
         resize(&mut self.input, WIDTH * height * 3, 0.0)?;
         for piece in self.roll.pieces(frame) {
             fill(&mut self.input, frame, piece, pyramid, normaliser);
@@ -109,6 +113,7 @@ impl ProposalNet {
         resize(&mut self.probabilities, columns * rows * 2, 0.0)?;
         context.get_floats(1, &mut self.probabilities)?;
 
+        begin(Stage::Scan);
         let mut offsets_are_here = false;
         for piece in self.roll.pieces(frame) {
             let found = &mut self.cells[piece.level];

@@ -4,6 +4,7 @@ use super::boxes::Candidate;
 use super::crops::Source;
 use crate::failure::{resize, Failure};
 use crate::nn::{Context, Graph};
+use crate::profile::{begin, Stage};
 use crate::resize::Resizer;
 use crate::tensor::Normaliser;
 
@@ -58,6 +59,7 @@ impl CropNet {
         mut likely: impl FnMut(&Candidate, [&[f32]; 2]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let crop = self.side * self.side * 3;
+        begin(Stage::Crop);
         let mut rest = candidates;
         while !rest.is_empty() {
             let choice = choose(&self.batches, rest.len());
