@@ -40,7 +40,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+            env=environment(),
         )
         assert self.process.stdout
         self.usable = bool(self.process.stdout.readline())
@@ -112,30 +112,126 @@ def section(title: str, names: list[str], photo: Path, rounds: int) -> tuple[lis
         "|---|---|---|---|---|",
     ]
     lines += [row(name, records, reference) for name, records in results.items()]
-    stages = stages_of(reference)
-    lines += ["", "Where aicli's time goes (median ms): " + ", ".join(f"{k} {v:.1f}" for k, v in stages.items()) + "."]
-    networks = sum(value for name, value in stages.items() if name in ("pnet", "rnet", "onet", "invoke"))
-    work = statistics.median(record["ms"] for record in reference) - stages["decode"]
-    lines += [f"Without decoding it takes {work / networks:.2f} times its own invocations.", ""]
+    # Within one image: the machine's speed changes from one to the next.
+    ratio = statistics.median(own_ratio(record) for record in reference)
+    lines += ["", f"Without decoding aicli takes {ratio:.2f} times its own invocations.", ""]
+    stages, calls = profile(photo, "detect-faces" if "faces" in names[0] else "classify", rounds)
+    if stages:
+        parts = ", ".join(f"{name} {value:.1f}" for name, value in stages.items() if value >= 0.05)
+        lines += [f"Where its time goes (median ms; {calls} host calls): {parts}.", ""]
+    else:
+        stages = stages_of(reference)
     print("\n".join(lines), flush=True)
     return lines, stages
 
 
+def own_ratio(record: dict[str, Any]) -> float:
+    stages = record["stages"]
+    networks = sum(value for name, value in stages.items() if name in ("pnet", "rnet", "onet", "invoke"))
+    return float((record["ms"] - stages["decode"]) / networks)
+
+
+PROFILED: list[str] = []
+
+
+def profile(photo: Path, task: str, rounds: int) -> tuple[dict[str, float], int]:
+    """Median milliseconds by stage and the number of host calls, by benchmarks/stages.py; nothing without Rust."""
+    if not PROFILED:
+        return {}, 0
+    threads = "2" if task == "detect-faces" else "1"
+    command = [sys.executable, str(HERE / "stages.py"), str(photo), "--task", task, "--threads", threads]
+    command += ["--rounds", str(rounds), "--guest", PROFILED[0]]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(), check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found["stages"], found["host_calls"]
+
+
+def prepare(folder: Path) -> None:
+    """What an installation has and a checkout may lack: bytecode. And the guest with marks between its stages."""
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(HERE.parent / "aicli")], check=True)
+    code = f"import sys; sys.path.insert(0, {str(HERE)!r}); import stages; from pathlib import Path;"
+    code += f" print(stages.build_guest(Path({str(folder)!r})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(), text=True
+    )
+    if done.returncode == 0:
+        PROFILED.append(done.stdout.strip().splitlines()[-1])
+    else:
+        print("left out, needs Rust for WebAssembly: the time of each stage inside the guest", file=sys.stderr)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(HERE.parent)}
+
+
+# A process begins with the memory peak of the one that starts it, so a small one has to start those that are measured.
+STARTER = """
+import json, os, subprocess, sys, time
+begin = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps([time.perf_counter() - begin, usage.ru_maxrss / 1024, status]))
+"""
+
+
+def run_process(command: list[str]) -> tuple[float, float]:
+    """Seconds from start to exit, and the peak of resident memory in MB."""
+    starter = [sys.executable, "-I", "-S", "-c", STARTER, *command]
+    done = subprocess.run(starter, stdout=subprocess.PIPE, env=environment(), check=True)
+    seconds, peak, status = json.loads(done.stdout)
+    if status:
+        raise SystemExit(f"{' '.join(command)}: it failed")
+    return seconds, peak
+
+
 def cold(names: dict[str, list[str]], rounds: int) -> list[str]:
-    """Whole processes from start to exit, interleaved."""
-    times: dict[str, list[float]] = {name: [] for name in names}
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    """Whole processes from start to exit, interleaved; ratios to the bare script."""
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for turn in range(rounds + 1):
         for name, command in names.items():
-            begin = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+            result = run_process(command)
             if turn:
-                times[name].append(time.perf_counter() - begin)
-    lines = ["### Whole processes", "", "| command | median s | min to max |", "|---|---|---|"]
-    for name, values in times.items():
-        lines.append(f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} to {max(values):.3f} |")
+                runs[name].append(result)
+    floor = [seconds for seconds, _ in runs["bare classify script"]]
+    lines = ["### Whole processes", "", "| command | median s | min to max | ratio to the bare script | peak MB |"]
+    lines.append("|---|---|---|---|---|")
+    for name, results in runs.items():
+        times = [seconds for seconds, _ in results]
+        ratio = statistics.median(a / b for a, b in zip(times, floor, strict=True))
+        memory = max(peak for _, peak in results)
+        lines.append(
+            f"| {name} | {statistics.median(times):.3f} | {min(times):.3f} to {max(times):.3f} "
+            f"| {ratio:.2f} | {memory:.0f} |"
+        )
     print("\n".join(lines), flush=True)
     return [*lines, ""]
+
+
+def many(sources: list[Path], folder: Path, count: int, rounds: int) -> list[str]:
+    """Throughput of ``--jobs 2`` against ``--jobs 1`` on ``count`` photos of 42 sizes, whole processes."""
+    from PIL import Image
+
+    folder.mkdir()
+    images = [Image.open(path).convert("RGB") for path in sources]
+    for number in range(count):
+        image = images[number % len(images)]
+        scale = 640 * (1 + number % 7 / 50) / max(image.size)
+        size = (round(image.width * scale), round(image.height * scale))
+        image.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number:04}.jpg", quality=88)
+    lines = [f"### {count} photos of 640 to 720 pixels", "", "| command | photos a second | ratio |", "|---|---|---|"]
+    for task in ("classify", "detect-faces"):
+        base = [sys.executable, "-m", "aicli", task, "--quiet", "--format", "jsonl", str(folder)]
+        for threads in (["--threads", "1"], []):
+            one, two = [], []
+            for _ in range(rounds):
+                one.append(run_process([*base, *threads, "--jobs", "1"])[0])
+                two.append(run_process([*base, *threads, "--jobs", "2"])[0])
+            ratio = statistics.median(a / b for a, b in zip(one, two, strict=True))
+            name = " ".join(["aicli", task, *threads])
+            lines.append(f"| {name} --jobs 1 | {count / statistics.median(one):.1f} | |")
+            lines.append(f"| {name} --jobs 2 | {count / statistics.median(two):.1f} | {ratio:.2f} |")
+    print("\n".join(lines), flush=True)
+    return [*lines, "", "Without `--threads`, one job gives each network both cores, two jobs one each.", ""]
 
 
 def machine() -> list[str]:
@@ -205,6 +301,7 @@ def main() -> None:
     lines = ["# Benchmark report", "", "Written by `make bench`; see benchmarks/bench.py for how.", "", *machine()]
     stages: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder) / "guest")
         races = [
             (f"Faces, {group.name}", faces, group),
             (f"Classification, {portrait.name}", classifiers, portrait),
@@ -217,6 +314,9 @@ def main() -> None:
             # The large picture takes some peers seconds a turn.
             found, stages[title] = section(title, names, photo, min(rounds, 5) if "4000" in title else rounds)
             lines += found
+        if not options.quick:
+            photos = [path for path in (portrait, EXAMPLES / "astronaut.png", *SHARED.glob("*.jpg")) if path.exists()]
+            lines += many(photos, Path(folder) / "photos", 500, 3)
     script = str(HERE / "bare_classify.py")
     lines += cold(
         {
@@ -224,7 +324,9 @@ def main() -> None:
             "aicli --help": [sys.executable, "-m", "aicli", "--help"],
             "bare classify script": [sys.executable, script, str(portrait)],
             "aicli classify --threads 1": [sys.executable, "-m", "aicli", "classify", "--threads", "1", str(portrait)],
+            "aicli classify": [sys.executable, "-m", "aicli", "classify", str(portrait)],
             "aicli detect-faces": [sys.executable, "-m", "aicli", "detect-faces", str(portrait)],
+            f"aicli detect-faces {group.name}": [sys.executable, "-m", "aicli", "detect-faces", str(group)],
         },
         3 if options.quick else 11,
     )
