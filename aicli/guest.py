@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aicli.errors import GuestError, GuestFault, GuestMemoryError, InferenceError
-from aicli.nn.session import Session, StageTime
+from aicli.nn.session import Session, SpareContexts, StageTime
 from aicli.nn.wasi_nn import MODULE as WASI_NN
 from aicli.nn.wasi_nn import WasiNn
 from aicli.wasm import PAGE, Instance, Limits, Memory, MemoryBoundsError, Module, Runtime, load_runtime
@@ -250,8 +250,11 @@ class Guest:
         path: Path | None = None,
         runtime: Runtime | str | None = None,
         limits: Limits | None = None,
+        fresh: bool = False,
     ) -> None:
         """``task`` is ``classify`` or ``detect-faces``; ``path`` a guest of one's own instead of the packaged one.
+
+        With ``fresh`` every image gets an instance with memory of its own; the interpreters stay, emptied.
 
         Raises :class:`GuestError` when the module cannot serve the task.
         """
@@ -261,6 +264,7 @@ class Guest:
         self._models = models
         self._threads = threads or engine.default_threads()
         self._source = str(path) if path else "the packaged guest"
+        self._spare = SpareContexts() if fresh else None
         self.runtime = runtime if runtime is not None and not isinstance(runtime, str) else load_runtime(runtime)
         with self._named():
             self._module = load_module(self.runtime, read_guest(path), self._limits, default_cache())
@@ -280,7 +284,7 @@ class Guest:
             raise GuestError(text if text.startswith(self._source) else f"{self._source}: {text}") from None
 
     def _start(self) -> Running:
-        session = Session(self._engine, self._models, self._threads, self.times)
+        session = Session(self._engine, self._models, self._threads, self.times, self._spare)
         try:
             self._running = Running(self._module, session, self._limits, self._source)
         except MemoryBoundsError as error:
@@ -291,7 +295,10 @@ class Guest:
         running = self._running or self._start()
         self._running = None
         result = running.run(self._task, pixels, request)
-        self._running = running
+        if self._spare is None:
+            self._running = running
+        else:
+            running.host.session.release()
         return result
 
     def classify(self, pixels: NDArray[np.uint8], request: ClassifyRequest) -> list[tuple[int, float]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from aicli.errors import ModelError
 from aicli.nn.engines import Engine, allocate
 
-__all__ = ["Errno", "ExecutionContext", "NnError", "Session", "TensorType"]
+__all__ = ["Errno", "ExecutionContext", "NnError", "Session", "SpareContexts", "TensorType"]
 
 MAX_GRAPHS = 32
 MAX_CONTEXTS = 128
@@ -195,6 +195,7 @@ class ExecutionContext:
             allocate(self._interpreter)
             self._broken = False
             self._outputs = self._interpreter.get_output_details()
+            self._clear_inputs()
 
     def compute(self) -> None:
         self._allocate()
@@ -214,10 +215,53 @@ class ExecutionContext:
         tensor: NDArray[Any] = self._interpreter.tensor(detail["index"])()
         return tensor.reshape(-1).view(np.uint8)
 
+    def is_planned_for(self, shape: tuple[int, ...] | None) -> bool:
+        """Whether input 0 has this shape and the interpreter its memory."""
+        return self._outputs is not None and bool(self._shapes) and self._shapes[0] == shape
+
+    def empty(self) -> bool:
+        """Forgets every number of the guest that used this context; ``False`` when another guest must not have it."""
+        if self._broken or not isinstance(self.graph.model, Path):
+            return False
+        self._computed = False
+        self._expected.clear()
+        if self._outputs is not None:
+            self._interpreter.reset_all_variables()
+            self._clear_inputs()
+        return True
+
+    def _clear_inputs(self) -> None:
+        """Whoever computes without an input gets the answer to zeros, not to what lay in the host's memory."""
+        for detail in self._inputs:
+            if np.dtype(detail["dtype"]).kind in "biuf":
+                self._interpreter.tensor(detail["index"])()[...] = 0
+
     def input_bytes(self) -> int:
         """What the inputs occupy in the shapes that they have now."""
         sizes = (np.dtype(item["dtype"]).itemsize for item in self._inputs)
         return sum(math.prod(shape) * size for shape, size in zip(self._shapes, sizes, strict=True))
+
+
+class SpareContexts:
+    """Contexts of guests that have ended, emptied but still planned, for the next guest with the same models."""
+
+    def __init__(self) -> None:
+        self._kept: list[ExecutionContext] = []
+
+    def put(self, context: ExecutionContext) -> None:
+        if context.empty():
+            self._kept.append(context)
+
+    def take(self, model: str, shape: tuple[int, ...] | None) -> ExecutionContext | None:
+        """One for this model, if there is one: rather of this shape, so that nothing has to be planned."""
+        fitting = [context for context in self._kept if context.name == model]
+        chosen = next((context for context in fitting if context.is_planned_for(shape)), next(iter(fitting), None))
+        if chosen is not None:
+            self._kept.remove(chosen)
+        return chosen
+
+    def has(self, model: str) -> bool:
+        return any(context.name == model for context in self._kept)
 
 
 @dataclass(eq=False, repr=False)
@@ -225,18 +269,21 @@ class Session:
     """What one guest instance has loaded.
 
     ``models`` are the host's named models; ``threads`` go to each interpreter. ``times`` counts the invocations by
-    model name. ``last_error`` is the reason of the last failed call, for the message that a person reads.
+    model name. ``spare`` are contexts to be used before new ones are made. ``last_error`` is the reason of the last
+    failed call, for the message that a person reads.
     """
 
     engine: Engine
     models: Mapping[str, Path | bytes]
     threads: int
     times: dict[str, StageTime] = field(default_factory=dict)
+    spare: SpareContexts | None = None
     last_error: str | None = None
 
     def __post_init__(self) -> None:
         self._graphs: dict[int, Graph] = {}
-        self._contexts: dict[int, ExecutionContext] = {}
+        # A graph stands for a context that is taken from the spare ones when its shape is known.
+        self._contexts: dict[int, ExecutionContext | Graph] = {}
         self._last_handle = 0
 
     def load(self, model: bytes, encoding: int) -> int:
@@ -247,7 +294,8 @@ class Session:
             raise NnError(Errno.UNSUPPORTED_OPERATION, reason)
         if model[4:8] != b"TFL3":
             raise NnError(Errno.INVALID_ENCODING, "the guest's model is no TFLite file")
-        held = {*self._graphs.values(), *(context.graph for context in self._contexts.values())}
+        used = (item if isinstance(item, Graph) else item.graph for item in self._contexts.values())
+        held = {*self._graphs.values(), *used}
         if len(model) + sum(len(graph.model) for graph in held if isinstance(graph.model, bytes)) > MAX_MODEL_BYTES:
             raise NnError(Errno.TOO_LARGE, f"the guest's own models have more than {MAX_MODEL_BYTES} bytes")
         return self._add_graph(Graph("the guest's model", model, self.threads))
@@ -271,26 +319,43 @@ class Session:
             raise NnError(Errno.INVALID_ARGUMENT, f"there is no graph {graph_handle}")
         if len(self._contexts) >= MAX_CONTEXTS:
             raise NnError(Errno.BUSY, f"the guest holds {MAX_CONTEXTS} execution contexts, which is the limit")
-        try:
-            context = ExecutionContext(graph, self.engine)
-        except ModelError as error:
-            raise NnError(Errno.INVALID_ENCODING, str(error)) from None
+        waits = self.spare is not None and isinstance(graph.model, Path) and self.spare.has(graph.name)
+        context = graph if waits else self._make_context(graph)
         handle = self.new_handle()
         self._contexts[handle] = context
         return handle
 
-    def context(self, handle: int) -> ExecutionContext:
+    def _make_context(self, graph: Graph) -> ExecutionContext:
         try:
-            return self._contexts[handle]
-        except KeyError:
-            raise NnError(Errno.INVALID_ARGUMENT, f"there is no execution context {handle}") from None
+            return ExecutionContext(graph, self.engine)
+        except ModelError as error:
+            raise NnError(Errno.INVALID_ENCODING, str(error)) from None
+
+    def context(self, handle: int, shape: tuple[int, ...] | None = None) -> ExecutionContext:
+        """The context of this handle; ``shape`` is what its input 0 will get, where that is known."""
+        found = self._contexts.get(handle)
+        if found is None:
+            raise NnError(Errno.INVALID_ARGUMENT, f"there is no execution context {handle}")
+        if isinstance(found, Graph):
+            spare = self.spare.take(found.name, shape) if self.spare is not None else None
+            found = self._contexts[handle] = spare or self._make_context(found)
+        return found
+
+    def release(self) -> None:
+        """Gives what can serve another guest to the spare contexts; this session ends here."""
+        for context in self._contexts.values():
+            if self.spare is not None and isinstance(context, ExecutionContext):
+                self.spare.put(context)
+        self._contexts.clear()
+        self._graphs.clear()
 
     def set_input(
         self, handle: int, index: int, shape: tuple[int, ...], kind: TensorType, data: NDArray[np.uint8]
     ) -> None:
-        context = self.context(handle)
+        context = self.context(handle, shape)
         if not context.expects(index, shape, kind, data.size):
-            others = sum(other.input_bytes() for other in self._contexts.values() if other is not context)
+            contexts = [item for item in self._contexts.values() if isinstance(item, ExecutionContext)]
+            others = sum(other.input_bytes() for other in contexts if other is not context)
             if others + data.size > MAX_INPUT_BYTES:
                 reason = f"the inputs of the guest's contexts have more than {MAX_INPUT_BYTES} bytes"
                 raise NnError(Errno.TOO_LARGE, reason)
@@ -309,7 +374,8 @@ class Session:
         stage.seconds += time.perf_counter() - begin
 
     def finalize_execution_context(self, handle: int) -> None:
-        self.context(handle)
+        if handle not in self._contexts:
+            raise NnError(Errno.INVALID_ARGUMENT, f"there is no execution context {handle}")
         del self._contexts[handle]
 
     def unload(self, handle: int) -> None:

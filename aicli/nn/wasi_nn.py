@@ -84,8 +84,8 @@ class WasiNn(HostModule):
             raise NnError(Errno.INVALID_ARGUMENT, f"a tensor of {rank} dimensions; at most {MAX_RANK} are possible")
         if kind not in self._dialect.types:
             raise NnError(Errno.INVALID_ARGUMENT, f"there is no tensor type {kind}")
-        wanted = self.session.context(context).choose_type(index, self._dialect.types[kind])
         shape = struct.unpack(f"<{rank}I", memory.view(dims, 4 * rank).data)
+        wanted = self.session.context(context, shape).choose_type(index, self._dialect.types[kind])
         self.session.set_input(context, index, shape, wanted, memory.view(data, size))
 
     def compute(self, context: int) -> None:

@@ -37,6 +37,7 @@ class Tasks:
         self.common: dict[str, Any] = {name: options.get(name) for name in ("runtime", "engine", "threads")}
         self.common["max_pixels"] = self.max_pixels
         self.common["limits"] = Limits(timeout=options["deadline"])
+        self.common["fresh_guest"] = True
         self._classifiers: OrderedDict[tuple[Any, ...], Classifier] = OrderedDict()
         self._detectors: OrderedDict[str, FaceDetector] = OrderedDict()
 
@@ -76,12 +77,6 @@ class Tasks:
         return detect_with(detector, job, photos)
 
 
-def named(name: str, photo: bytes, max_pixels: int, min_size: int | None = None) -> Any:
-    from aicli.images import open_image
-
-    return open_image(photo, name=name, max_pixels=max_pixels, min_size=min_size)
-
-
 def each(names: list[str], photos: list[bytes], answer: Any) -> dict[str, Any]:
     """The records of all photos; one that fails has an error in the place of an answer."""
     results: list[dict[str, Any]] = []
@@ -94,10 +89,8 @@ def each(names: list[str], photos: list[bytes], answer: Any) -> dict[str, Any]:
 
 
 def classify_with(classifier: Classifier, options: dict[str, Any]) -> Any:
-    size = max(classifier.model.input.width, classifier.model.input.height)
-
     def answer(name: str, photo: bytes) -> dict[str, Any]:
-        image = named(name, photo, classifier._max_pixels or 0, size)
+        image = classifier.open(photo, name=name)
         top, least = options.get("top", 5), options.get("min_score", 0.0)
         return classifier.classify(image, top_k=top, min_score=least).to_dict()
 
@@ -118,12 +111,11 @@ def detect_with(detector: FaceDetector, job: dict[str, Any], photos: list[bytes]
         faces = tuple(make_face([float(value) for value in row]) for row in rows)
         return Detection(image.name, image.full_width, image.full_height, model.name, faces)
 
-    limit = detector._max_pixels or 0
     if not job.get("picture"):
-        return each(job["names"], photos, lambda name, photo: detect(named(name, photo, limit)).to_dict()), []
+        return each(job["names"], photos, lambda name, photo: detect(detector.open(photo, name=name)).to_dict()), []
     from aicli.output.drawing import draw_faces
 
-    image = named(job["names"][0], photos[0], limit)
+    image = detector.open(photos[0], name=job["names"][0])
     landmarks, scores = bool(options.get("landmarks")), bool(options.get("scores"))
     drawn = draw_faces(image.to_pil(), detect(image).faces, landmarks=landmarks, scores=scores)
     out = io.BytesIO()

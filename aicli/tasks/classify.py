@@ -31,6 +31,8 @@ class Classifier:
     ``channels`` (``rgb``, ``bgr``) and ``output_tensor`` override what is known about the model. ``guest`` is a
     WebAssembly module to run instead of the packaged one.
 
+    With ``fresh_guest`` each image is answered by an instance of the guest that has seen no other.
+
     Raises :class:`aicli.errors.UsageError` or one of its subclasses when these do not go together.
     """
 
@@ -52,6 +54,7 @@ class Classifier:
         trust_guest: bool = False,
         limits: Limits | None = None,
         max_pixels: int | None = None,
+        fresh_guest: bool = False,
     ) -> None:
         self._recipe = {name: value for name, value in locals().items() if name != "self"}  # for further processes
         if top_k < 0:
@@ -80,6 +83,7 @@ class Classifier:
             path=path,
             runtime=choose_runtime(runtime, path, limits, trust_guest=trust_guest),
             limits=limits,
+            fresh=fresh_guest,
         )
 
     def __call__(

@@ -31,6 +31,8 @@ class FaceDetector:
     section II.A). At most ``max_faces`` are answered, best first (0: all). ``guest`` is a WebAssembly module to run
     instead of the packaged one.
 
+    With ``fresh_guest`` each image is answered by an instance of the guest that has seen no other.
+
     Raises :class:`aicli.errors.UsageError` or one of its subclasses when these do not go together.
     """
 
@@ -49,6 +51,7 @@ class FaceDetector:
         trust_guest: bool = False,
         limits: Limits | None = None,
         max_pixels: int | None = None,
+        fresh_guest: bool = False,
     ) -> None:
         self._recipe = {name: value for name, value in locals().items() if name != "self"}  # for further processes
         check_parameters(min_size, thresholds, factor, max_faces)
@@ -68,6 +71,7 @@ class FaceDetector:
             path=path,
             runtime=choose_runtime(runtime, path, limits, trust_guest=trust_guest),
             limits=limits,
+            fresh=fresh_guest,
         )
 
     def __call__(self, image: ImageSource) -> Detection:
