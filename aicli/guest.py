@@ -265,6 +265,7 @@ class Guest:
         self._threads = threads or engine.default_threads()
         self._source = str(path) if path else "the packaged guest"
         self._spare = SpareContexts() if fresh else None
+        self._last_bytes = 0
         self.runtime = runtime if runtime is not None and not isinstance(runtime, str) else load_runtime(runtime)
         with self._named():
             self._module = load_module(self.runtime, read_guest(path), self._limits, default_cache())
@@ -294,12 +295,19 @@ class Guest:
     def _run(self, pixels: NDArray[np.uint8], request: ClassifyRequest | DetectRequest) -> bytes:
         running = self._running or self._start()
         self._running = None
+        self._last_bytes = pixels.nbytes
         result = running.run(self._task, pixels, request)
         if self._spare is None:
             self._running = running
         else:
             running.host.session.release()
         return result
+
+    def prepare(self) -> None:
+        """Makes the instance for the next image, if there is none, with memory for one as large as the last."""
+        if self._running is None:
+            running = self._start()
+            running.memory.view(running.block("pixels", self._last_bytes), self._last_bytes)[:] = 0
 
     def classify(self, pixels: NDArray[np.uint8], request: ClassifyRequest) -> list[tuple[int, float]]:
         """Classes and scores of one image (uint8, height x width x 3, RGB), best first.

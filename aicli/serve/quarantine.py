@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import tempfile
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,15 +38,16 @@ OPEN_FILES = 128
 ERROR_TEXT = 2000
 
 
-def make_handlers(options: dict[str, Any]) -> dict[str, Handler]:
+def make_handlers(options: dict[str, Any]) -> tuple[dict[str, Handler], Callable[[], None]]:
     quarantine = Quarantine(options)
     restrict(options)
-    return {
+    handlers: dict[str, Handler] = {
         "classify": quarantine.classify,
         "check_model": quarantine.check_model,
         "check_function": quarantine.check_function,
         "run_function": quarantine.run_function,
     }
+    return handlers, lambda: None
 
 
 def restrict(options: dict[str, Any]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from PIL import Image
 
-from aicli.guest import DetectRequest
+from aicli.errors import AicliError
+from aicli.guest import DetectRequest, Guest
 from aicli.results import Detection
 from aicli.serve.wire import Frame
 from aicli.serve.worker import Handler, failure
@@ -22,11 +25,11 @@ WARM_MODELS = 4
 MODEL_OPTIONS = ("input_range", "resize", "channels", "output_tensor")
 
 
-def make_handlers(options: dict[str, Any]) -> dict[str, Handler]:
-    """The handlers of a worker, with the default models loaded and run once."""
+def make_handlers(options: dict[str, Any]) -> tuple[dict[str, Handler], Callable[[], None]]:
+    """The handlers of a worker, with the default models loaded and run once, and what to do between two requests."""
     tasks = Tasks(options)
     tasks.warm()
-    return {"classify": tasks.classify, "faces": tasks.faces}
+    return {"classify": tasks.classify, "faces": tasks.faces}, tasks.prepare
 
 
 class Tasks:
@@ -40,6 +43,7 @@ class Tasks:
         self.common["fresh_guest"] = True
         self._classifiers: OrderedDict[tuple[Any, ...], Classifier] = OrderedDict()
         self._detectors: OrderedDict[str, FaceDetector] = OrderedDict()
+        self._used: Guest | None = None
 
     def warm(self) -> None:
         picture = io.BytesIO()
@@ -69,11 +73,20 @@ class Tasks:
             self._detectors.popitem(last=False)
         return self._detectors[model]
 
+    def prepare(self) -> None:
+        """Gets the guest ready for the next request: no request sees memory that another has used."""
+        if self._used is not None:
+            with suppress(AicliError):  # the next request will say
+                self._used.prepare()
+
     def classify(self, job: dict[str, Any], photos: list[bytes]) -> Frame:
-        return each(job["names"], photos, classify_with(self.classifier(job["options"]), job["options"])), []
+        classifier = self.classifier(job["options"])
+        self._used = classifier.guest
+        return each(job["names"], photos, classify_with(classifier, job["options"])), []
 
     def faces(self, job: dict[str, Any], photos: list[bytes]) -> Frame:
         detector = self.detector(job["options"].get("model", "mtcnn"))
+        self._used = detector.guest
         return detect_with(detector, job, photos)
 
 

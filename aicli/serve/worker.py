@@ -59,8 +59,8 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def serve(connection: socket.socket, handlers: dict[str, Handler]) -> None:
-    """Jobs until the front process closes the connection."""
+def serve(connection: socket.socket, handlers: dict[str, Handler], idle: Callable[[], None]) -> None:
+    """Jobs until the front process closes the connection; ``idle`` is called after each answer."""
     stream: Any = connection.makefile("rb", buffering=1 << 20)
     send(connection, {"ready": True})
     while (frame := receive(stream)) is not None:
@@ -74,6 +74,7 @@ def serve(connection: socket.socket, handlers: dict[str, Handler]) -> None:
         header.setdefault("status", 200)
         header["seconds"] = time.perf_counter() - begun
         send(connection, header, answer)
+        idle()
 
 
 def send(connection: socket.socket, header: dict[str, Any], blobs: list[bytes] | None = None) -> None:
@@ -91,12 +92,12 @@ def main(arguments: list[str]) -> None:
             from aicli.serve.quarantine import make_handlers
         else:
             from aicli.serve.trusted import make_handlers
-        handlers = make_handlers(options)
+        handlers, idle = make_handlers(options)
     except Exception as error:
         send(connection, {"ready": False, "message": str(error)})
         return
     try:
-        serve(connection, handlers)
+        serve(connection, handlers, idle)
     except (BrokenPipeError, ConnectionResetError):
         return
 
