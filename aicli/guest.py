@@ -176,9 +176,7 @@ class Running:
         present = self.blocks.get(purpose)
         if present is not None and present.size >= size:
             return present.pointer
-        if present is not None:
-            del self.blocks[purpose]
-            self.call("aicli_dealloc", present.pointer, present.size)
+        self.drop(purpose)
         pointer = self.call("aicli_alloc", size)
         if pointer == 0:
             raise GuestMemoryError(
@@ -187,6 +185,17 @@ class Running:
         self._check_block(pointer, size)
         self.blocks[purpose] = Block(pointer, size)
         return pointer
+
+    def drop(self, purpose: str) -> None:
+        """Gives the memory for this purpose back to the guest, if it has any."""
+        present = self.blocks.pop(purpose, None)
+        if present is not None:
+            self.call("aicli_dealloc", present.pointer, present.size)
+
+    def touch(self, purpose: str, size: int) -> None:
+        """Has the system provide memory for this purpose now."""
+        if size > 0:
+            self.memory.view(self.block(purpose, size), size)[:] = 0
 
     def _check_block(self, pointer: int, size: int) -> None:
         """An allocator that hands out foreign or overlapping memory would corrupt the image silently."""
@@ -265,7 +274,7 @@ class Guest:
         self._threads = threads or engine.default_threads()
         self._source = str(path) if path else "the packaged guest"
         self._spare = SpareContexts() if fresh else None
-        self._last_bytes = 0
+        self._last_bytes = self._last_memory = 0
         self.runtime = runtime if runtime is not None and not isinstance(runtime, str) else load_runtime(runtime)
         with self._named():
             self._module = load_module(self.runtime, read_guest(path), self._limits, default_cache())
@@ -300,14 +309,20 @@ class Guest:
         if self._spare is None:
             self._running = running
         else:
+            self._last_memory = running.memory.size()
             running.host.session.release()
         return result
 
     def prepare(self) -> None:
-        """Makes the instance for the next image, if there is none, with memory for one as large as the last."""
+        """Makes the instance for the next image, if there is none, with memory for one as large as the last.
+
+        The system gives memory page by page when it is first written: it is written here, not while somebody waits.
+        """
         if self._running is None:
             running = self._start()
-            running.memory.view(running.block("pixels", self._last_bytes), self._last_bytes)[:] = 0
+            running.touch("pixels", self._last_bytes)
+            running.touch("scratch", self._last_memory - running.memory.size() - PAGE)
+            running.drop("scratch")
 
     def classify(self, pixels: NDArray[np.uint8], request: ClassifyRequest) -> list[tuple[int, float]]:
         """Classes and scores of one image (uint8, height x width x 3, RGB), best first.
