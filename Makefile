@@ -32,7 +32,7 @@ PHOTOS := $(sort $(wildcard examples/*.jpg examples/*.png))
 help:
 	@echo "make demo         classify the photos in examples/ and find the faces in them, pictures in demo-output/"
 	@echo "make test         every test"
-	@echo "make lint         ruff and mypy"
+	@echo "make lint         ruff, mypy, and hadolint for the Dockerfile"
 	@echo "make guest        compile the guest from guest-rust/ (needs Rust with wasm32-unknown-unknown)"
 	@echo "make bench        measure, beside other packages; make bench-quick in a minute"
 	@echo "make build        the wheel and the source archive, in dist/"
@@ -56,6 +56,7 @@ lint: $(LINTABLE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if [ -x $(BIN)/hadolint ]; then echo $(BIN)/hadolint Dockerfile; $(BIN)/hadolint Dockerfile; fi
 
 guest: $(INSTALLED)
 	$(BIN)/aicli build-guest
