@@ -20,7 +20,10 @@ SHOTS = os.environ.get("AICLI_SCREENSHOTS")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER) and os.environ.get("AICLI_REQUIRE_BROWSER") != "1",
+        reason="needs chromium and chromedriver",
+    ),
 ]
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
@@ -52,6 +55,8 @@ return points.map(([x, y]) => {
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    if not (CHROMIUM and DRIVER):
+        pytest.fail("AICLI_REQUIRE_BROWSER=1, but there is no chromium with its chromedriver")
     webdriver = pytest.importorskip("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
