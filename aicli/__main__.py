@@ -18,11 +18,13 @@ def main() -> NoReturn:
     from aicli.cli.main import run
 
     code = run(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            code = code or 1
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass  # the reader had enough, as `| head` has
+    except OSError as error:
+        os.write(2, f"aicli: cannot write to standard output: {error.strerror}\n".encode())
+        code = code or 1
     os._exit(code)
 
 

@@ -1,0 +1,52 @@
+"""The program as a shell sees it: exit codes, streams that fail, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PHOTO = Path(__file__).resolve().parents[2] / "examples" / "grace_hopper.jpg"
+FULL = Path("/dev/full")
+
+
+def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "aicli", *arguments]
+    return subprocess.run(command, text=True, stderr=subprocess.PIPE, timeout=60, check=False, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def test_everything_is_written_before_the_process_ends() -> None:
+    done = run("classify", str(PHOTO), "-f", "json", stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    assert done.stdout.startswith("[") and done.stdout.endswith("]\n")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--help"], 0), (["nonsense"], 2), (["classify", "no.jpg"], 1), (["classify", "--top", "x", str(PHOTO)], 2)],
+)
+def test_exit_codes(arguments: list[str], code: int) -> None:
+    assert run(*arguments, stdout=subprocess.PIPE).returncode == code
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["classify", "--help"], ["info"], ["classify", str(PHOTO)]])
+def test_a_full_disk_is_one_line_and_a_code(arguments: list[str]) -> None:
+    with FULL.open("w") as full:
+        done = run(*arguments, stdout=full)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "No space left on device" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX pipe")
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        done = run("--help", stdout=pipe)
+    assert (done.returncode, done.stderr) == (0, "")
