@@ -47,10 +47,18 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(f"aicli.cli.{cmd_name.replace('-', '_')}").command
         return command
 
+    # click would exit with code 1 when nobody reads: in `parse_args` for --help and --version, in `invoke` for the rest.
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except BrokenPipeError:
+            raise ReaderGone from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # click would exit with code 1
+        except BrokenPipeError:
             raise ReaderGone from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
