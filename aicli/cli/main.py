@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(f"aicli.cli.{cmd_name.replace('-', '_')}").command
         return command
 
-    # click would exit with code 1 when nobody reads: in `parse_args` for --help and --version, in `invoke` for the rest.
+    # click exits with code 1 when nobody reads: in `parse_args` for --help and --version, in `invoke` for the rest.
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
