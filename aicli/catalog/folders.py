@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
+from aicli import _folders
+from aicli._folders import platform_folder
 from aicli.errors import UsageError
 
 __all__ = ["bundled_folders", "bundled_models", "cache_folder", "catalog_file", "user_models"]
@@ -34,26 +35,15 @@ def catalog_file() -> Path:
 def user_models() -> Path:
     """The user's models: ``AICLI_MODELS_DIR``, else ``aicli/models`` in the platform's place for data."""
     given = os.environ.get("AICLI_MODELS_DIR")
-    return Path(given).expanduser() if given else _platform_folder("data") / "models"
+    return Path(given).expanduser() if given else _at_home(platform_folder("data")) / "models"
 
 
 def cache_folder() -> Path:
     """What can be made again: ``AICLI_CACHE_DIR``, else ``aicli`` in the platform's place for caches."""
-    given = os.environ.get("AICLI_CACHE_DIR")
-    return Path(given).expanduser() if given else _platform_folder("cache")
+    return _at_home(_folders.cache_folder())
 
 
-def _platform_folder(kind: str) -> Path:
-    try:
-        home = Path.home()
-    except RuntimeError:
-        raise UsageError("you have no home folder; set AICLI_MODELS_DIR and AICLI_CACHE_DIR") from None
-    if sys.platform == "win32":
-        local = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "aicli"
-        return local / "cache" if kind == "cache" else local
-    if sys.platform == "darwin":
-        return home / "Library" / ("Caches" if kind == "cache" else "Application Support") / "aicli"
-    variable, usual = ("XDG_CACHE_HOME", ".cache") if kind == "cache" else ("XDG_DATA_HOME", ".local/share")
-    given = os.environ.get(variable, "")
-    # The XDG specification has relative paths ignored.
-    return (Path(given) if os.path.isabs(given) else home / usual) / "aicli"
+def _at_home(folder: Path | None) -> Path:
+    if folder is None:
+        raise UsageError("you have no home folder; set AICLI_MODELS_DIR and AICLI_CACHE_DIR")
+    return folder

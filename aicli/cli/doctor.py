@@ -129,7 +129,7 @@ def check_cache() -> Finding:
     import os
     import tempfile
 
-    from aicli.wasm.cache import cache_folder
+    from aicli._folders import cache_folder
 
     folder = cache_folder()
     if folder is None:

@@ -29,11 +29,11 @@ def collect() -> dict[str, str]:
     from importlib.metadata import version
 
     from aicli import __version__
+    from aicli._folders import cache_folder
     from aicli.catalog.folders import bundled_models, user_models
     from aicli.guest import packaged_guest
     from aicli.nn.engines import ENGINES, available_cores, installed_engines
     from aicli.wasm import RUNTIMES, installed_runtimes
-    from aicli.wasm.cache import cache_folder
 
     facts = {
         "aicli": __version__,

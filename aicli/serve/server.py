@@ -7,6 +7,7 @@ from typing import Any
 
 import h11
 import uvicorn
+import uvicorn.protocols.http.h11_impl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from aicli.errors import AicliError
@@ -59,6 +60,18 @@ def guarded_protocol(header_time: float) -> type:
                 self.transport.close()
 
     return GuardedProtocol
+
+
+async def overloaded(scope: Any, receive: Any, send: Any) -> None:
+    """What answers when there are too many connections, in place of uvicorn's own plain words."""
+    body = b'{"error": {"code": "busy", "message": "too many connections; try again"}}'
+    headers = [(b"content-type", b"application/json"), (b"retry-after", b"1"), (b"connection", b"close")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+uvicorn.protocols.http.h11_impl.service_unavailable = overloaded
 
 
 class Server(uvicorn.Server):  # type: ignore[misc]

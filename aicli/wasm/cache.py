@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from aicli._folders import cache_folder
+
 if TYPE_CHECKING:
     from aicli.wasm.runtime import Limits, Module, Runtime
 
@@ -121,23 +123,6 @@ def default_cache() -> ModuleCache | None:
         return None
     folder = cache_folder()
     return None if folder is None else ModuleCache(folder / "modules")
-
-
-def cache_folder() -> Path | None:
-    """Where aicli keeps what it can make again; ``None`` where the user has no home."""
-    chosen = os.environ.get("AICLI_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) / "aicli" / "cache" if local else None
-    xdg = os.environ.get("XDG_CACHE_HOME", "")
-    if sys.platform != "darwin" and os.path.isabs(xdg):
-        return Path(xdg) / "aicli"
-    try:
-        return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "aicli"
-    except RuntimeError:
-        return None
 
 
 class ModuleCache:

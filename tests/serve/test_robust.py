@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,17 @@ def test_full_queue_answers_at_once(tmp_path: Path, photo: bytes) -> None:
         assert all(int(reply.headers["retry-after"]) >= 1 for reply, _ in refused)
         assert sorted(seconds for _, seconds in refused)[len(refused) // 2] < 0.5
         assert server.ask("POST", "/v1/classify", photo).status == 200
+
+
+def test_too_many_connections_are_told_to_come_back(tmp_path: Path, photo: bytes) -> None:
+    with running(tmp_path, "--workers", "1") as server:
+        with ExitStack() as stack:
+            for _ in range(530):
+                stack.enter_context(server.connect())
+            reply = server.ask("GET", "/healthz")
+            assert (reply.status, reply.code) == (503, "busy")
+            assert int(reply.headers["retry-after"]) >= 1
+        wait_for(lambda: server.ask("POST", "/v1/classify", photo).status == 200)
 
 
 def test_deadline_replaces_the_worker(tmp_path: Path, photo: bytes) -> None:
