@@ -22,6 +22,7 @@ from aicli.wasm.runtime import (
     Linked,
     Turns,
     WasiConfig,
+    bytes_at,
     check_bounds,
     find_mismatch,
     signed,
@@ -49,7 +50,8 @@ class WasmerMemory:
         size = self.size()
         if size != self._whole.size:
             # A memory may move when it grows, and at no other time.
-            self._whole = np.frombuffer(self._memory.buffer, np.uint8, size)
+            # wasmer's buffer itself must not be kept: it may be dropped in the thread that made it only.
+            self._whole = bytes_at(np.frombuffer(self._memory.buffer, np.uint8, size).ctypes.data, size)
         self._seen = self._turns.count
 
 

@@ -25,6 +25,7 @@ from aicli.wasm.runtime import (
     Linked,
     Turns,
     WasiConfig,
+    bytes_at,
     check_bounds,
     find_mismatch,
     signed,
@@ -53,12 +54,6 @@ REFUSED = (
     "relaxed_simd",
 )
 """The WebAssembly proposals that guests cannot use here."""
-
-# A ctypes array would do as well and take ten times as long to make.
-memory_at = ctypes.pythonapi.PyMemoryView_FromMemory
-memory_at.restype = ctypes.py_object
-memory_at.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
-WRITABLE = 0x200
 
 
 class Ticker:
@@ -116,7 +111,7 @@ class WasmtimeMemory:
         if size != self._whole.size:
             # A memory may move when it grows, and at no other time.
             base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
-            self._whole = np.frombuffer(memory_at(base, size, WRITABLE), np.uint8)
+            self._whole = bytes_at(base, size)
         self._seen = self._turns.count
 
 
