@@ -279,7 +279,7 @@ def plot(stages: dict[str, dict[str, float]], path: Path) -> None:
     colours = pyplot.get_cmap("tab20").colors  # type: ignore[attr-defined]
     for number, name in enumerate(names):
         widths = [100 * values.get(name, 0.0) / totals[title] for title, values in stages.items()]
-        if max(widths) >= 0.5:
+        if max(widths) >= 0.01:
             axes.barh(bars, widths, left=left, label=name, color=colours[number % len(colours)])
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.set_xlabel("% of the time of one picture, medians")
