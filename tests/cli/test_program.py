@@ -50,3 +50,18 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     with os.fdopen(writing, "w") as pipe:
         done = run("--help", stdout=pipe)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("arguments", "code"), [("--help", 0), (f"classify {PHOTO}", 0), ("classify no.jpg", 1)])
+def test_closed_streams_are_no_fault(closed: str, arguments: str, code: int) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m aicli {arguments} {closed}'], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    if closed == "2>&-":
+        assert done.stderr == ""
+    if closed == "<&-" and code == 0:
+        assert done.stdout
