@@ -74,6 +74,10 @@ def serving(workers: int) -> Iterator[tuple[int, int]]:
             process.wait(60)
 
 
+def body_length(head: bytes) -> int:
+    return next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+
+
 async def one_client(port: int, request: bytes, until: float, limit: list[int], run: Run) -> None:
     """Requests one after the other on one kept connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -82,7 +86,7 @@ async def one_client(port: int, request: bytes, until: float, limit: list[int], 
         begun = time.perf_counter()
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        length = body_length(head)
         await reader.readexactly(length)
         if head.startswith(b"HTTP/1.1 200 "):
             run.latencies.append(time.perf_counter() - begun)
@@ -92,8 +96,7 @@ async def one_client(port: int, request: bytes, until: float, limit: list[int], 
 
 
 async def load(port: int, path: str, clients: int, seconds: float, limit: int = 1 << 60) -> Run:
-    body = PHOTO.read_bytes()
-    request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    request = request_of(PHOTO.read_bytes(), path)
     run, begun = Run(clients, 0, [], 0), time.perf_counter()
     left = [limit]
     await asyncio.gather(*(one_client(port, request, begun + seconds, left, run) for _ in range(clients)))
@@ -121,14 +124,14 @@ def post(connection: socket.socket, request: bytes) -> float:
     while b"\r\n\r\n" not in answer:
         answer += connection.recv(1 << 16)
     head, _, body = answer.partition(b"\r\n\r\n")
-    length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    length = body_length(head)
     while len(body) < length:
         body += connection.recv(1 << 16)
     return time.perf_counter() - begun
 
 
-def request_of(body: bytes) -> bytes:
-    return f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+def request_of(body: bytes, path: str = "/v1/classify") -> bytes:
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def layer_time(port: int, rounds: int = 100) -> float:

@@ -8,11 +8,13 @@ from typing import Any
 import h11
 import uvicorn
 import uvicorn.protocols.http.h11_impl
+from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from aicli.errors import AicliError
 from aicli.serve.app import make_app
 from aicli.serve.guard import configure_logging
+from aicli.serve.problems import Problem
 from aicli.serve.settings import Settings
 
 __all__ = ["run"]
@@ -64,11 +66,9 @@ def guarded_protocol(header_time: float) -> type:
 
 async def overloaded(scope: Any, receive: Any, send: Any) -> None:
     """What answers when there are too many connections, in place of uvicorn's own plain words."""
-    body = b'{"error": {"code": "busy", "message": "too many connections; try again"}}'
-    headers = [(b"content-type", b"application/json"), (b"retry-after", b"1"), (b"connection", b"close")]
-    headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    problem = Problem(503, "busy", "too many connections; try again", retry_after=1)
+    answer = Response(problem.body(), problem.status, {**problem.headers(), "connection": "close"})
+    await answer(scope, receive, send)
 
 
 uvicorn.protocols.http.h11_impl.service_unavailable = overloaded

@@ -16,7 +16,7 @@ from aicli.results import Detection
 from aicli.serve.wire import Frame
 from aicli.serve.worker import Handler, failure
 from aicli.tasks.classify import Classifier
-from aicli.tasks.faces import FaceDetector, check_parameters, make_face
+from aicli.tasks.faces import FaceDetector, check_parameters
 from aicli.wasm import Limits
 
 __all__ = ["Tasks", "make_handlers"]
@@ -120,9 +120,7 @@ def detect_with(detector: FaceDetector, job: dict[str, Any], photos: list[bytes]
     request = DetectRequest(*values, model.mean, model.std, model.channels, options.get("max_faces", 0))
 
     def detect(image: Any) -> Detection:
-        rows = detector.guest.detect_faces(image.pixels, request)
-        faces = tuple(make_face([float(value) for value in row]) for row in rows)
-        return Detection(image.name, image.full_width, image.full_height, model.name, faces)
+        return detector.detect(image, request)
 
     if not job.get("picture"):
         return each(job["names"], photos, lambda name, photo: detect(detector.open(photo, name=name)).to_dict()), []

@@ -86,9 +86,9 @@ class FaceDetector:
         """Decodes an image as :meth:`__call__` does, in full resolution."""
         return open_image(image, name=name, max_pixels=self._max_pixels)
 
-    def detect(self, image: DecodedImage) -> Detection:
-        """Finds the faces of an image that is already decoded."""
-        rows = self.guest.detect_faces(image.pixels, self._request)
+    def detect(self, image: DecodedImage, request: DetectRequest | None = None) -> Detection:
+        """Finds the faces of an image that is already decoded; ``request`` stands for the detector's own parameters."""
+        rows = self.guest.detect_faces(image.pixels, request or self._request)
         faces = tuple(make_face([float(value) for value in row]) for row in rows)
         return Detection(image.name, image.full_width, image.full_height, self.model.name, faces)
 

@@ -24,6 +24,7 @@ __all__ = [
     "Instance",
     "Limits",
     "Linked",
+    "LiveMemory",
     "Memory",
     "MemoryBoundsError",
     "Module",
@@ -31,7 +32,6 @@ __all__ = [
     "Turns",
     "WasiConfig",
     "WasiFolder",
-    "bytes_at",
     "check_bounds",
 ]
 
@@ -237,6 +237,34 @@ class Turns:
 
     def __init__(self) -> None:
         self.count = 0
+
+
+class LiveMemory:
+    """What the adapters' memories share: the bytes are looked up once for each turn of the guest, not for each view."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._seen = -1
+        self._whole: NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def size(self) -> int:
+        """The present size in bytes."""
+        raise NotImplementedError
+
+    def address(self) -> int:
+        """Where the memory begins in this process."""
+        raise NotImplementedError
+
+    def view(self, pointer: int, length: int) -> NDArray[np.uint8]:
+        """See :meth:`Memory.view`."""
+        if self._seen != self._turns.count:
+            size = self.size()
+            if size != self._whole.size:
+                # A memory may move when it grows, and at no other time.
+                self._whole = bytes_at(self.address(), size)
+            self._seen = self._turns.count
+        check_bounds(pointer, length, self._whole.size)
+        return self._whole[pointer : pointer + length]
 
 
 class Linked:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import wasmer
 import wasmer_compiler_cranelift
-from numpy.typing import NDArray
 
 from aicli._versions import installed_version
 from aicli.errors import GuestError, GuestTrap
@@ -20,39 +19,26 @@ from aicli.wasm.runtime import (
     HostFunction,
     Limits,
     Linked,
+    LiveMemory,
     Turns,
     WasiConfig,
-    bytes_at,
-    check_bounds,
     find_mismatch,
     signed,
     unsigned,
 )
 
 
-class WasmerMemory:
+class WasmerMemory(LiveMemory):
     def __init__(self, memory: Any, turns: Turns) -> None:
+        super().__init__(turns)
         self._memory = memory
-        self._turns = turns
-        self._seen = -1
-        self._whole: NDArray[np.uint8] = np.empty(0, np.uint8)
 
     def size(self) -> int:
         return int(self._memory.data_size)
 
-    def view(self, pointer: int, length: int) -> NDArray[np.uint8]:
-        if self._seen != self._turns.count:
-            self._look_again()
-        check_bounds(pointer, length, self._whole.size)
-        return self._whole[pointer : pointer + length]
-
-    def _look_again(self) -> None:
-        size = self.size()
-        if size != self._whole.size:
-            # A memory may move when it grows, and at no other time.
-            # wasmer's buffer itself must not be kept: it may be dropped in the thread that made it only.
-            self._whole = bytes_at(np.frombuffer(self._memory.buffer, np.uint8, size).ctypes.data, size)
-        self._seen = self._turns.count
+    def address(self) -> int:
+        # wasmer's buffer itself must not be kept: it may be dropped in the thread that made it only.
+        return np.frombuffer(self._memory.buffer, np.uint8).ctypes.data
 
 
 class WasmerInstance:

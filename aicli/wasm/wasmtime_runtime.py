@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import wasmtime
-from numpy.typing import NDArray
 
 from aicli._versions import installed_version
 from aicli.errors import GuestError, GuestTimeout, GuestTrap
@@ -23,10 +21,9 @@ from aicli.wasm.runtime import (
     HostFunction,
     Limits,
     Linked,
+    LiveMemory,
     Turns,
     WasiConfig,
-    bytes_at,
-    check_bounds,
     find_mismatch,
     signed,
     unsigned,
@@ -89,30 +86,17 @@ class Ticker:
             self._engine.increment_epoch()
 
 
-class WasmtimeMemory:
+class WasmtimeMemory(LiveMemory):
     def __init__(self, memory: wasmtime.Memory, store: wasmtime.Store, turns: Turns) -> None:
+        super().__init__(turns)
         self._memory = memory
         self._store = store
-        self._turns = turns
-        self._seen = -1
-        self._whole: NDArray[np.uint8] = np.empty(0, np.uint8)
 
     def size(self) -> int:
         return int(self._memory.data_len(self._store))
 
-    def view(self, pointer: int, length: int) -> NDArray[np.uint8]:
-        if self._seen != self._turns.count:
-            self._look_again()
-        check_bounds(pointer, length, self._whole.size)
-        return self._whole[pointer : pointer + length]
-
-    def _look_again(self) -> None:
-        size = self.size()
-        if size != self._whole.size:
-            # A memory may move when it grows, and at no other time.
-            base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
-            self._whole = bytes_at(base, size)
-        self._seen = self._turns.count
+    def address(self) -> int:
+        return ctypes.addressof(self._memory.data_ptr(self._store).contents)
 
 
 class WasmtimeInstance:
