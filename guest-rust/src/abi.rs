@@ -167,15 +167,9 @@ const _: () = {
     assert!(std::mem::size_of::<Face>() == 60);
 };
 
-/// The bytes of a tensor of numbers.
-pub fn bytes_of(numbers: &[f32]) -> &[u8] {
-    // SAFETY: every f32 is four initialised bytes, and bytes need no alignment.
-    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), std::mem::size_of_val(numbers)) }
-}
-
 /// The bytes of a tensor of numbers, to be written.
 pub fn bytes_of_mut(numbers: &mut [f32]) -> &mut [u8] {
-    // SAFETY: as above, and any four bytes are an f32.
+    // SAFETY: every f32 is four initialised bytes, any four bytes are an f32, and bytes need no alignment.
     unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), std::mem::size_of_val(numbers)) }
 }
 

@@ -6,7 +6,7 @@ use crate::profile::{begin, Stage};
 use crate::ranking::Ranking;
 use crate::request::{ClassifyRequest, Crop, Scores};
 use crate::resize::{Resizer, View};
-use crate::tensor::{decode, PixelTable};
+use crate::tensor::{decode, Encoder};
 
 /// One class of the answer, as the ABI lays it out.
 #[repr(C)]
@@ -75,19 +75,19 @@ impl Classifier {
             }
             Crop::Pad(_) => (whole, centre(input, (whole.width(), whole.height()))),
         };
-        let table = PixelTable::new(request.input, request.normalisation, request.bgr);
-        let pixel = 3 * request.input.bytes();
+        let encoder = Encoder::new(request.input, request.normalisation, request.bgr);
+        let pixel = 3 * encoder.bytes();
         let pitch = input.0 * pixel;
         resize(&mut self.input, pitch * input.1, 0)?;
         if let Crop::Pad(colour) = request.crop {
             for out in self.input.chunks_exact_mut(pixel) {
-                table.convert(&colour, out);
+                encoder.convert(&colour, out);
             }
         }
         let tensor = &mut self.input;
         self.resizer.rows_first(view, inner.width, inner.height, request.filter, |y, row| {
             let start = (inner.top + y) * pitch + inner.left * pixel;
-            table.convert(row, &mut tensor[start..start + inner.width * pixel]);
+            encoder.convert(row, &mut tensor[start..start + inner.width * pixel]);
         })
     }
 }

@@ -1,8 +1,8 @@
 //! The host's neural networks: graphs that are loaded by name, and execution contexts that run them.
 
+use crate::abi::bytes_of_mut;
 #[cfg(not(all(test, not(target_arch = "wasm32"))))]
 use crate::abi::host;
-use crate::abi::{bytes_of, bytes_of_mut};
 use crate::failure::Failure;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 use crate::fake as host;
@@ -58,11 +58,6 @@ impl Context {
     /// Copies `data`, a dense tensor of `dimensions`, into input 0.
     pub fn set_input(&mut self, dimensions: &[u32], kind: TensorType, data: &[u8]) -> Result<(), Failure> {
         self.check("refused its input", host::set_input(self.handle, 0, dimensions, kind, data))
-    }
-
-    /// Copies a tensor of single-precision numbers into input 0.
-    pub fn set_floats(&mut self, dimensions: &[u32], data: &[f32]) -> Result<(), Failure> {
-        self.set_input(dimensions, TensorType::F32, bytes_of(data))
     }
 
     /// Runs the model on its input.

@@ -118,10 +118,8 @@ pub struct DetectRequest {
     pub thresholds: [f32; 3],
     /// Ratio from one pyramid level to the next.
     pub factor: f32,
-    /// Mean of a pixel's value.
-    pub mean: f32,
-    /// Standard deviation of a pixel's value.
-    pub std: f32,
+    /// What becomes of a pixel's value, the same for all channels.
+    pub normalisation: Normalisation,
     /// Whether the models' channels are blue, green, red.
     pub bgr: bool,
     /// How many faces to return at most.
@@ -286,8 +284,10 @@ impl DetectRequest {
                 fields.finite(28, "O-Net's threshold")?,
             ],
             factor,
-            mean: fields.finite(36, "the mean")?,
-            std: fields.positive(40, "the standard deviation")?,
+            normalisation: Normalisation {
+                mean: [fields.finite(36, "the mean")?; 3],
+                std: [fields.positive(40, "the standard deviation")?; 3],
+            },
             bgr: fields.bgr(44)?,
             max_faces: fields.limit(48),
         })

@@ -60,7 +60,7 @@ fn a_detect_request_is_read_field_by_field() {
     assert_eq!(request.pixels.bytes, 921_600);
     assert_eq!((request.min_size, request.factor), (20.0, 0.709));
     assert_eq!(request.thresholds, [0.6, 0.7, 0.75]);
-    assert_eq!((request.mean, request.std), (127.5, 128.0));
+    assert_eq!(request.normalisation, Normalisation { mean: [127.5; 3], std: [128.0; 3] });
     assert_eq!((request.bgr, request.max_faces), (true, 9));
     assert_eq!(detect(&[]).unwrap().max_faces, usize::MAX);
 }

@@ -47,9 +47,9 @@ pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
     imp::convolve_columns(rows, taps, target)
 }
 
-/// `out[i] = (bytes[i] - mean) * factor`; both have the same length.
+/// `out[i] = (bytes[i] - mean) * factor`, as the four bytes of a single-precision number each.
 #[inline]
-pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [f32]) {
+pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
     imp::normalise(bytes, mean, factor, out)
 }
 
@@ -66,10 +66,10 @@ mod tests {
     #[test]
     fn bytes_are_normalised() {
         let bytes: Vec<u8> = (0..=255).chain(0..7).collect();
-        let mut out = vec![f32::NAN; bytes.len()];
+        let mut out = vec![0xff; bytes.len() * 4];
         normalise(&bytes, 127.5, 1.0 / 128.0, &mut out);
-        for (&byte, value) in bytes.iter().zip(out) {
-            assert_eq!(value, (f32::from(byte) - 127.5) / 128.0);
+        for (&byte, value) in bytes.iter().zip(out.chunks_exact(4)) {
+            assert_eq!(value, ((f32::from(byte) - 127.5) / 128.0).to_le_bytes());
         }
     }
 

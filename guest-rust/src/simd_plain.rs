@@ -32,9 +32,9 @@ pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
     }
 }
 
-pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [f32]) {
-    for (&byte, value) in bytes.iter().zip(out) {
-        *value = (f32::from(byte) - mean) * factor;
+pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
+    for (&byte, value) in bytes.iter().zip(out.chunks_exact_mut(4)) {
+        value.copy_from_slice(&((f32::from(byte) - mean) * factor).to_le_bytes());
     }
 }
 

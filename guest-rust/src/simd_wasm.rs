@@ -160,7 +160,7 @@ pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
     }
 }
 
-pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [f32]) {
+pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
     let (means, factors) = (f32x4_splat(mean), f32x4_splat(factor));
     // 2^23 has the unit as its last bit: with a byte in place of its low bits it is 2^23 + byte. (Compilers make the
     // conversion of what cannot be negative an unsigned one, which x86 lacks.)
@@ -170,17 +170,17 @@ pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [f32]) {
         f32x4_mul(f32x4_sub(real, means), factors)
     };
     let mut blocks = bytes.chunks_exact(16);
-    let mut targets = out.chunks_exact_mut(16);
+    let mut targets = out.chunks_exact_mut(64);
     for (block, target) in (&mut blocks).zip(&mut targets) {
-        // SAFETY: a block has 16 bytes, a target 16 numbers.
+        // SAFETY: a block has 16 bytes, a target 64; neither needs an alignment.
         unsafe {
             let sixteen = load(block.as_ptr(), 0);
             let (low, high) = (u16x8_extend_low_u8x16(sixteen), u16x8_extend_high_u8x16(sixteen));
-            let target: *mut v128 = target.as_mut_ptr().cast();
-            v128_store(target, convert(u32x4_extend_low_u16x8(low)));
-            v128_store(target.add(1), convert(u32x4_extend_high_u16x8(low)));
-            v128_store(target.add(2), convert(u32x4_extend_low_u16x8(high)));
-            v128_store(target.add(3), convert(u32x4_extend_high_u16x8(high)));
+            let target = target.as_mut_ptr();
+            store(target, 0, convert(u32x4_extend_low_u16x8(low)));
+            store(target, 16, convert(u32x4_extend_high_u16x8(low)));
+            store(target, 32, convert(u32x4_extend_low_u16x8(high)));
+            store(target, 48, convert(u32x4_extend_high_u16x8(high)));
         }
     }
     plain::normalise(blocks.remainder(), mean, factor, targets.into_remainder());

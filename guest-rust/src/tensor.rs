@@ -39,68 +39,86 @@ impl Element {
     }
 }
 
-/// What each of the 256 values of each of the three channels becomes.
-pub struct PixelTable {
+/// Makes tensor elements of RGB bytes: `real = (pixel - mean) / std`, in the model's element type and channel order.
+pub struct Encoder {
     element: Element,
     bgr: bool,
-    /// By the model's channels.
-    codes: [[u32; 256]; 3],
+    rule: Rule,
 }
 
-impl PixelTable {
-    /// The table for a model whose channels are blue, green, red if `bgr`.
-    pub fn new(element: Element, normalisation: Normalisation, bgr: bool) -> PixelTable {
+/// The cheapest way to the elements.
+#[allow(clippy::large_enum_variant)] // there is one for each image
+enum Rule {
+    /// Every byte stands for itself.
+    Same,
+    /// Single precision, the same for all channels: `(pixel - mean) * factor`.
+    Scaled { mean: f32, factor: f32 },
+    /// What each of the 256 values becomes, by the model's channels.
+    Table([[u32; 256]; 3]),
+}
+
+impl Encoder {
+    /// The encoder for a model whose channels are blue, green, red if `bgr`.
+    pub fn new(element: Element, normalisation: Normalisation, bgr: bool) -> Encoder {
+        let Normalisation { mean, std } = normalisation;
+        if element == Element::F32 && mean == [mean[0]; 3] && std == [std[0]; 3] {
+            return Encoder { element, bgr, rule: Rule::Scaled { mean: mean[0], factor: 1.0 / std[0] } };
+        }
         let mut codes = [[0; 256]; 3];
         for (channel, table) in codes.iter_mut().enumerate() {
-            let mean = f64::from(normalisation.mean[channel]);
-            let std = f64::from(normalisation.std[channel]);
+            let (mean, std) = (f64::from(mean[channel]), f64::from(std[channel]));
             for (pixel, code) in table.iter_mut().enumerate() {
                 *code = element.encode((pixel as f64 - mean) / std);
             }
         }
-        PixelTable { element, bgr, codes }
+        let bytes = element.bytes() == 1 && !bgr;
+        let same =
+            bytes && codes.iter().all(|table| table.iter().zip(0u8..=255).all(|(&code, pixel)| code as u8 == pixel));
+        Encoder { element, bgr, rule: if same { Rule::Same } else { Rule::Table(codes) } }
     }
 
-    /// Converts RGB bytes into the bytes of as many elements.
+    /// Bytes of one element.
+    pub fn bytes(&self) -> usize {
+        self.element.bytes()
+    }
+
+    /// The number under which a tensor of these elements travels.
+    pub fn tensor_type(&self) -> TensorType {
+        self.element.tensor_type()
+    }
+
+    /// Converts whole pixels into the bytes of as many elements.
     pub fn convert(&self, pixels: &[u8], tensor: &mut [u8]) {
-        match self.element.bytes() {
-            1 => self.fill(pixels, tensor, |code| [code as u8]),
-            2 => self.fill(pixels, tensor, |code| (code as u16).to_le_bytes()),
-            _ => self.fill(pixels, tensor, u32::to_le_bytes),
+        match &self.rule {
+            Rule::Same => tensor.copy_from_slice(pixels),
+            Rule::Scaled { mean, factor } => {
+                simd::normalise(pixels, *mean, *factor, tensor);
+                if self.bgr {
+                    for pixel in tensor.chunks_exact_mut(12) {
+                        (0..4).for_each(|byte| pixel.swap(byte, 8 + byte));
+                    }
+                }
+            }
+            Rule::Table(codes) => match self.bytes() {
+                1 => self.look_up(codes, pixels, tensor, |code| [code as u8]),
+                2 => self.look_up(codes, pixels, tensor, |code| (code as u16).to_le_bytes()),
+                _ => self.look_up(codes, pixels, tensor, u32::to_le_bytes),
+            },
         }
     }
 
-    fn fill<const N: usize>(&self, pixels: &[u8], tensor: &mut [u8], bytes: impl Fn(u32) -> [u8; N]) {
-        let [first, second, third] = &self.codes;
+    fn look_up<const N: usize>(
+        &self,
+        [first, second, third]: &[[u32; 256]; 3],
+        pixels: &[u8],
+        tensor: &mut [u8],
+        bytes: impl Fn(u32) -> [u8; N],
+    ) {
         let (red, blue) = if self.bgr { (2, 0) } else { (0, 2) };
         for (pixel, out) in pixels.chunks_exact(3).zip(tensor.chunks_exact_mut(3 * N)) {
             out[..N].copy_from_slice(&bytes(first[usize::from(pixel[red])]));
             out[N..2 * N].copy_from_slice(&bytes(second[usize::from(pixel[1])]));
             out[2 * N..].copy_from_slice(&bytes(third[usize::from(pixel[blue])]));
-        }
-    }
-}
-
-/// `real = (pixel - mean) / std` in single precision, for models that take nothing else.
-pub struct Normaliser {
-    mean: f32,
-    factor: f32,
-    bgr: bool,
-}
-
-impl Normaliser {
-    /// One mean and standard deviation for all channels; the model's are blue, green, red if `bgr`.
-    pub fn new(mean: f32, std: f32, bgr: bool) -> Normaliser {
-        Normaliser { mean, factor: 1.0 / std, bgr }
-    }
-
-    /// Converts RGB bytes; both slices have the same length.
-    pub fn convert(&self, pixels: &[u8], out: &mut [f32]) {
-        simd::normalise(pixels, self.mean, self.factor, out);
-        if self.bgr {
-            for pixel in out.chunks_exact_mut(3) {
-                pixel.swap(0, 2);
-            }
         }
     }
 }

@@ -4,7 +4,7 @@ const PLAIN: Normalisation = Normalisation { mean: [127.5; 3], std: [127.5; 3] }
 
 fn converted(element: Element, normalisation: Normalisation, bgr: bool, pixels: &[u8]) -> Vec<u8> {
     let mut tensor = vec![0; pixels.len() * element.bytes()];
-    PixelTable::new(element, normalisation, bgr).convert(pixels, &mut tensor);
+    Encoder::new(element, normalisation, bgr).convert(pixels, &mut tensor);
     tensor
 }
 
@@ -71,11 +71,25 @@ fn halves_by_hand() {
 }
 
 #[test]
-fn a_normaliser_orders_the_channels() {
+fn scaled_pixels_keep_the_order_of_the_channels() {
     let pixels: Vec<u8> = (0..60).collect();
-    let mut out = vec![0.0; 60];
-    Normaliser::new(10.0, 2.0, false).convert(&pixels, &mut out);
-    assert_eq!(out[..3], [-5.0, -4.5, -4.0]);
-    Normaliser::new(10.0, 2.0, true).convert(&pixels, &mut out);
-    assert_eq!((&out[..3], &out[57..]), (&[-4.0, -4.5, -5.0][..], &[24.5, 24.0, 23.5][..]));
+    let normalisation = Normalisation { mean: [10.0; 3], std: [2.0; 3] };
+    let reals = |bgr| {
+        let bytes = converted(Element::F32, normalisation, bgr, &pixels);
+        decode(Element::F32, &bytes).collect::<Vec<f32>>()
+    };
+    assert_eq!(reals(false)[..3], [-5.0, -4.5, -4.0]);
+    assert_eq!((&reals(true)[..3], &reals(true)[57..]), (&[-4.0, -4.5, -5.0][..], &[24.5, 24.0, 23.5][..]));
+}
+
+#[test]
+fn bytes_that_stand_for_themselves_are_copied() {
+    let normalisation = Normalisation { mean: [127.0; 3], std: [128.0; 3] };
+    let element = Element::U8(Quantisation { scale: 1.0 / 128.0, zero_point: 127 });
+    let pixels: Vec<u8> = (0..255).collect();
+    assert!(matches!(Encoder::new(element, normalisation, false).rule, Rule::Same));
+    assert_eq!(converted(element, normalisation, false, &pixels), pixels);
+    assert_eq!(converted(element, normalisation, true, &pixels)[..3], [2, 1, 0]);
+    let signed = Element::I8(Quantisation { scale: 1.0 / 128.0, zero_point: 0 });
+    assert!(matches!(Encoder::new(signed, normalisation, false).rule, Rule::Table(_)));
 }

@@ -8,9 +8,9 @@ use super::pyramid::Pyramid;
 use super::refinement::CropNet;
 use crate::failure::{push, Failure};
 use crate::profile::{begin, Stage};
-use crate::request::DetectRequest;
+use crate::request::{DetectRequest, Element};
 use crate::resize::{Resizer, View};
-use crate::tensor::Normaliser;
+use crate::tensor::Encoder;
 
 /// Overlaps above which the weaker box goes, after R-Net (of the union) and after O-Net (of the smaller box).
 const AFTER_REFINEMENT: f32 = 0.7;
@@ -73,18 +73,18 @@ impl Detector {
     pub fn detect(&mut self, pixels: &[u8], request: &DetectRequest) -> Result<&[Face], Failure> {
         let size = (request.pixels.width, request.pixels.height);
         let image = View::whole(pixels, size.0, size.1);
-        let normaliser = Normaliser::new(request.mean, request.std, request.bgr);
+        let encoder = Encoder::new(Element::F32, request.normalisation, request.bgr);
         let [first, second, third] = request.thresholds;
 
         begin(Stage::Resize);
         self.pyramid.build(image, request.min_size, request.factor, &mut self.resizer)?;
-        let proposals = self.proposal.propose(&self.pyramid, size, first, &normaliser, &mut self.suppression)?;
+        let proposals = self.proposal.propose(&self.pyramid, size, first, &encoder, &mut self.suppression)?;
         make_square(proposals, size);
         let source = Source { image, pyramid: &self.pyramid };
 
         let likely = &mut self.likely;
         likely.clear();
-        self.refine.look(proposals, &source, second, &normaliser, &mut self.resizer, |candidate, [offsets, _]| {
+        self.refine.look(proposals, &source, second, &encoder, &mut self.resizer, |candidate, [offsets, _]| {
             push(likely, Candidate { offsets: four(offsets), ..*candidate })
         })?;
         let refined = &mut self.refined;
@@ -97,7 +97,7 @@ impl Detector {
 
         let found = &mut self.found;
         found.clear();
-        self.output.look(refined, &source, third, &normaliser, &mut self.resizer, |candidate, [offsets, points]| {
+        self.output.look(refined, &source, third, &encoder, &mut self.resizer, |candidate, [offsets, points]| {
             let Candidate { bounds: crop, score, .. } = *candidate;
             let bounds = crop.calibrated(&four(offsets));
             let finite = score.is_finite() && points.iter().all(|point| point.is_finite());

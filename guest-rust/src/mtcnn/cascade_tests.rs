@@ -1,7 +1,7 @@
 use super::*;
 use crate::failure::Status;
 use crate::fake::{self, Network};
-use crate::request::Pixels;
+use crate::request::{Normalisation, Pixels};
 
 fn request(width: usize, height: usize) -> DetectRequest {
     DetectRequest {
@@ -9,8 +9,7 @@ fn request(width: usize, height: usize) -> DetectRequest {
         min_size: 20.0,
         thresholds: [0.6, 0.7, 0.7],
         factor: 0.709,
-        mean: 127.5,
-        std: 128.0,
+        normalisation: Normalisation { mean: [127.5; 3], std: [128.0; 3] },
         bgr: false,
         max_faces: usize::MAX,
     }

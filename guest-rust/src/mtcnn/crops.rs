@@ -4,7 +4,7 @@ use super::boxes::Bounds;
 use super::pyramid::Pyramid;
 use crate::failure::Failure;
 use crate::resize::{Resizer, View};
-use crate::tensor::Normaliser;
+use crate::tensor::Encoder;
 
 /// A level of the pyramid serves instead of the image where a crop is still this many times larger on it than the
 /// network's input: large crops then cost no more than small ones.
@@ -19,15 +19,15 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Fills `out`, an input of `side` x `side` x 3 numbers, with the square `bounds` of the image; what lies beyond
+    /// Fills `out`, an input of `side` x `side` x 3 elements, with the square `bounds` of the image; what lies beyond
     /// the image is black. Returns the box that was really cut, because crops end at whole pixels.
     pub fn cut(
         &self,
         bounds: &Bounds,
         side: usize,
-        normaliser: &Normaliser,
+        encoder: &Encoder,
         resizer: &mut Resizer,
-        out: &mut [f32],
+        out: &mut [u8],
     ) -> Result<Bounds, Failure> {
         let view = self.view(bounds, side);
         let across = self.image.width() as f32 / view.width() as f32;
@@ -37,8 +37,9 @@ impl Source<'_> {
         let width = (bounds.width() / across).round().max(1.0);
         let height = (bounds.height() / down).round().max(1.0);
         let crop = view.crop(left as isize, top as isize, width as usize, height as usize);
+        let pitch = side * 3 * encoder.bytes();
         resizer.columns_first(crop, side, side, |y, row| {
-            normaliser.convert(row, &mut out[y * side * 3..][..side * 3]);
+            encoder.convert(row, &mut out[y * pitch..][..pitch]);
         })?;
         Ok(Bounds { x1: left * across, y1: top * down, x2: (left + width) * across, y2: (top + height) * down })
     }
@@ -57,17 +58,20 @@ impl Source<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::{Element, Normalisation, Quantisation};
 
-    fn cut(size: usize, bounds: Bounds, side: usize) -> (Vec<f32>, Bounds) {
+    fn cut(size: usize, bounds: Bounds, side: usize) -> (Vec<u8>, Bounds) {
         // The red channel grows to the right, the green one downwards.
         let pixels: Vec<u8> = (0..size * size).flat_map(|at| [(at % size) as u8, (at / size) as u8, 255]).collect();
         let image = View::whole(&pixels, size, size);
         let mut resizer = Resizer::default();
         let mut pyramid = Pyramid::default();
         pyramid.build(image, 12.0, 0.5, &mut resizer).unwrap();
-        let mut out = vec![0.0; side * side * 3];
+        let mut out = vec![0; side * side * 3];
         let source = Source { image, pyramid: &pyramid };
-        let cut = source.cut(&bounds, side, &Normaliser::new(0.0, 1.0, false), &mut resizer, &mut out).unwrap();
+        let unit = Quantisation { scale: 1.0, zero_point: 0 };
+        let encoder = Encoder::new(Element::U8(unit), Normalisation { mean: [0.0; 3], std: [1.0; 3] }, false);
+        let cut = source.cut(&bounds, side, &encoder, &mut resizer, &mut out).unwrap();
         (out, cut)
     }
 
@@ -75,16 +79,16 @@ mod tests {
     fn a_crop_ends_at_whole_pixels() {
         let (out, bounds) = cut(40, Bounds { x1: 9.6, y1: 20.4, x2: 13.6, y2: 24.4 }, 4);
         assert_eq!(bounds, Bounds { x1: 10.0, y1: 20.0, x2: 14.0, y2: 24.0 });
-        assert_eq!(out[..6], [10.0, 20.0, 255.0, 11.0, 20.0, 255.0]);
-        assert_eq!(out[45..], [13.0, 23.0, 255.0]);
+        assert_eq!(out[..6], [10, 20, 255, 11, 20, 255]);
+        assert_eq!(out[45..], [13, 23, 255]);
     }
 
     #[test]
     fn beyond_the_border_is_black() {
         let (out, bounds) = cut(40, Bounds { x1: -2.0, y1: 38.0, x2: 2.0, y2: 42.0 }, 4);
         assert_eq!(bounds.x1, -2.0);
-        assert_eq!(out[..12], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 38.0, 255.0, 1.0, 38.0, 255.0]);
-        assert_eq!(out[24..], [0.0; 24]);
+        assert_eq!(out[..12], [0, 0, 0, 0, 0, 0, 0, 38, 255, 1, 38, 255]);
+        assert_eq!(out[24..], [0; 24]);
     }
 
     #[test]
@@ -93,7 +97,7 @@ mod tests {
         assert_eq!(bounds, Bounds { x1: 24.0, y1: 40.0, x2: 184.0, y2: 200.0 });
         for (x, pixel) in out[8 * 3 * 4..][..24].chunks_exact(3).enumerate().take(7).skip(1) {
             let expected = bounds.x1 + (x as f32 + 0.5) * 20.0 - 0.5;
-            assert!((pixel[0] - expected).abs() < 2.0, "{x}: {} is not {expected}", pixel[0]);
+            assert!((f32::from(pixel[0]) - expected).abs() < 2.0, "{x}: {} is not {expected}", pixel[0]);
         }
     }
 }

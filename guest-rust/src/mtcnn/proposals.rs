@@ -8,7 +8,7 @@ use crate::failure::{push, resize, Failure};
 use crate::nn::{Context, Graph};
 use crate::profile::{begin, Stage};
 use crate::simd;
-use crate::tensor::Normaliser;
+use crate::tensor::Encoder;
 
 /// Overlaps above which the weaker box goes: within a level (see `Suppression::cells`) and across levels.
 const ACROSS_LEVELS: f32 = 0.7;
@@ -22,7 +22,7 @@ pub struct ProposalNet {
     /// One for each height of a frame, made when it is needed.
     contexts: [Option<Context>; HEIGHTS.len()],
     roll: Roll,
-    input: Vec<f32>,
+    input: Vec<u8>,
     probabilities: Vec<f32>,
     offsets: Vec<f32>,
     /// The likely cells of each level.
@@ -54,7 +54,7 @@ impl ProposalNet {
         pyramid: &Pyramid,
         size: (usize, usize),
         threshold: f32,
-        normaliser: &Normaliser,
+        encoder: &Encoder,
         suppression: &mut Suppression,
     ) -> Result<&mut Vec<Candidate>, Failure> {
         self.proposals.clear();
@@ -65,7 +65,7 @@ impl ProposalNet {
         begin(Stage::Fill);
         self.roll.lay_out(pyramid.levels())?;
         for frame in self.roll.frames() {
-            self.run(pyramid, frame, threshold, normaliser)?;
+            self.run(pyramid, frame, threshold, encoder)?;
         }
         begin(Stage::Suppress);
         for (level, cells) in pyramid.levels().iter().zip(&self.cells) {
@@ -95,19 +95,19 @@ impl ProposalNet {
     }
 
     /// Runs P-Net on a frame and collects its cells above `threshold`.
-    fn run(&mut self, pyramid: &Pyramid, frame: Frame, threshold: f32, normaliser: &Normaliser) -> Result<(), Failure> {
+    fn run(&mut self, pyramid: &Pyramid, frame: Frame, threshold: f32, encoder: &Encoder) -> Result<(), Failure> {
         // What lies between the pieces is left from frames before: no cell of a piece depends on it.
         let height = frame.height();
         begin(Stage::Fill);
-        resize(&mut self.input, WIDTH * height * 3, 0.0)?;
+        resize(&mut self.input, WIDTH * height * 3 * encoder.bytes(), 0)?;
         for piece in self.roll.pieces(frame) {
-            fill(&mut self.input, frame, piece, pyramid, normaliser);
+            fill(&mut self.input, frame, piece, pyramid, encoder);
         }
         let context = match &mut self.contexts[frame.size] {
             Some(context) => context,
             empty => empty.insert(self.graph.context()?),
         };
-        context.set_floats(&[1, height as u32, WIDTH as u32, 3], &self.input)?;
+        context.set_input(&[1, height as u32, WIDTH as u32, 3], encoder.tensor_type(), &self.input)?;
         context.compute()?;
         let (columns, rows) = (cells(WIDTH), cells(height));
         resize(&mut self.probabilities, columns * rows * 2, 0.0)?;
@@ -144,18 +144,19 @@ impl ProposalNet {
 }
 
 /// Copies what a frame shows of a piece into `input`, as P-Net wants it.
-fn fill(input: &mut [f32], frame: Frame, piece: &Piece, pyramid: &Pyramid, normaliser: &Normaliser) {
+fn fill(input: &mut [u8], frame: Frame, piece: &Piece, pyramid: &Pyramid, encoder: &Encoder) {
     let level = &pyramid.levels()[piece.level];
     let pixels = pyramid.pixels(level);
-    let there = piece.width.min(level.width - piece.left) * 3;
+    let there = piece.width.min(level.width - piece.left);
+    let pixel = 3 * encoder.bytes();
     let rows = piece.y.max(frame.y)..(piece.y + piece.height).min(frame.y + frame.height());
     for y in rows {
         let row = (piece.top + y - piece.y).min(level.height - 1);
-        let source = &pixels[(row * level.width + piece.left) * 3..][..there];
-        let out = &mut input[((y - frame.y) * WIDTH + piece.x) * 3..][..piece.width * 3];
-        normaliser.convert(source, &mut out[..there]);
-        if there < out.len() {
-            out.copy_within(there - 3..there, there); // an odd level ends with its last column twice
+        let source = &pixels[(row * level.width + piece.left) * 3..][..there * 3];
+        let out = &mut input[((y - frame.y) * WIDTH + piece.x) * pixel..][..piece.width * pixel];
+        encoder.convert(source, &mut out[..there * pixel]);
+        if there < piece.width {
+            out.copy_within((there - 1) * pixel..there * pixel, there * pixel); // an odd level ends with its last column twice
         }
     }
 }

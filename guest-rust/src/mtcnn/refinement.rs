@@ -3,10 +3,10 @@
 use super::boxes::Candidate;
 use super::crops::Source;
 use crate::failure::{resize, Failure};
-use crate::nn::{Context, Graph};
+use crate::nn::{Context, Graph, TensorType};
 use crate::profile::{begin, Stage};
 use crate::resize::Resizer;
-use crate::tensor::Normaliser;
+use crate::tensor::Encoder;
 
 /// Sizes of the batches, largest first. Each has a context of its own, because a host plans a context anew when its
 /// shape changes; the last batch is filled up with what it held before.
@@ -20,7 +20,7 @@ pub struct CropNet {
     contexts: [Option<Context>; BATCHES],
     /// Numbers per crop of each output but the last, which has two: the probabilities of no face and of a face.
     widths: &'static [usize],
-    input: Vec<f32>,
+    input: Vec<u8>,
     outputs: [Vec<f32>; 2],
     scores: Vec<f32>,
 }
@@ -54,11 +54,11 @@ impl CropNet {
         candidates: &mut [Candidate],
         source: &Source,
         threshold: f32,
-        normaliser: &Normaliser,
+        encoder: &Encoder,
         resizer: &mut Resizer,
         mut likely: impl FnMut(&Candidate, [&[f32]; 2]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let crop = self.side * self.side * 3;
+        let crop = self.side * self.side * 3 * encoder.bytes();
         begin(Stage::Crop);
         let mut rest = candidates;
         while !rest.is_empty() {
@@ -66,11 +66,11 @@ impl CropNet {
             let batch = self.batches[choice];
             let (now, later) = rest.split_at_mut(batch.min(rest.len()));
             rest = later;
-            resize(&mut self.input, batch * crop, 0.0)?;
+            resize(&mut self.input, batch * crop, 0)?;
             for (candidate, out) in now.iter_mut().zip(self.input.chunks_exact_mut(crop)) {
-                candidate.bounds = source.cut(&candidate.bounds, self.side, normaliser, resizer, out)?;
+                candidate.bounds = source.cut(&candidate.bounds, self.side, encoder, resizer, out)?;
             }
-            self.run(choice)?;
+            self.run(choice, encoder.tensor_type())?;
             for (candidate, scores) in now.iter_mut().zip(self.scores.chunks_exact(2)) {
                 candidate.score = scores[1];
             }
@@ -91,13 +91,13 @@ impl CropNet {
     }
 
     /// Runs a batch and fetches its scores, which are the last output.
-    fn run(&mut self, choice: usize) -> Result<(), Failure> {
+    fn run(&mut self, choice: usize, kind: TensorType) -> Result<(), Failure> {
         let context = match &mut self.contexts[choice] {
             Some(context) => context,
             empty => empty.insert(self.graph.context()?),
         };
         let (batch, side) = (self.batches[choice], self.side as u32);
-        context.set_floats(&[batch as u32, side, side, 3], &self.input)?;
+        context.set_input(&[batch as u32, side, side, 3], kind, &self.input)?;
         context.compute()?;
         resize(&mut self.scores, batch * 2, 0.0)?;
         context.get_floats(self.widths.len() as u32, &mut self.scores)
