@@ -273,6 +273,7 @@ class Guest:
         self._models = models
         self._threads = threads or engine.default_threads()
         self._source = str(path) if path else "the packaged guest"
+        self._is_packaged = path is None
         self._spare = SpareContexts() if fresh else None
         self._last_bytes = self._last_memory = 0
         self.runtime = runtime if runtime is not None and not isinstance(runtime, str) else load_runtime(runtime)
@@ -312,6 +313,15 @@ class Guest:
             self._last_memory = running.memory.size()
             running.host.session.release()
         return result
+
+    @property
+    def has_warm_copies(self) -> bool:
+        """Whether a copy of this process (a fork) can go on with the networks that this one has loaded.
+
+        Not with networks of several threads, which the copy would not have; and only the packaged guest is trusted to
+        answer before it is asked.
+        """
+        return self._threads == 1 and self._is_packaged
 
     def prepare(self) -> None:
         """Makes the instance for the next image, if there is none, with memory for one as large as the last.

@@ -143,6 +143,9 @@ class ClassifyWork:
                 extra["output"] = job.picture
         return Done(result, extra, watch.stages, small(image.to_pil()) if self.pictures.thumbnail else None)
 
+    def warm_up(self) -> None:
+        self.classifier.warm_up()
+
     def _open_full(self, job: Job) -> DecodedImage:
         """In full resolution, because the picture is written again."""
         from aicli.images import DEFAULT_MAX_PIXELS, open_image
@@ -194,6 +197,9 @@ class DetectWork:
                 if job.crops is not None:
                     extra["crops"] = list(self._crop(image, result.faces, job.crops))
         return Done(result, extra, watch.stages, small(shown) if options.thumbnail else None)
+
+    def warm_up(self) -> None:
+        self.detector.warm_up()
 
     def _draw(self, picture: Image.Image, faces: tuple[Face, ...]) -> Image.Image:
         options = self.pictures

@@ -13,6 +13,7 @@ from aicli.images import DEFAULT_MAX_PIXELS, DecodedImage, open_image
 from aicli.nn.engines import load_engine
 from aicli.results import Classification, Prediction
 from aicli.tasks.sandbox import choose_runtime
+from aicli.tasks.warm_up import small_photo
 from aicli.wasm.runtime import Limits
 
 if TYPE_CHECKING:
@@ -118,6 +119,12 @@ class Classifier:
         labels = self.model.labels
         predictions = tuple(Prediction(index, labels[index], min(1.0, max(0.0, score))) for index, score in answer)
         return Classification(image.name, image.full_width, image.full_height, self.model.name, predictions)
+
+    def warm_up(self) -> None:
+        """Loads what the first image would have to wait for, where copies of this process can share it."""
+        if self.guest.has_warm_copies:
+            self(small_photo())
+            self.guest.times.clear()
 
     def many(
         self, images: Iterable[ImageSource], *, jobs: int = 1, timeout: float | None = None

@@ -1,4 +1,4 @@
-"""A worker process: reads a recipe and then jobs from standard input, writes answers to standard output.
+"""A worker process: reads jobs from one stream, writes answers to another.
 
 Messages are pickles with their length in front (:func:`send`, :func:`receive`). Both ends are this program, run by the
 same user; nothing from an image or a guest is ever unpickled.
@@ -13,20 +13,25 @@ import signal
 import struct
 import sys
 from collections.abc import Callable
-from typing import IO, Any, Protocol
+from typing import IO, Any, NoReturn, Protocol
 
 from aicli.errors import AicliError
 
-__all__ = ["Recipe", "main", "receive", "send"]
+__all__ = ["Recipe", "answer_jobs", "main", "receive", "send", "start"]
 
 LENGTH = struct.Struct("<Q")
+Handle = Callable[[Any], Any]
 
 
 class Recipe(Protocol):
-    """What a worker is made from: picklable, and started once in each process."""
+    """What a worker is made from: picklable, and started once in each process that loads anything."""
 
-    def start(self) -> Callable[[Any], Any]:
-        """The function that answers jobs. It may have an attribute ``notes``: lines for the user."""
+    def start(self) -> Handle:
+        """The function that answers jobs.
+
+        It may have an attribute ``notes``, lines for the user, and a method ``warm_up`` that does once what every
+        process would do before its first answer and that a copy of the process can share.
+        """
 
 
 def send(stream: IO[bytes], message: Any) -> None:
@@ -49,7 +54,16 @@ def receive(stream: IO[bytes]) -> Any:
 
 
 def main() -> None:
-    """Serves until standard input ends."""
+    """A worker that loads everything itself: serves until standard input ends."""
+    handle, jobs, answers = start()
+    answer_jobs(handle, jobs, answers)
+
+
+def start() -> tuple[Handle, IO[bytes], IO[bytes]]:
+    """Reads a recipe from standard input, starts it, and says on standard output that it is ready.
+
+    Returns what answers jobs and both streams; ends the process when the recipe cannot be started.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not end up among the answers
@@ -58,12 +72,17 @@ def main() -> None:
         handle = receive(jobs).start()
     except AicliError as error:
         send(answers, ("refused", error))
-        return
+        sys.exit()
     send(answers, ("ready", tuple(getattr(handle, "notes", ()))))
+    return handle, jobs, answers
+
+
+def answer_jobs(handle: Handle, jobs: IO[bytes], answers: IO[bytes]) -> NoReturn:
+    """Answers jobs until there are no more, then ends the process."""
     while True:
         try:
             job = receive(jobs)
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             sys.stderr.flush()
             os._exit(0)  # models and runtimes have nothing to save; their teardown only costs time
         try:
@@ -72,7 +91,7 @@ def main() -> None:
             os._exit(0)
 
 
-def attempt(handle: Callable[[Any], Any], job: Any) -> tuple[str, Any]:
+def attempt(handle: Handle, job: Any) -> tuple[str, Any]:
     """``("answer", value)`` or ``("failure", error)``."""
     try:
         return "answer", handle(job)
