@@ -10,6 +10,7 @@ A peer that is not installed is named and left out. Only ratios within one run m
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -218,6 +220,7 @@ def many(sources: list[Path], folder: Path, count: int, rounds: int) -> list[str
         size = (round(image.width * scale), round(image.height * scale))
         image.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number:04}.jpg", quality=88)
     lines = [f"### {count} photos of 640 to 720 pixels", "", "| command | photos a second | ratio |", "|---|---|---|"]
+    memory = []
     for task in ("classify", "detect-faces"):
         base = [sys.executable, "-m", "aicli", task, "--quiet", "--format", "jsonl", str(folder)]
         for threads in (["--threads", "1"], []):
@@ -229,8 +232,34 @@ def many(sources: list[Path], folder: Path, count: int, rounds: int) -> list[str
             name = " ".join(["aicli", task, *threads])
             lines.append(f"| {name} --jobs 1 | {count / statistics.median(one):.1f} | |")
             lines.append(f"| {name} --jobs 2 | {count / statistics.median(two):.1f} | {ratio:.2f} |")
+        private = job_memory([*base, "--threads", "1", "--jobs", "3"])
+        memory.append(f"aicli {task} {private:.0f} MB" if private else "not measured here")
+    lines += ["", "Without `--threads`, one job gives each network both cores, two jobs one each.", ""]
+    lines += [f"What a job has in memory and shares with no other process, at most: {', '.join(memory)}.", ""]
     print("\n".join(lines), flush=True)
-    return [*lines, "", "Without `--threads`, one job gives each network both cores, two jobs one each.", ""]
+    return lines
+
+
+def job_memory(command: list[str]) -> float:
+    """The most private memory of a worker process in MB while a command runs; 0 where the system does not tell."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment())
+    most = 0.0
+    while process.poll() is None:
+        time.sleep(0.05)
+        # The command starts one process, and that one the workers.
+        for worker in [pid for server in children(process.pid) for pid in children(server)]:
+            with contextlib.suppress(OSError):
+                lines = Path(f"/proc/{worker}/smaps_rollup").read_text().splitlines()
+                most = max(most, sum(int(line.split()[1]) for line in lines if line.startswith("Private")) / 1024)
+    return most
+
+
+def children(process: int) -> list[int]:
+    found = []
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in path.read_text().split()]
+    return found
 
 
 def machine() -> list[str]:

@@ -75,7 +75,11 @@ class Pool:
 
     async def _spawn(self) -> None:
         child = Child(self.options)
-        await child.start()
+        try:
+            await child.start()
+        except asyncio.CancelledError:
+            await child.stop()
+            raise
         if self._closing:
             await child.stop()
             return

@@ -30,7 +30,7 @@ class WorkerNotStarted(Exception):
 
 
 class Child:
-    """One worker process, its connection, and the private folder that it may write to."""
+    """One worker process and its connection; in quarantine, also the private folder that it may write to."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
@@ -52,7 +52,8 @@ class Child:
         for end in (ours, theirs):
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 end.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
-        self._folder = tempfile.mkdtemp(prefix="aicli-worker-")
+        if self.options.get("quarantine"):
+            self._folder = tempfile.mkdtemp(prefix="aicli-worker-")
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "aicli.serve.worker", str(theirs.fileno()), json.dumps(self.options)),

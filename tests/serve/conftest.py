@@ -141,7 +141,8 @@ def running(folder: Path, *arguments: str) -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.stop(signal.SIGKILL)
+        if server.process.poll() is None:
+            assert server.stop() == -signal.SIGTERM, server.log.read_text()[-2000:]
 
 
 @pytest.fixture(scope="session")
