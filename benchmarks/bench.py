@@ -185,6 +185,16 @@ def run_process(command: list[str]) -> tuple[float, float]:
     return seconds, peak
 
 
+def run_together(commands: list[list[str]]) -> float:
+    """Seconds until the last of several commands has ended that start at once."""
+    begin = time.perf_counter()
+    null = subprocess.DEVNULL
+    for process in [subprocess.Popen(command, stdout=null, stderr=null, env=environment()) for command in commands]:
+        if process.wait():
+            raise SystemExit(f"{process.args}: it failed")
+    return time.perf_counter() - begin
+
+
 def cold(names: dict[str, list[str]], rounds: int) -> list[str]:
     """Whole processes from start to exit, interleaved; ratios to the bare script."""
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
@@ -209,7 +219,10 @@ def cold(names: dict[str, list[str]], rounds: int) -> list[str]:
 
 
 def many(sources: list[Path], folder: Path, count: int, rounds: int) -> list[str]:
-    """Throughput of ``--jobs 2`` against ``--jobs 1`` on ``count`` photos of 42 sizes, whole processes."""
+    """Throughput of ``--jobs 2`` against ``--jobs 1`` on ``count`` photos of 42 sizes, whole processes.
+
+    Two commands that share nothing, each with half the photos, show what the machine itself gives.
+    """
     from PIL import Image
 
     folder.mkdir()
@@ -220,19 +233,28 @@ def many(sources: list[Path], folder: Path, count: int, rounds: int) -> list[str
         size = (round(image.width * scale), round(image.height * scale))
         image.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number:04}.jpg", quality=88)
     lines = [f"### {count} photos of 640 to 720 pixels", "", "| command | photos a second | ratio |", "|---|---|---|"]
-    memory = []
+    photos, lists, memory = sorted(folder.iterdir()), [folder.parent / "even.txt", folder.parent / "odd.txt"], []
+    for part, target in enumerate(lists):
+        target.write_text("".join(f"{photo}\n" for photo in photos[part::2]))
     for task in ("classify", "detect-faces"):
-        base = [sys.executable, "-m", "aicli", task, "--quiet", "--format", "jsonl", str(folder)]
+        base = [sys.executable, "-m", "aicli", task, "--quiet", "--format", "jsonl"]
         for threads in (["--threads", "1"], []):
-            one, two = [], []
+            single = [*base, *threads, "--jobs", "1"]
+            times: dict[str, list[float]] = {
+                "--jobs 1": [],
+                "--jobs 2": [],
+                "--jobs 1, twice, half the photos each": [],
+            }
             for _ in range(rounds):
-                one.append(run_process([*base, *threads, "--jobs", "1"])[0])
-                two.append(run_process([*base, *threads, "--jobs", "2"])[0])
-            ratio = statistics.median(a / b for a, b in zip(one, two, strict=True))
-            name = " ".join(["aicli", task, *threads])
-            lines.append(f"| {name} --jobs 1 | {count / statistics.median(one):.1f} | |")
-            lines.append(f"| {name} --jobs 2 | {count / statistics.median(two):.1f} | {ratio:.2f} |")
-        private = job_memory([*base, "--threads", "1", "--jobs", "3"])
+                one, two, apart = times.values()
+                one.append(run_process([*single, str(folder)])[0])
+                two.append(run_process([*base, *threads, "--jobs", "2", str(folder)])[0])
+                apart.append(run_together([[*single, "--files-from", str(target)] for target in lists]))
+            for name, seconds in times.items():
+                ratio = statistics.median(a / b for a, b in zip(times["--jobs 1"], seconds, strict=True))
+                command = " ".join(["aicli", task, *threads, name])
+                lines.append(f"| {command} | {count / statistics.median(seconds):.1f} | {ratio:.2f} |")
+        private = job_memory([*base, "--threads", "1", "--jobs", "3", str(folder)])
         memory.append(f"aicli {task} {private:.0f} MB" if private else "not measured here")
     lines += ["", "Without `--threads`, one job gives each network both cores, two jobs one each.", ""]
     lines += [f"What a job has in memory and shares with no other process, at most: {', '.join(memory)}.", ""]

@@ -169,21 +169,31 @@ pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
         let real = f32x4_sub(v128_or(words, bits), large);
         f32x4_mul(f32x4_sub(real, means), factors)
     };
-    let mut blocks = bytes.chunks_exact(16);
-    let mut targets = out.chunks_exact_mut(64);
-    for (block, target) in (&mut blocks).zip(&mut targets) {
-        // SAFETY: a block has 16 bytes, a target 64; neither needs an alignment.
-        unsafe {
-            let sixteen = load(block.as_ptr(), 0);
-            let (low, high) = (u16x8_extend_low_u8x16(sixteen), u16x8_extend_high_u8x16(sixteen));
-            let target = target.as_mut_ptr();
-            store(target, 0, convert(u32x4_extend_low_u16x8(low)));
-            store(target, 16, convert(u32x4_extend_high_u16x8(low)));
-            store(target, 32, convert(u32x4_extend_low_u16x8(high)));
-            store(target, 48, convert(u32x4_extend_high_u16x8(high)));
-        }
+    let length = bytes.len();
+    if length < 16 {
+        return plain::normalise(bytes, mean, factor, out);
     }
-    plain::normalise(blocks.remainder(), mean, factor, targets.into_remainder());
+    assert!(out.len() >= 4 * length);
+    let (bytes, out) = (bytes.as_ptr(), out.as_mut_ptr());
+    let block = |at: usize| {
+        // SAFETY: `at + 16` is at most `length`, and there are four bytes of `out` for each of `bytes`.
+        unsafe {
+            let sixteen = load(bytes, at);
+            let (low, high) = (u16x8_extend_low_u8x16(sixteen), u16x8_extend_high_u8x16(sixteen));
+            store(out, 4 * at, convert(u32x4_extend_low_u16x8(low)));
+            store(out, 4 * at + 16, convert(u32x4_extend_high_u16x8(low)));
+            store(out, 4 * at + 32, convert(u32x4_extend_low_u16x8(high)));
+            store(out, 4 * at + 48, convert(u32x4_extend_high_u16x8(high)));
+        }
+    };
+    let mut at = 0;
+    while at + 16 <= length {
+        block(at);
+        at += 16;
+    }
+    if at < length {
+        block(length - 16); // overlaps the one before
+    }
 }
 
 pub fn second_above(pairs: &[f32], threshold: f32, mut found: impl FnMut(usize)) {

@@ -99,15 +99,19 @@ impl ProposalNet {
         // What lies between the pieces is left from frames before: no cell of a piece depends on it.
         let height = frame.height();
         begin(Stage::Fill);
-        resize(&mut self.input, WIDTH * height * 3 * encoder.bytes(), 0)?;
+        let bytes = WIDTH * height * 3 * encoder.bytes();
+        if self.input.len() < bytes {
+            resize(&mut self.input, bytes, 0)?; // never smaller: that would cost zeros for the next larger frame
+        }
+        let input = &mut self.input[..bytes];
         for piece in self.roll.pieces(frame) {
-            fill(&mut self.input, frame, piece, pyramid, encoder);
+            fill(input, frame, piece, pyramid, encoder);
         }
         let context = match &mut self.contexts[frame.size] {
             Some(context) => context,
             empty => empty.insert(self.graph.context()?),
         };
-        context.set_input(&[1, height as u32, WIDTH as u32, 3], encoder.tensor_type(), &self.input)?;
+        context.set_input(&[1, height as u32, WIDTH as u32, 3], encoder.tensor_type(), input)?;
         context.compute()?;
         let (columns, rows) = (cells(WIDTH), cells(height));
         resize(&mut self.probabilities, columns * rows * 2, 0.0)?;
