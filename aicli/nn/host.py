@@ -38,7 +38,7 @@ class HostModule:
 
         def guarded(*arguments: int) -> int:
             try:
-                return call(*arguments) or Errno.SUCCESS
+                return call(*arguments) or 0
             except NnError as error:
                 errno = self._fail(error.errno, str(error))
             except MemoryBoundsError as error:

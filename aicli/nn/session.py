@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -70,6 +70,10 @@ DTYPES: dict[TensorType, tuple[str, ...]] = {
 """What each type may feed. The dialect has no number for signed bytes: they travel as U8, byte for byte."""
 
 
+View = Callable[[], NDArray[Any]]
+"""Gives a tensor's memory as it is now; not to be held over the next call of the interpreter."""
+
+
 class NnError(Exception):
     """A host call that failed: the errno that the guest sees, and the reason that a person reads."""
 
@@ -105,16 +109,12 @@ class ExecutionContext:
         self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
         self._shapes = [tuple(int(n) for n in item["shape"]) for item in self._inputs]
         self._outputs: list[dict[str, Any]] | None = None
-        self._expected: dict[int, tuple[tuple[int, ...], TensorType, int]] = {}
+        # Looked up once, because a host call finds the processor's caches emptied by the invocation before it.
+        self._input_views: list[View] = [self._interpreter.tensor(item["index"]) for item in self._inputs]
+        self._output_views: list[View] = []
+        self._expected: dict[int, tuple[tuple[int, ...], tuple[TensorType, ...], int]] = {}
         self._computed = False
         self._broken = False
-
-    def choose_type(self, index: int, kinds: tuple[TensorType, ...]) -> TensorType:
-        """The one of these types that an input takes; the first when none does."""
-        if len(kinds) > 1 and index < len(self._inputs):
-            name = np.dtype(self._inputs[index]["dtype"]).name
-            return next((kind for kind in kinds if name in DTYPES[kind]), kinds[0])
-        return kinds[0]
 
     def find_input(self, name: str) -> int:
         """The number of the input tensor of this name."""
@@ -136,7 +136,10 @@ class ExecutionContext:
         kind = next((kind for kind, names in DTYPES.items() if dtype.name in names), None)
         if kind is None:
             raise NnError(Errno.UNSUPPORTED_OPERATION, f"input {index} of {self.name} is {dtype.name}")
-        self.set_input(index, self._shapes[index], kind, data)
+        shape = self._shapes[index]
+        if not self.expects(index, shape, (kind,), data.size):
+            self.prepare_input(index, shape, (kind,), data.size)
+        self.fill_input(index, data)
 
     def output_bytes(self, index: int) -> int:
         """The size of an output tensor, in the shapes that the inputs have now."""
@@ -145,25 +148,24 @@ class ExecutionContext:
         itemsize: int = np.dtype(detail["dtype"]).itemsize
         return math.prod(int(n) for n in detail["shape"]) * itemsize
 
-    def set_input(self, index: int, shape: tuple[int, ...], kind: TensorType, data: NDArray[np.uint8]) -> None:
-        """Copies a tensor in; an open dimension (-1 in the shape signature) is resized to what is given."""
-        if not self.expects(index, shape, kind, data.size):
-            self._prepare_input(index, shape, kind, data.size)
+    def fill_input(self, index: int, data: NDArray[np.uint8]) -> None:
+        """Copies the bytes of a tensor in that is expected."""
         # The view must be gone before the next call of the interpreter.
-        self._interpreter.tensor(self._inputs[index]["index"])().reshape(-1).view(np.uint8)[:] = data
+        self._input_views[index]().reshape(-1).view(np.uint8)[:] = data
         self._computed = False
 
-    def expects(self, index: int, shape: tuple[int, ...], kind: TensorType, size: int) -> bool:
+    def expects(self, index: int, shape: tuple[int, ...], kinds: tuple[TensorType, ...], size: int) -> bool:
         """Whether such a tensor was the last for this input, so that nothing has to be checked or planned for it."""
-        return self._outputs is not None and self._expected.get(index) == (shape, kind, size)
+        return self._expected.get(index) == (shape, kinds, size) and self._outputs is not None
 
-    def _prepare_input(self, index: int, shape: tuple[int, ...], kind: TensorType, size: int) -> None:
+    def prepare_input(self, index: int, shape: tuple[int, ...], kinds: tuple[TensorType, ...], size: int) -> None:
+        """Makes room for a tensor of one of these types; an open dimension (-1 in the shape signature) is resized."""
         if index >= len(self._inputs):
             raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} has no input {index}, only {len(self._inputs)}")
         detail = self._inputs[index]
         dtype = np.dtype(detail["dtype"])
-        if dtype.name not in DTYPES[kind]:
-            raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} takes {dtype.name}, the guest gave {kind.name}")
+        if not any(dtype.name in DTYPES[kind] for kind in kinds):
+            raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} takes {dtype.name}, the guest gave {kinds[0].name}")
         self._check_shape(detail, shape)
         if size != math.prod(shape) * dtype.itemsize:
             raise NnError(Errno.INVALID_ARGUMENT, f"{size} bytes do not fill a tensor of {shape} {dtype.name}")
@@ -173,7 +175,7 @@ class ExecutionContext:
             self._interpreter.resize_tensor_input(detail["index"], shape)
             self._shapes[index] = shape
         self._allocate()
-        self._expected[index] = (shape, kind, size)
+        self._expected[index] = (shape, kinds, size)
 
     def _check_shape(self, detail: dict[str, Any], shape: tuple[int, ...]) -> None:
         fixed = [int(n) for n in detail["shape"]]
@@ -195,6 +197,7 @@ class ExecutionContext:
             allocate(self._interpreter)
             self._broken = False
             self._outputs = self._interpreter.get_output_details()
+            self._output_views = [self._view_of_output(index, item) for index, item in enumerate(self._outputs)]
             self._clear_inputs()
 
     def compute(self) -> None:
@@ -208,12 +211,18 @@ class ExecutionContext:
             raise NnError(Errno.RUNTIME_ERROR, f"{self.name} has no output before it was computed")
         if index >= len(self._outputs):
             raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} has no output {index}, only {len(self._outputs)}")
-        detail = self._outputs[index]
-        if not issubclass(detail["dtype"], (np.number, np.bool_)):
+        return self._output_views[index]().reshape(-1).view(np.uint8)
+
+    def _view_of_output(self, index: int, detail: dict[str, Any]) -> View:
+        if issubclass(detail["dtype"], (np.number, np.bool_)):
+            view: View = self._interpreter.tensor(detail["index"])
+            return view
+
+        def refuse() -> NDArray[Any]:
             # The bytes of such an array would be pointers into the host.
             raise NnError(Errno.UNSUPPORTED_OPERATION, f"output {index} of {self.name} does not consist of numbers")
-        tensor: NDArray[Any] = self._interpreter.tensor(detail["index"])()
-        return tensor.reshape(-1).view(np.uint8)
+
+        return refuse
 
     def is_planned_for(self, shape: tuple[int, ...] | None) -> bool:
         """Whether input 0 has this shape and the interpreter its memory."""
@@ -350,16 +359,18 @@ class Session:
         self._graphs.clear()
 
     def set_input(
-        self, handle: int, index: int, shape: tuple[int, ...], kind: TensorType, data: NDArray[np.uint8]
+        self, handle: int, index: int, shape: tuple[int, ...], kinds: tuple[TensorType, ...], data: NDArray[np.uint8]
     ) -> None:
+        """Copies a tensor in; ``kinds`` are the types that the guest may mean by the number that it gave."""
         context = self.context(handle, shape)
-        if not context.expects(index, shape, kind, data.size):
+        if not context.expects(index, shape, kinds, data.size):
             contexts = [item for item in self._contexts.values() if isinstance(item, ExecutionContext)]
             others = sum(other.input_bytes() for other in contexts if other is not context)
             if others + data.size > MAX_INPUT_BYTES:
                 reason = f"the inputs of the guest's contexts have more than {MAX_INPUT_BYTES} bytes"
                 raise NnError(Errno.TOO_LARGE, reason)
-        context.set_input(index, shape, kind, data)
+            context.prepare_input(index, shape, kinds, data.size)
+        context.fill_input(index, data)
 
     def set_input_bytes(self, handle: int, index: int, data: NDArray[np.uint8]) -> None:
         context = self.context(handle)

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 
 from aicli.nn.dialects import GUEST, Dialect
-from aicli.nn.host import HostModule
+from aicli.nn.host import U32, HostModule
 from aicli.nn.session import Errno, NnError, Session
 from aicli.wasm.runtime import HostFunction
 
@@ -19,6 +19,7 @@ __all__ = ["MODULE", "WasiNn"]
 MODULE = "wasi_ephemeral_nn"
 MAX_RANK = 8
 TENSOR = struct.Struct("<IIB3xII")
+SHAPES = [struct.Struct(f"<{rank}I") for rank in range(MAX_RANK + 1)]
 
 
 class WasiNn(HostModule):
@@ -78,28 +79,29 @@ class WasiNn(HostModule):
         self._write_u32(out, self.session.init_execution_context(graph))
 
     def set_input(self, context: int, index: int, tensor: int) -> None:
-        memory = self._memory()
-        dims, rank, kind, data, size = TENSOR.unpack(memory.view(tensor, TENSOR.size).data)
+        view = self._memory().view
+        dims, rank, kind, data, size = TENSOR.unpack(view(tensor, TENSOR.size).data)
         if rank > MAX_RANK:
             raise NnError(Errno.INVALID_ARGUMENT, f"a tensor of {rank} dimensions; at most {MAX_RANK} are possible")
-        if kind not in self._dialect.types:
+        kinds = self._dialect.types.get(kind)
+        if kinds is None:
             raise NnError(Errno.INVALID_ARGUMENT, f"there is no tensor type {kind}")
-        shape = struct.unpack(f"<{rank}I", memory.view(dims, 4 * rank).data)
-        wanted = self.session.context(context, shape).choose_type(index, self._dialect.types[kind])
-        self.session.set_input(context, index, shape, wanted, memory.view(data, size))
+        shape = SHAPES[rank].unpack(view(dims, 4 * rank).data)
+        self.session.set_input(context, index, shape, kinds, view(data, size))
 
     def compute(self, context: int) -> None:
         self.session.compute(context)
 
     def get_output(self, context: int, index: int, buffer: int, size: int, written: int) -> None:
-        self._check_out(written)
+        view = self._memory().view
+        out = view(written, 4)  # first: a bad out pointer fails before anything is done
         tensor = self.session.context(context).output(index)
-        needed = tensor.nbytes
+        needed = tensor.size
         if size < needed:
-            self._write_u32(written, needed)
+            U32.pack_into(out.data, 0, needed)
             raise NnError(Errno.TOO_LARGE, f"an output of {needed} bytes does not fit a buffer of {size}")
-        self._memory().view(buffer, needed)[:] = tensor
-        self._write_u32(written, needed)
+        view(buffer, needed)[:] = tensor
+        U32.pack_into(out.data, 0, needed)
 
     def fini_single(self, context: int) -> None:
         """Ends a stream of single outputs; here each of them is complete, so there is nothing to end."""

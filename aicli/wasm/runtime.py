@@ -263,8 +263,10 @@ class LiveMemory:
                 # A memory may move when it grows, and at no other time.
                 self._whole = bytes_at(self.address(), size)
             self._seen = self._turns.count
-        check_bounds(pointer, length, self._whole.size)
-        return self._whole[pointer : pointer + length]
+        end = pointer + length
+        if not 0 <= pointer <= end <= self._whole.size:
+            check_bounds(pointer, length, self._whole.size)
+        return self._whole[pointer:end]
 
 
 class Linked:

@@ -66,14 +66,14 @@ def make_unchecked(store: wasmtime.Store, kind: wasmtime.FuncType, linked: Linke
 def make_callback(linked: Linked, index: int) -> Any:
     """What the native side calls; like :meth:`Linked.trampoline` it holds no strong reference."""
     myself = weakref.ref(linked)
-    places = [place * WORDS for place in range(len(linked.functions[index].params))]
+    end = len(linked.functions[index].params) * WORDS
 
     def call(environment: int, caller: int, values: Any, count: int) -> int | None:
         try:
             linked = myself()
             assert linked is not None
             linked.turns.count += 1
-            values[0] = linked.functions[index].call(*[values[place] for place in places])
+            values[0] = linked.functions[index].call(*values[:end:WORDS])
             return 0
         except BaseException as error:  # Ctrl-C at the wrong moment: ctypes would swallow it and go on
             if linked is not None:

@@ -43,19 +43,20 @@ def test_a_product_that_wraps_is_not_taken_for_a_small_tensor(session: Session) 
     context = session.init_execution_context(session.load_by_name("pnet"))
     # 2**31 * 2**31 * 3 * 4 is 0 in 64 bits.
     shape = (1, 2**31, 2**31, 3)
-    assert errno_of(session.set_input, context, 0, shape, TensorType.F32, zeros(0)) == Errno.INVALID_ARGUMENT
+    assert errno_of(session.set_input, context, 0, shape, (TensorType.F32,), zeros(0)) == Errno.INVALID_ARGUMENT
 
 
 def test_inputs_are_bounded_over_all_contexts(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_INPUT_BYTES", 40_000)
     graph = session.load_by_name("pnet")
     first, second = (session.init_execution_context(graph) for _ in range(2))
-    session.set_input(first, 0, (1, 50, 50, 3), TensorType.F32, zeros(1, 50, 50, 3))
+    session.set_input(first, 0, (1, 50, 50, 3), (TensorType.F32,), zeros(1, 50, 50, 3))
     assert (
-        errno_of(session.set_input, second, 0, (1, 50, 50, 3), TensorType.F32, zeros(1, 50, 50, 3)) == Errno.TOO_LARGE
+        errno_of(session.set_input, second, 0, (1, 50, 50, 3), (TensorType.F32,), zeros(1, 50, 50, 3))
+        == Errno.TOO_LARGE
     )
     session.finalize_execution_context(first)
-    session.set_input(second, 0, (1, 50, 50, 3), TensorType.F32, zeros(1, 50, 50, 3))
+    session.set_input(second, 0, (1, 50, 50, 3), (TensorType.F32,), zeros(1, 50, 50, 3))
 
 
 def test_a_guests_own_models_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,13 +86,13 @@ def test_tflite_runtime_gets_no_models_of_a_guest() -> None:
 def test_a_context_that_failed_is_not_used_again(session: Session) -> None:
     context = session.init_execution_context(session.load_by_name("pnet"))
     with pytest.raises(RuntimeError):
-        session.set_input(context, 0, (1, 1, 1, 3), TensorType.F32, zeros(1, 1, 1, 3))
+        session.set_input(context, 0, (1, 1, 1, 3), (TensorType.F32,), zeros(1, 1, 1, 3))
     for _ in range(2):
         good = (1, 24, 24, 3)
-        assert errno_of(session.set_input, context, 0, good, TensorType.F32, zeros(*good)) == Errno.RUNTIME_ERROR
+        assert errno_of(session.set_input, context, 0, good, (TensorType.F32,), zeros(*good)) == Errno.RUNTIME_ERROR
         assert errno_of(session.compute, context) == Errno.RUNTIME_ERROR
     other = session.init_execution_context(1)
-    session.set_input(other, 0, (1, 24, 24, 3), TensorType.F32, zeros(1, 24, 24, 3))
+    session.set_input(other, 0, (1, 24, 24, 3), (TensorType.F32,), zeros(1, 24, 24, 3))
     session.compute(other)
 
 
@@ -116,7 +117,7 @@ for height in range(1, 14):
         for step in range(3):
             shape = (1, height, width, 3) if step < 2 else (1, 24, 24, 3)
             try:
-                session.set_input(context, 0, shape, TensorType.F32, np.zeros(int(np.prod(shape)) * 4, np.uint8))
+                session.set_input(context, 0, shape, (TensorType.F32,), np.zeros(int(np.prod(shape)) * 4, np.uint8))
                 session.compute(context)
             except Exception:
                 pass

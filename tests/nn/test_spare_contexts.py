@@ -18,7 +18,7 @@ SHAPE = (1, 12, 12, 3)
 
 def feed(session: Session, context: int, value: float, shape: tuple[int, ...] = SHAPE) -> None:
     data = np.full(shape, value, np.float32).reshape(-1).view(np.uint8)
-    session.set_input(context, 0, shape, TensorType.F32, data)
+    session.set_input(context, 0, shape, (TensorType.F32,), data)
 
 
 def begin(spare: SpareContexts) -> tuple[Session, int]:
