@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -58,15 +59,20 @@ class Ticker:
 
     def __init__(self, engine: wasmtime.Engine) -> None:
         self._engine = engine
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
         self._condition = threading.Condition()
         self._active = 0
         self._thread: threading.Thread | None = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
+        if self._process != os.getpid():
+            self._begin()  # a forked process has this object but not its thread, which may have held the lock
         with self._condition:
             self._active += 1
-            # A forked process has this object but not its thread.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="aicli-epochs", daemon=True)
                 self._thread.start()

@@ -285,3 +285,42 @@ def test_a_host_call_at_the_end_of_the_stack(tmp_path: Path) -> None:
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("the guest trapped") == 3
+
+
+FORKED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from tests.wasm.hostile import PIXELS, make_guest, request
+from aicli.errors import GuestTimeout
+from aicli.wasm import Limits
+text = Path(sys.argv[1])
+guest = make_guest(text.parent, text.read_text(), "wasmtime", Limits(timeout=0.3))
+def is_interrupted():
+    try:
+        guest.classify(PIXELS, request())
+    except GuestTimeout:
+        return True
+assert is_interrupted()
+def hold():
+    with guest.runtime._ticker._condition:
+        held.set()
+        time.sleep(60)
+held = threading.Event()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    os._exit(0 if is_interrupted() else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif("wasmtime" not in RUNTIMES or not hasattr(os, "fork"), reason="needs wasmtime and fork")
+def test_a_copied_process_keeps_the_time_limit(tmp_path: Path) -> None:
+    text = tmp_path / "guest.wat"
+    text.write_text(guest_with("(loop br 0)"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", FORKED, str(text)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 0, result.stderr
