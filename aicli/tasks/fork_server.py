@@ -4,12 +4,13 @@ A copy is ready in some milliseconds, and shares with the others what nobody wri
 compiled guest, the packed weights of a network. :mod:`aicli.tasks.pool` holds the other end.
 
 Requests and replies are packets of two numbers on a Unix socket. ``FORK`` brings the socket of the new worker along
-and is answered with its process number; ``END`` names a worker, ends it if it still lives, and is answered with how it
-ended. When the other end goes away, all workers are ended.
+and is answered with its process number, or with a negative errno; ``END`` names a worker, ends it if it still lives,
+and is answered with how it ended. When the other end goes away, all workers are ended.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -52,12 +53,12 @@ def main() -> NoReturn:
         request, worker = PACKET.unpack(packet)
         if request == FORK:
             with socket.socket(fileno=descriptors[0]) as connection:
-                worker = os.fork()
-                if worker == 0:
+                reply = fork()
+                if reply == 0:
                     control.close()
                     work(handle, connection)
-            workers.add(worker)
-            reply = worker
+            if reply > 0:
+                workers.add(reply)
         else:
             if worker in workers:
                 workers.remove(worker)
@@ -67,6 +68,14 @@ def main() -> NoReturn:
     for worker in workers:
         end(worker)
     os._exit(0)
+
+
+def fork() -> int:
+    """As ``os.fork()``; a negative errno when the system gives no process."""
+    try:
+        return os.fork()
+    except OSError as error:
+        return -(error.errno or errno.EAGAIN)
 
 
 def warm_up(handle: Handle) -> None:

@@ -8,6 +8,7 @@ lock while they run; and because a process can be ended when an image takes too 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -113,13 +114,16 @@ class ForkServer:
         return notes
 
     def fork(self) -> Forked:
-        """A new worker. Raises :class:`WorkerDied` when the server has gone."""
+        """A new worker. Raises :class:`WorkerDied` when the server has gone, else :class:`AicliError`."""
         ours, theirs = socket.socketpair()
         with theirs:
             worker = self._ask(FORK, 0, [theirs.fileno()])
         if worker is None:
             ours.close()
             raise WorkerDied("the process that starts the workers has ended")
+        if worker < 0:
+            ours.close()
+            raise AicliError(f"cannot start a worker process ({os.strerror(-worker)}); use fewer --jobs")
         return Forked(self, worker, ours)
 
     def end(self, worker: int) -> int | None:

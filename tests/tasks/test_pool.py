@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -31,7 +32,13 @@ class Recipe(NamedTuple):
     def start(self) -> Handle:
         if self.note == "refuse":
             raise UsageError("this cannot be started")
+        if self.note == "no processes":
+            os.fork = no_process
         return Handle(self.note)
+
+
+def no_process() -> int:
+    raise BlockingIOError(errno.EAGAIN, "nothing left")
 
 
 class Handle:
@@ -142,6 +149,14 @@ def test_a_server_that_was_ended_is_started_again() -> None:
         answers = [pool.submit(job) for job in ("leave", "leave", 2, 3)]
         assert [future.result()[0] for future in answers[2:]] == [2, 3]
         assert all(isinstance(future.exception(), WorkerDied) for future in answers[:2])
+
+
+@linux
+def test_a_system_without_processes_is_told() -> None:
+    with WorkerPool(Recipe("no processes"), 2, fork=True) as pool:
+        for job in range(3):
+            with pytest.raises(AicliError, match=r"cannot start a worker process \(.*\); use fewer --jobs"):
+                pool.submit(job).result()
 
 
 @linux
