@@ -1,7 +1,7 @@
 """A process that loads a recipe once and makes every worker by copying itself.
 
 A copy is ready in some milliseconds, and shares with the others what nobody writes any more: modules, labels, the
-compiled guest, the packed weights of a network. :mod:`aicli.tasks.pool` holds the other end.
+compiled guest, the packed weights of a network. :mod:`aicli.tasks.processes` holds the other end.
 
 Requests and replies are packets of two numbers on a Unix socket. ``FORK`` brings the socket of the new worker along
 and is answered with its process number, or with a negative errno; ``END`` names a worker, ends it if it still lives,
