@@ -45,11 +45,23 @@ def main() -> NoReturn:
         stream.close()
     warm_up(handle)
     workers: set[int] = set()
+    try:
+        serve(control, handle, workers)
+    except OSError:
+        pass  # the other end has gone in the middle of a request
+    finally:
+        for worker in workers:
+            end(worker)
+        os._exit(0)
+
+
+def serve(control: socket.socket, handle: Handle, workers: set[int]) -> None:
+    """Answers requests until there are no more; ``workers`` are those that have not been ended."""
     ended: dict[int, int] = {}
     while True:
         packet, descriptors, _, _ = socket.recv_fds(control, PACKET.size, 1)
         if len(packet) < PACKET.size:
-            break
+            return
         request, worker = PACKET.unpack(packet)
         if request == FORK:
             with socket.socket(fileno=descriptors[0]) as connection:
@@ -65,9 +77,6 @@ def main() -> NoReturn:
                 ended[worker] = end(worker)
             reply = ended.get(worker, UNKNOWN)
         control.send(PACKET.pack(request, reply))
-    for worker in workers:
-        end(worker)
-    os._exit(0)
 
 
 def fork() -> int:
