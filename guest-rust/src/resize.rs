@@ -144,7 +144,10 @@ impl Resizer {
                 let (above, first_weight) = place(row);
                 let (below, second_weight) = place(row + 1);
                 let pair = pair & (first_weight & 0xffff | second_weight << 16);
-                self.taps.push(Tap { above, below, pair });
+                // Spans differ by a row or two, and what lies beyond the image weighs nothing.
+                if pair != 0 {
+                    self.taps.push(Tap { above, below, pair });
+                }
                 row += 2;
             }
             simd::convolve_columns(view.pixels, &self.taps, &mut self.line[inside.clone()]);

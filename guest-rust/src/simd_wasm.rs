@@ -187,11 +187,15 @@ pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
         }
     };
     let mut at = 0;
-    while at + 16 <= length {
+    while at + 32 <= length {
         block(at);
-        at += 16;
+        block(at + 16);
+        at += 32;
     }
-    if at < length {
+    if at + 16 <= length {
+        block(at);
+    }
+    if length % 16 > 0 {
         block(length - 16); // overlaps the one before
     }
 }
