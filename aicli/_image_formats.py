@@ -10,11 +10,12 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any, cast
-
-from PIL import Image
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from .errors import UnavailableError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["HEAD_BYTES", "SUFFIXES", "foreign_kind", "identify", "open_with", "quiet_pillow"]
 

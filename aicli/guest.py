@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aicli._text import printable
 from aicli.errors import GuestError, GuestFault, GuestMemoryError, InferenceError
 from aicli.nn.session import Session, SpareContexts, StageTime
 from aicli.nn.wasi_nn import MODULE as WASI_NN
@@ -223,7 +224,7 @@ class Running:
         status, count, records, message, length, extra = RESULT.unpack(self.memory.view(pointer, RESULT.size).tobytes())
         if status != 0:
             text = self.memory.view(message, min(length, 1000)).tobytes().decode(errors="replace")
-            raise self.failure(status, printable(text), extra)
+            raise self.failure(status, printable(text, longest=300), extra)
         if count > most:
             raise GuestFault(f"the guest answered with {count} records where {most} are the most there can be")
         return self.memory.view(records, count * record_size).tobytes()
@@ -236,11 +237,6 @@ class Running:
         if status == 3:
             return GuestMemoryError(f"the guest ran out of memory: {text}; --guest-memory gives more")
         return GuestFault(f"the guest failed with status {status}: {text}")
-
-
-def printable(text: str) -> str:
-    """A guest's own words, made harmless for a terminal and fit for one line."""
-    return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
 class Guest:

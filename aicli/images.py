@@ -20,6 +20,7 @@ from PIL import Image
 
 from ._image_formats import HEAD_BYTES, foreign_kind, identify, open_with, quiet_pillow
 from ._image_pixels import orientation, rgb_pixels, rgb_profile, turn_upright, upright_exif
+from ._text import shown
 from .errors import ImageError, ImageTooLargeError, UnavailableError
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "ImageSource",
     "open_image",
     "read_stream",
-    "shown",
 ]
 
 DEFAULT_MAX_PIXELS = 100_000_000
@@ -114,15 +114,6 @@ def open_image(
         data = read_stream(source, label)
         return _decode(io.BytesIO(data), label, max_pixels, min_size, suffix=os.path.splitext(label)[1])
     raise TypeError(f"an image is a path, bytes, a binary stream, a Pillow image or an array, not {type(source)!r}")
-
-
-def shown(name: str) -> str:
-    """``name`` fit for one line of a message: control characters escaped, a very long one shortened."""
-    if len(name) > 300:
-        name = f"{name[:150]}...{name[-150:]}"
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in name
-    )
 
 
 def _open_path(path: str, name: str | None, max_pixels: int, min_size: int | None) -> DecodedImage:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from aicli._image_formats import SUFFIXES as IMAGE_SUFFIXES
+from aicli._text import shown
 from aicli.errors import ImageError, UsageError
-from aicli.images import read_stream, shown
 
 __all__ = ["IMAGE_SUFFIXES", "Input", "expand"]
 
@@ -46,6 +46,8 @@ class Input(NamedTuple):
             if sys.stdin is None or sys.stdin.isatty():
                 raise ImageError("-: standard input is a terminal; pipe one image into it, or name a file")
             stdin = sys.stdin.buffer
+        from aicli.images import read_stream  # loads Pillow and NumPy, which names alone do not need
+
         return read_stream(stdin, STDIN_NAME)
 
 

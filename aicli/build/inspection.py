@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from aicli._text import printable
 from aicli.errors import AicliError, GuestError
 from aicli.run.abis import Abi, describe_abis, find_missing, has_infer
 from aicli.wasm import MIB, PAGE, ExternType, HostFunction, Limits, Module, Runtime, installed_runtimes, load_runtime
-from aicli.wasm.runtime import WASI_MODULE, printable, signature
+from aicli.wasm.runtime import WASI_MODULE, signature
 
 __all__ = ["Inspection", "inspect_module"]
 

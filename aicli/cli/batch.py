@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from aicli._text import shown
 from aicli.cli.main import EXIT_INTERRUPTED, complain
 from aicli.cli.progress import Progress, duration
 from aicli.cli.record_file import RecordFile, format_of
@@ -265,7 +266,5 @@ class Batch:
 
 def with_name(name: str, message: str) -> str:
     """The message with the image's name in front, unless it already begins with it."""
-    from aicli.images import shown
-
     starts = (name, f"{Path(name)}", shown(name))
     return message if message.startswith(starts) else f"{name}: {message}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from aicli._text import printable
 from aicli.nn.session import Errno, NnError, Session
-from aicli.wasm.runtime import HostFunction, Memory, MemoryBoundsError, printable
+from aicli.wasm.runtime import HostFunction, Memory, MemoryBoundsError
 
 __all__ = ["HostModule"]
 
@@ -54,7 +55,7 @@ class HostModule:
         return guarded
 
     def _fail(self, errno: Errno, reason: str) -> int:
-        self.session.last_error = printable(" ".join(reason.split()), longest=1500)
+        self.session.last_error = printable(reason, longest=1500)
         return errno
 
     def _memory(self) -> Memory:

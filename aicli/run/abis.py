@@ -8,8 +8,9 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Protocol
 
+from aicli._text import printable
 from aicli.run.host import CommandHost
-from aicli.wasm.runtime import WASI_MODULE, ExternType, printable, signature
+from aicli.wasm.runtime import WASI_MODULE, ExternType, signature
 from aicli.wasm.wasi_names import COUNTS, WIDE
 
 __all__ = ["Abi", "describe_abis", "find_missing", "has_infer"]

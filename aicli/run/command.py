@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aicli._text import printable
 from aicli.errors import GuestError, GuestTrap, UsageError
 from aicli.run.abis import find_missing, has_infer
 from aicli.run.host import CommandHost
@@ -14,7 +15,7 @@ from aicli.run.supervise import supervise
 from aicli.wasm import Limits, Module, Runtime, installed_runtimes, load_runtime
 from aicli.wasm.binary import read_module
 from aicli.wasm.cache import default_cache, load_module
-from aicli.wasm.runtime import ExternType, GuestExit, Instance, WasiConfig, WasiFolder, printable
+from aicli.wasm.runtime import ExternType, GuestExit, Instance, WasiConfig, WasiFolder
 
 __all__ = ["RunRequest", "load_guest", "modules_of", "run_guest"]
 

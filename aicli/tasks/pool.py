@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,7 +23,8 @@ __all__ = ["Refused", "WorkerDied", "WorkerPool"]
 class WorkerPool:
     """Up to ``size`` processes of one recipe, started when there is work for them; use as a context manager.
 
-    Where it is safe, several processes are copies of one that has loaded the recipe (``fork``), else each loads it.
+    Where it is safe, several processes are copies of one that has loaded the recipe (``fork``), and that one begins to
+    load when the block is entered. Elsewhere each process loads it.
     ``timeout`` is in seconds per image, the start of a process not counted. Leaving the block ends all processes at
     once, whatever they do.
     """
@@ -41,6 +43,9 @@ class WorkerPool:
         self._lock = threading.Lock()
 
     def __enter__(self) -> WorkerPool:
+        if self._forks:
+            with suppress(AicliError):  # the first job will try again and say it
+                self._new_server()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -88,7 +93,8 @@ class WorkerPool:
         spawned = Spawned()
         process = self._keep(spawned)
         try:
-            self._take_notes(spawned.load(self._recipe))
+            spawned.begin(self._recipe)
+            self._take_notes(spawned.wait_until_loaded())
         except BaseException:
             self._forget(process)
             raise
@@ -105,22 +111,25 @@ class WorkerPool:
         return process
 
     def _fork_server(self) -> ForkServer:
-        """The one server, loaded; whoever comes first starts it, and the others wait."""
+        """The one server, loaded; whoever comes first waits for it, and the others for him."""
         with self._loading:
-            if self._server is not None:
-                return self._server
-            server = ForkServer()
-            with self._lock:
-                self._server = server
-                closed = self._closed
+            server = self._server or self._new_server()
             try:
-                if closed:
-                    raise WorkerDied("the run was ended")
-                self._take_notes(server.load(self._recipe))
+                self._take_notes(server.wait_until_loaded())
             except BaseException:
                 self._drop_server()
                 raise
             return server
+
+    def _new_server(self) -> ForkServer:
+        server = ForkServer(self._recipe)
+        with self._lock:
+            self._server = server
+            closed = self._closed
+        if closed:
+            self._drop_server()
+            raise WorkerDied("the run was ended")
+        return server
 
     def _drop_server(self) -> None:
         with self._lock:

@@ -21,7 +21,7 @@ from aicli.tasks.worker import Recipe, receive, send
 __all__ = ["Child", "ForkServer", "Process", "Refused", "Spawned", "WorkerDied"]
 
 GRACE = 5.0
-"""Seconds that a fork server has to end its workers and itself."""
+"""Seconds that a process has to end by itself: a fork server and its workers, or one that says no more."""
 
 # The child looks for modules where this process does, and never in the current folder because of -c.
 CODE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from aicli.tasks.{} import main; main()"
@@ -66,12 +66,17 @@ class Spawned:
         self.jobs: IO[bytes] = self._process.stdin
         self.answers: IO[bytes] = self._process.stdout
 
-    def load(self, recipe: Recipe) -> tuple[str, ...]:
-        """Sends the recipe and returns its notes. Raises :class:`Refused` or :class:`WorkerDied`."""
-        try:
+    def begin(self, recipe: Recipe) -> None:
+        """Sends the recipe."""
+        with suppress(OSError):  # a process that has ended already: whoever waits for its answer learns it
             send(self.jobs, recipe)
+
+    def wait_until_loaded(self) -> tuple[str, ...]:
+        """The recipe's notes. Raises :class:`Refused` or :class:`WorkerDied`."""
+        try:
             kind, value = receive(self.answers)
         except (EOFError, OSError):
+            self.wait(GRACE)  # how it ended is worth to be known
             raise WorkerDied(f"a worker process ended while it started ({describe_end(self.kill())})") from None
         if kind == "refused":
             self.kill()
@@ -94,20 +99,28 @@ class Spawned:
 
 
 class ForkServer:
-    """The process that makes workers by copying itself, see :mod:`aicli.tasks.fork_server`."""
+    """The process that makes workers by copying itself, see :mod:`aicli.tasks.fork_server`.
 
-    def __init__(self) -> None:
+    It loads the recipe from now on, while its owner does something else.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._server = Spawned("fork_server", str(theirs.fileno()), pass_fds=(theirs.fileno(),))
         self._lock = threading.Lock()
-        self._is_loaded = False
+        self._notes: tuple[str, ...] | None = None
+        try:
+            self._server.begin(recipe)
+        except BaseException:  # a recipe that cannot be pickled
+            self.close()
+            raise
 
-    def load(self, recipe: Recipe) -> tuple[str, ...]:
-        """As :meth:`Spawned.load`."""
-        notes = self._server.load(recipe)
-        self._is_loaded = True
-        return notes
+    def wait_until_loaded(self) -> tuple[str, ...]:
+        """As :meth:`Spawned.wait_until_loaded`; one thread at a time."""
+        if self._notes is None:
+            self._notes = self._server.wait_until_loaded()
+        return self._notes
 
     def fork(self) -> Forked:
         """A new worker. Raises :class:`WorkerDied` when the server has gone, else :class:`AicliError`."""
@@ -139,7 +152,7 @@ class ForkServer:
         """Ends the server and its workers, whatever they do."""
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
-        if self._is_loaded:
+        if self._notes is not None:
             self._server.wait(GRACE)
         self._server.kill()
         self._server.close()

@@ -6,14 +6,15 @@ An adapter (``wasmtime_runtime.py``, ``wasmer_runtime.py``) implements :class:`R
 
 from __future__ import annotations
 
-import ctypes
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
+from aicli._text import printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "PAGE",
@@ -23,13 +24,10 @@ __all__ = [
     "HostFunction",
     "Instance",
     "Limits",
-    "Linked",
-    "LiveMemory",
     "Memory",
     "MemoryBoundsError",
     "Module",
     "Runtime",
-    "Turns",
     "WasiConfig",
     "WasiFolder",
     "check_bounds",
@@ -200,18 +198,6 @@ class Runtime(Protocol):
         ...
 
 
-# A ctypes array would do as well and take ten times as long to make.
-_memory_at = ctypes.pythonapi.PyMemoryView_FromMemory
-_memory_at.restype = ctypes.py_object
-_memory_at.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
-_WRITABLE = 0x200
-
-
-def bytes_at(address: int, size: int) -> NDArray[np.uint8]:
-    """Memory of this process as an array that keeps nothing alive: for as long as a runtime says that it is there."""
-    return np.frombuffer(_memory_at(address, size, _WRITABLE), np.uint8) if size else np.empty(0, np.uint8)
-
-
 def check_bounds(pointer: int, length: int, size: int) -> None:
     """Raises :class:`MemoryBoundsError` unless ``[pointer, pointer + length)`` lies inside ``[0, size)``."""
     if pointer < 0 or length < 0 or pointer + length > size:
@@ -230,86 +216,6 @@ def find_mismatch(module: Module, functions: Mapping[tuple[str, str], HostFuncti
         if (function.params, function.results) != (item.params, item.results):
             return f"it imports {where} as {signature(item)}, and the host's is {signature(function)}"
     return None
-
-
-class Turns:
-    """Changes whenever the guest has run, which is when its memory may have grown."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
-class LiveMemory:
-    """What the adapters' memories share: the bytes are looked up once for each turn of the guest, not for each view."""
-
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
-        self._seen = -1
-        self._whole: NDArray[np.uint8] = np.empty(0, np.uint8)
-
-    def size(self) -> int:
-        """The present size in bytes."""
-        raise NotImplementedError
-
-    def address(self) -> int:
-        """Where the memory begins in this process."""
-        raise NotImplementedError
-
-    def view(self, pointer: int, length: int) -> NDArray[np.uint8]:
-        """See :meth:`Memory.view`."""
-        if self._seen != self._turns.count:
-            size = self.size()
-            if size != self._whole.size:
-                # A memory may move when it grows, and at no other time.
-                self._whole = bytes_at(self.address(), size)
-            self._seen = self._turns.count
-        end = pointer + length
-        if not 0 <= pointer <= end <= self._whole.size:
-            check_bounds(pointer, length, self._whole.size)
-        return self._whole[pointer:end]
-
-
-class Linked:
-    """The host functions of one instance, which the instance must keep alive.
-
-    A runtime's native side knows them through :meth:`trampoline` only, which holds no strong reference: else a function
-    that knows its guest's memory would keep that memory, and everything with it, alive for ever. ``held`` is what the
-    native side points at without keeping it; ``raised`` is what ended a call that could not raise.
-    """
-
-    def __init__(self, functions: Sequence[HostFunction]) -> None:
-        self.functions = functions
-        self.held: list[object] = []
-        self.raised: BaseException | None = None
-        self.turns = Turns()
-
-    def raise_again(self) -> None:
-        """Raises what a host function could not raise through the guest, if there is something."""
-        raised, self.raised = self.raised, None
-        if raised is not None:
-            raise raised
-
-    def trampoline(self, index: int) -> Callable[..., Any]:
-        """What the runtime calls: signed numbers as the runtime has them, in and out."""
-        myself = weakref.ref(self)
-        params, results = self.functions[index].params, self.functions[index].results
-
-        def call(*arguments: Any) -> Any:
-            linked = myself()
-            if linked is None:
-                raise RuntimeError("the guest's instance is gone")
-            linked.turns.count += 1
-            values = [unsigned(argument, param) for argument, param in zip(arguments, params, strict=True)]
-            value = linked.functions[index].call(*values)
-            return signed(value, results[0]) if results else None
-
-        return call
-
-
-def printable(text: str, longest: int = 200) -> str:
-    """A guest's own words, made harmless for a terminal and fit for one line."""
-    clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-    return clean if len(clean) <= longest else clean[: longest - 3] + "..."
 
 
 def signature(function: ExternType | HostFunction) -> str:

@@ -11,6 +11,7 @@ import wasmer_compiler_cranelift
 
 from aicli._versions import installed_version
 from aicli.errors import GuestError, GuestTrap
+from aicli.wasm.adapter import Linked, LiveMemory, Turns
 from aicli.wasm.binary import bound_sizes, check_limits
 from aicli.wasm.preview1 import Preview1
 from aicli.wasm.runtime import (
@@ -18,9 +19,6 @@ from aicli.wasm.runtime import (
     GuestExit,
     HostFunction,
     Limits,
-    Linked,
-    LiveMemory,
-    Turns,
     WasiConfig,
     find_mismatch,
     signed,

@@ -14,7 +14,8 @@ from typing import Any
 
 import wasmtime
 
-from aicli.wasm.runtime import HostFunction, Linked
+from aicli.wasm.adapter import Linked
+from aicli.wasm.runtime import HostFunction
 
 try:
     from wasmtime import _bindings as c_api

@@ -15,15 +15,13 @@ import wasmtime
 
 from aicli._versions import installed_version
 from aicli.errors import GuestError, GuestTimeout, GuestTrap
+from aicli.wasm.adapter import Linked, LiveMemory, Turns
 from aicli.wasm.binary import MAX_TABLE_ELEMENTS, MAX_TABLES, check_limits
 from aicli.wasm.runtime import (
     WASI_MODULE,
     ExternType,
     HostFunction,
     Limits,
-    Linked,
-    LiveMemory,
-    Turns,
     WasiConfig,
     find_mismatch,
     signed,

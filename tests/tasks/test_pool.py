@@ -25,11 +25,14 @@ linux = pytest.mark.skipif(not can_fork(), reason="workers are not copied here")
 
 
 class Recipe(NamedTuple):
-    """Answers with what it is told; ``note`` stands for what the handle loads."""
+    """Answers with what it is told; ``note`` stands for what the handle loads. ``mark`` is a file made at the start."""
 
     note: str = "loaded"
+    mark: Path | None = None
 
     def start(self) -> Handle:
+        if self.mark is not None:
+            self.mark.touch()
         if self.note == "refuse":
             raise UsageError("this cannot be started")
         if self.note == "no processes":
@@ -139,6 +142,16 @@ def test_notes_arrive_and_a_failed_warm_up_is_no_failure(fork: bool) -> None:
     with WorkerPool(Recipe("cold"), 2, fork=fork) as pool:
         assert pool.submit(5).result()[0] == 5
         assert pool.notes == ("cold",)
+
+
+@linux
+def test_loading_begins_before_the_first_job(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with WorkerPool(Recipe(mark=mark), 2, fork=True):
+        end = time.monotonic() + 30
+        while not mark.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+    assert mark.exists()
 
 
 @linux
