@@ -84,10 +84,11 @@ class WorkerPool:
     def _start(self) -> Process:
         child: Child
         if self._forks:
+            server = self._fork_server()
             try:
-                child = self._fork_server().fork()
+                child = server.fork()
             except WorkerDied:
-                self._drop_server()  # the system may have ended it, for want of memory
+                self._drop_server(server)  # the system may have ended it, for want of memory
                 child = self._fork_server().fork()
             return self._keep(child)
         spawned = Spawned()
@@ -117,7 +118,7 @@ class WorkerPool:
             try:
                 self._take_notes(server.wait_until_loaded())
             except BaseException:
-                self._drop_server()
+                self._drop_server(server)
                 raise
             return server
 
@@ -127,15 +128,16 @@ class WorkerPool:
             self._server = server
             closed = self._closed
         if closed:
-            self._drop_server()
+            self._drop_server(server)
             raise WorkerDied("the run was ended")
         return server
 
-    def _drop_server(self) -> None:
+    def _drop_server(self, server: ForkServer) -> None:
+        """Ends a server; by now another thread may have started the next one, which stays."""
         with self._lock:
-            server, self._server = self._server, None
-        if server is not None:
-            server.close()
+            if self._server is server:
+                self._server = None
+        server.close()
 
     def _forget(self, process: Process | None) -> None:
         if process is None:
@@ -153,8 +155,9 @@ class WorkerPool:
         with self._lock:
             self._closed = True
             processes = list(self._processes)
-        if self._forks:
-            self._drop_server()
+            server = self._server
+        if server is not None:
+            self._drop_server(server)
         else:
             for process in processes:
                 process.end_now()
