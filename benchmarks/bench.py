@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -196,11 +197,20 @@ def run_together(commands: list[list[str]]) -> float:
     return time.perf_counter() - begin
 
 
+def program() -> list[str]:
+    """The command as a user starts it; without an installed script, the module."""
+    script = shutil.which("aicli", path=str(Path(sys.executable).parent))
+    return [script] if script else [sys.executable, "-m", "aicli"]
+
+
 def cold(title: str, names: dict[str, list[str]], rounds: int) -> list[str]:
-    """Whole processes from start to exit, interleaved; ratios to the bare script, which is one of them."""
+    """Whole processes from start to exit, interleaved; ratios to the bare script, which is one of them.
+
+    Every other turn goes backwards: whoever runs after a heavy process finds a slower machine.
+    """
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for turn in range(rounds + 1):
-        for name, command in names.items():
+        for name, command in list(names.items())[:: 1 if turn % 2 else -1]:
             result = run_process(command)
             if turn:
                 runs[name].append(result)
@@ -375,8 +385,8 @@ def main() -> None:
         if not options.quick:
             photos = [path for path in (portrait, EXAMPLES / "astronaut.png", *images.glob("*.jpg")) if path.exists()]
             lines += many(photos, Path(folder) / "photos", 500, 3)
-    aicli, bare = [sys.executable, "-m", "aicli"], [sys.executable, str(HERE / "bare_classify.py"), str(portrait)]
-    rounds = 3 if options.quick else 11
+    aicli, bare = program(), [sys.executable, str(HERE / "bare_classify.py"), str(portrait)]
+    rounds = 3 if options.quick else 16
     lines += cold(
         "Whole processes",
         {

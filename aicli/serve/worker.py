@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aicli import errors
+from aicli._blas import start_no_threads
 from aicli.serve.wire import Frame, pack, receive
 
 __all__ = ["main"]
@@ -83,6 +84,7 @@ def send(connection: socket.socket, header: dict[str, Any], blobs: list[bytes] |
 
 
 def main(arguments: list[str]) -> None:
+    start_no_threads()
     connection = socket.socket(fileno=int(arguments[0]))
     options = json.loads(arguments[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import IO, Any, NoReturn, Protocol
 
+from aicli._blas import start_no_threads
 from aicli.errors import AicliError
 
 __all__ = ["Recipe", "answer_jobs", "main", "receive", "send", "start"]
@@ -64,6 +65,7 @@ def start() -> tuple[Handle, IO[bytes], IO[bytes]]:
 
     Returns what answers jobs and both streams; ends the process when the recipe cannot be started.
     """
+    start_no_threads()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not end up among the answers

@@ -33,6 +33,29 @@ def test_exit_codes(arguments: list[str], code: int) -> None:
     assert run(*arguments, stdout=subprocess.PIPE).returncode == code
 
 
+COUNT_THREADS = """
+import os
+import aicli.__main__, aicli.cli.main
+def run(arguments):
+    import numpy
+    print(len(os.listdir("/proc/self/task")), os.environ["OPENBLAS_NUM_THREADS"])
+    return 0
+aicli.cli.main.run = run
+aicli.__main__.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_numpy_starts_no_threads_unless_the_user_wants_them() -> None:
+    plain = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+
+    def count(environment: dict[str, str]) -> list[str]:
+        return subprocess.check_output([sys.executable, "-c", COUNT_THREADS], env=environment, text=True).split()
+
+    assert count(plain) == ["1", "1"]
+    assert count({**plain, "OPENBLAS_NUM_THREADS": "2"})[1] == "2"
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", [["--help"], ["classify", "--help"], ["info"], ["classify", str(PHOTO)]])
 def test_a_full_disk_is_one_line_and_a_code(arguments: list[str]) -> None:
