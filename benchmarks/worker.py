@@ -1,7 +1,8 @@
 """One contestant in a process of its own: reads image paths from standard input, answers each with a line of JSON.
 
-    python benchmarks/worker.py CONTESTANT
+    python benchmarks/worker.py CONTESTANT [IMAGE]
 
+With IMAGE it answers that one and ends, as a script for one image would.
 A line out is {"ms": milliseconds from the path to the answer, "answer": label or boxes, "stages": {...}}.
 """
 
@@ -122,7 +123,7 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
 def main() -> None:
     run = CONTESTANTS[sys.argv[1]]()
     print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
+    for line in sys.argv[2:] or sys.stdin:
         begin = time.perf_counter()
         answer, stages = run(line.rstrip("\n"))
         seconds = time.perf_counter() - begin
