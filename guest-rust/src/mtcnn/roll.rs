@@ -21,6 +21,10 @@ pub const WIDTH: usize = 224;
 /// Rows of a frame, largest first.
 pub const HEIGHTS: [usize; 4] = [256, 128, 64, 32];
 
+/// Rows of a roll from which on the largest frames are used. Each is run a little faster than two of half its height,
+/// but a host that plans for them once needs twice the time and memory.
+const LONG: usize = 8192;
+
 /// Rows of a frame that cost as much as to run one at all.
 const COST: usize = 8;
 
@@ -142,8 +146,9 @@ impl Roll {
     /// Frames from top to bottom that show every cell once.
     pub fn frames(&self) -> impl Iterator<Item = Frame> {
         let (height, mut y) = (self.height, 0);
+        let largest = usize::from(height < LONG);
         std::iter::from_fn(move || {
-            let size = choose(height.checked_sub(y).filter(|&rest| rest > OVERLAP)?);
+            let size = choose(height.checked_sub(y).filter(|&rest| rest > OVERLAP)?, largest);
             let frame = Frame { y, size };
             y += frame.height() - OVERLAP;
             Some(frame)
@@ -151,22 +156,22 @@ impl Roll {
     }
 }
 
-/// The frame to begin the last `rest` rows with: the largest while they are more, then whichever shows them at the
-/// least cost alone or with one other.
-fn choose(rest: usize) -> usize {
+/// The frame to begin the last `rest` rows with: the largest, whose place is given, while they are more, then whichever
+/// shows them at the least cost alone or with one other.
+fn choose(rest: usize, largest: usize) -> usize {
     let cost = |&size: &usize| {
         let rows = HEIGHTS[size] + COST;
-        let others = HEIGHTS.iter().filter(|&other| HEIGHTS[size] + other - OVERLAP >= rest).min();
+        let others = HEIGHTS[largest..].iter().filter(|&other| HEIGHTS[size] + other - OVERLAP >= rest).min();
         if HEIGHTS[size] >= rest {
             rows
         } else {
             others.map_or(usize::MAX, |other| rows + other + COST)
         }
     };
-    if rest > HEIGHTS[0] {
-        return 0;
+    if rest > HEIGHTS[largest] {
+        return largest;
     }
-    (0..HEIGHTS.len()).min_by_key(cost).unwrap_or(0)
+    (largest..HEIGHTS.len()).min_by_key(cost).unwrap_or(largest)
 }
 
 /// Parts of at most `most` pixels, start and length, that together show every cell of a side once.
@@ -207,11 +212,21 @@ mod tests {
 
     #[test]
     fn frames_fit_the_rest() {
-        let heights = |rest: usize| HEIGHTS[choose(rest)];
+        let heights = |largest: usize| move |rest: usize| HEIGHTS[choose(rest, largest)];
         assert_eq!(
-            [12, 32, 33, 64, 80, 128, 129, 250, 256, 257, 9999].map(heights),
+            [12, 32, 33, 64, 80, 128, 129, 250, 256, 257, 9999].map(heights(0)),
             [32, 32, 64, 64, 64, 128, 128, 256, 256, 256, 256]
         );
+        assert_eq!([12, 33, 80, 128, 129, 250, 9999].map(heights(1)), [32, 64, 64, 128, 128, 128, 128]);
+    }
+
+    #[test]
+    fn only_a_long_roll_has_the_largest_frames() {
+        let mut roll = Roll::default();
+        roll.lay_out(&[sized(WIDTH, LONG - 1000)]).unwrap();
+        assert!(roll.frames().all(|frame| frame.size > 0));
+        roll.lay_out(&[sized(WIDTH, LONG + 1000)]).unwrap();
+        assert!(roll.frames().take(10).all(|frame| frame.size == 0));
     }
 
     #[test]
