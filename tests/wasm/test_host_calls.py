@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from aicli.wasm import PAGE, HostFunction, Instance, Limits, installed_runtimes, load_runtime
+from aicli.wasm.adapter import LARGE, LiveMemory
 from tests.wasm.hostile import wat
 
 GROWING = wat("""(module
@@ -102,3 +104,26 @@ def test_a_dropped_instance_is_freed(way: str, monkeypatch: pytest.MonkeyPatch) 
     del owner
     gc.collect()
     assert alive() is None
+
+
+def wants_large_pages(address: int) -> bool:
+    """Whether the system was asked for large pages in the mapping that begins there (``hg`` in proc_pid_smaps(5))."""
+    mapping = Path("/proc/self/smaps").read_text().split(f"\n{address:x}-", 1)[1]
+    flags = next(line for line in mapping.splitlines() if line.startswith("VmFlags:"))
+    return "hg" in flags.split()
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="no large pages here")
+@pytest.mark.parametrize("name", installed_runtimes())
+def test_only_a_large_memory_gets_large_pages(name: str) -> None:
+    runtime, limits = load_runtime(name), Limits(64 << 20, 10.0)
+    module = wat("""(module (memory (export "memory") 4)
+      (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))""")
+    instance = runtime.compile(runtime.prepare(module, limits)).instantiate({}, limits)
+    memory = instance.memory
+    assert isinstance(memory, LiveMemory)
+    memory.view(0, 1)[:] = 1
+    assert not wants_large_pages(memory.address())
+    instance.call("grow", LARGE // PAGE)
+    memory.view(LARGE, 1)[:] = 1
+    assert wants_large_pages(memory.address())
