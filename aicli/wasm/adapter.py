@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import sys
+import mmap
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +24,6 @@ _WRITABLE = 0x200
 LARGE = 16 << 20
 """Bytes of guest memory from which on it is worth having in pages of 2 MiB instead of 4 KiB: large photos are read in
 narrow columns, where each row lies on another small page. Smaller guests would only waste memory."""
-_MADV_HUGEPAGE = 14
 
 
 def bytes_at(address: int, size: int) -> NDArray[np.uint8]:
@@ -37,8 +36,8 @@ def use_large_pages(address: int) -> None:
 
     Both runtimes reserve the 4 GiB that a memory may grow to, so nothing else lies there.
     """
-    if sys.platform == "linux" and hasattr(ctypes.pythonapi, "madvise"):
-        ctypes.pythonapi.madvise(ctypes.c_void_p(address), ctypes.c_size_t(4 * GIB), _MADV_HUGEPAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        ctypes.pythonapi.madvise(ctypes.c_void_p(address), ctypes.c_size_t(4 * GIB), mmap.MADV_HUGEPAGE)
 
 
 class Turns:
