@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aicli.guest
+import aicli.guest.client
 from aicli import Classifier, FaceDetector
 from aicli.build.toolchain import TARGET, find_toolchain
 from aicli.nn.wasi_nn import WasiNn
@@ -92,9 +92,9 @@ def build_guest(folder: Path) -> Path:
 
 def measure(task: str, photo: Path, guest: Path, rounds: int, threads: int, runtime: str | None) -> dict[str, Any]:
     """Median milliseconds by stage of ``rounds`` images after three to warm up, and the host calls of one."""
-    aicli.guest.packaged_guest = lambda: guest  # type: ignore[assignment]
-    aicli.guest.check_guest = lambda module, task: None  # it would refuse the import of `mark`
-    aicli.guest.WasiNn = ProfiledNn  # type: ignore[misc]
+    aicli.guest.client.packaged_guest = lambda: guest  # type: ignore[assignment]
+    aicli.guest.client.check_guest = lambda module, task: None  # it would refuse the import of `mark`
+    aicli.guest.client.WasiNn = ProfiledNn  # type: ignore[misc]
     worker = FaceDetector(threads=threads, runtime=runtime) if task == "detect-faces" else Classifier(
         threads=threads, runtime=runtime
     )  # fmt: skip
@@ -110,7 +110,7 @@ def measure(task: str, photo: Path, guest: Path, rounds: int, threads: int, runt
         CLOCK.turn(STAGES[0])
         row = {"decode": decoded - begin, **CLOCK.seconds}
         if isinstance(worker, FaceDetector):
-            from aicli.output.drawing import draw_faces
+            from aicli.output.pictures.drawing import draw_faces
 
             begin = time.perf_counter()
             draw_faces(image.to_pil(), answer.faces)  # type: ignore[union-attr]

@@ -183,7 +183,7 @@ def host_signatures() -> Mapping[str, HostFunction]:
 
 def export_problems(exports: tuple[ExternType, ...]) -> list[str]:
     """What docs/guest-abi.md asks for and the module does not have."""
-    from aicli.guest import EXPORTS, TASK_TYPE
+    from aicli.guest.client import EXPORTS, TASK_TYPE
 
     by_name = {item.name: item for item in exports}
     problems = []
@@ -203,7 +203,7 @@ def export_problems(exports: tuple[ExternType, ...]) -> list[str]:
 
 
 def version_problems(version: int | None) -> list[str]:
-    from aicli.guest import ABI_VERSION
+    from aicli.guest.client import ABI_VERSION
 
     if version is None:
         return ["it does not say its ABI version in time"]

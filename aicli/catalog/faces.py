@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aicli.catalog.files import open_mapped
-from aicli.catalog.flatbuffer import DamagedError, root
+from aicli.catalog.formats.flatbuffer import DamagedError, root
+from aicli.catalog.formats.tflite import IDENTIFIER, TensorInfo
 from aicli.catalog.inspect import inspect_file
 from aicli.catalog.manage import check_new_name, store_own
 from aicli.catalog.preprocess import parse_range
 from aicli.catalog.probe import require_safe
-from aicli.catalog.tflite import IDENTIFIER, TensorInfo
 from aicli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from aicli.catalog.files import open_mapped
-from aicli.catalog.flatbuffer import DamagedError
-from aicli.catalog.tflite import ModelInfo, read_model
+from aicli.catalog.formats.flatbuffer import DamagedError
+from aicli.catalog.formats.tflite import ModelInfo, read_model
 from aicli.errors import ModelError
 
 if TYPE_CHECKING:
-    from aicli.catalog.metadata import Metadata
+    from aicli.catalog.formats.metadata import Metadata
 
 __all__ = ["ModelFile", "inspect_file"]
 
@@ -47,7 +47,7 @@ def inspect_file(path: Path, *, metadata: bool = True, check: Callable[[str], No
         found, problem = None, None
         block = info.metadata.get("TFLITE_METADATA")
         if metadata and block:
-            from aicli.catalog.metadata import read_metadata
+            from aicli.catalog.formats.metadata import read_metadata
 
             try:
                 found = read_metadata(block, data)

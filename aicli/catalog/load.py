@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from aicli.catalog import entries, files, folders
 from aicli.catalog.entries import Entry
+from aicli.catalog.formats.tflite import TensorInfo
 from aicli.catalog.inspect import ModelFile, inspect_file
 from aicli.catalog.labels import fit_labels, read_labels
 from aicli.catalog.preprocess import input_spec
 from aicli.catalog.specs import Channels, ClassifierModel, DType, FaceModel, OutputKind, OutputSpec
-from aicli.catalog.tflite import TensorInfo
 from aicli.errors import LabelsError, ModelError, UsageError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from aicli.catalog.formats.tflite import ModelInfo, TensorInfo
 from aicli.catalog.specs import Channels, Crop, DType, Filter, InputSpec, Triple
-from aicli.catalog.tflite import ModelInfo, TensorInfo
 from aicli.errors import ModelError, UsageError
 
 __all__ = ["input_spec", "parse_range"]

@@ -44,7 +44,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"aicli.cli.{cmd_name.replace('-', '_')}").command
+        command: click.Command = import_module(f"aicli.cli.commands.{cmd_name.replace('-', '_')}").command
         return command
 
     # click exits with code 1 when nobody reads: in `parse_args` for --help and --version, in `invoke` for the rest.

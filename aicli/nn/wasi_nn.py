@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from aicli.nn.dialects import GUEST, Dialect
+from aicli.nn.dialects.numbers import GUEST, Dialect
 from aicli.nn.host import U32, HostModule
 from aicli.nn.session import Errno, NnError, Session
 from aicli.wasm.runtime import HostFunction

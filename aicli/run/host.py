@@ -67,23 +67,23 @@ class CommandHost:
     # Imported only where a guest needs them: every start counts.
 
     def _make_nn(self) -> HostModule:
-        from aicli.nn.dialects import DIALECTS
+        from aicli.nn.dialects.numbers import DIALECTS
         from aicli.nn.wasi_nn import WasiNn
 
         return WasiNn(self.session, DIALECTS[self._dialect])
 
     def _make_tflite(self) -> HostModule:
-        from aicli.nn.wasmedge_tflite import WasmedgeTflite
+        from aicli.nn.dialects.wasmedge_tflite import WasmedgeTflite
 
         return WasmedgeTflite(self.session)
 
     def _make_tensorflow(self) -> HostModule:
-        from aicli.nn.wasmedge_tensorflow import WasmedgeTensorflow
+        from aicli.nn.dialects.wasmedge_tensorflow import WasmedgeTensorflow
 
         return WasmedgeTensorflow(self.session, lambda path: host_folder(path, self._folders), self._warn)
 
     def _make_image(self) -> HostModule:
-        from aicli.nn.wasmedge_image import WasmedgeImage
+        from aicli.nn.dialects.wasmedge_image import WasmedgeImage
 
         return WasmedgeImage(self.session)
 

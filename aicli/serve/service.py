@@ -9,14 +9,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from aicli.serve.bodies import Budget, Held, read_body
-from aicli.serve.metrics import Metrics
-from aicli.serve.pool import Busy, DeadlineExceeded, Pool
-from aicli.serve.problems import Problem
-from aicli.serve.process import WorkerDied
+from aicli.serve.http.bodies import Budget, Held, read_body
+from aicli.serve.http.metrics import Metrics
+from aicli.serve.http.problems import Problem
 from aicli.serve.settings import Settings
 from aicli.serve.store import Store
-from aicli.serve.wire import Frame
+from aicli.serve.worker.pool import Busy, DeadlineExceeded, Pool
+from aicli.serve.worker.process import WorkerDied
+from aicli.serve.worker.wire import Frame
 
 __all__ = ["Service", "busy_problem"]
 

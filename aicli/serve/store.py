@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from aicli.errors import UsageError
-from aicli.serve.params import NAME
-from aicli.serve.problems import Problem
+from aicli.serve.http.params import NAME
+from aicli.serve.http.problems import Problem
 
 __all__ = ["Store"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from aicli.catalog import ClassifierModel, load_classifier
 from aicli.errors import UsageError
-from aicli.guest import ClassifyRequest, Guest
-from aicli.images import DEFAULT_MAX_PIXELS, DecodedImage, open_image
+from aicli.guest.client import ClassifyRequest, Guest
+from aicli.image.decode import DEFAULT_MAX_PIXELS, DecodedImage, open_image
 from aicli.nn.engines import load_engine
 from aicli.results import Classification, Prediction
 from aicli.tasks.sandbox import choose_runtime
@@ -17,7 +17,7 @@ from aicli.tasks.warm_up import small_photo
 from aicli.wasm.runtime import Limits
 
 if TYPE_CHECKING:
-    from aicli.images import ImageSource
+    from aicli.image.decode import ImageSource
     from aicli.tasks.many import Failure
 
 __all__ = ["Classifier"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from aicli.catalog import FaceModel, load_faces
 from aicli.errors import UsageError
-from aicli.guest import DetectRequest, Guest
-from aicli.images import DEFAULT_MAX_PIXELS, DecodedImage, open_image
+from aicli.guest.client import DetectRequest, Guest
+from aicli.image.decode import DEFAULT_MAX_PIXELS, DecodedImage, open_image
 from aicli.nn.engines import load_engine
 from aicli.results import Box, Detection, Face, Landmarks, Point
 from aicli.tasks.sandbox import choose_runtime
@@ -18,7 +18,7 @@ from aicli.tasks.warm_up import small_photo
 from aicli.wasm.runtime import Limits
 
 if TYPE_CHECKING:
-    from aicli.images import ImageSource
+    from aicli.image.decode import ImageSource
     from aicli.tasks.many import Failure
 
 __all__ = ["FaceDetector"]

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from aicli.errors import AicliError
 from aicli.nn.engines import available_cores
-from aicli.tasks.cores import share_cores
-from aicli.tasks.pool import Refused, WorkerPool
+from aicli.workers.cores import share_cores
+from aicli.workers.pool import Refused, WorkerPool
 
 __all__ = ["PENDING", "Failure", "TaskRecipe", "in_order", "run_many"]
 

@@ -80,9 +80,9 @@ def _shared_runtime(name: str) -> Runtime:
         )
         raise UnavailableError(f"the runtime '{name}' is not installed; run: {hint}")
     if name == "wasmer":
-        from aicli.wasm.wasmer_runtime import WasmerRuntime
+        from aicli.wasm.wasmer.runtime import WasmerRuntime
 
         return WasmerRuntime()
-    from aicli.wasm.wasmtime_runtime import WasmtimeRuntime
+    from aicli.wasm.wasmtime.runtime import WasmtimeRuntime
 
     return WasmtimeRuntime()

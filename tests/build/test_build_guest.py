@@ -11,7 +11,7 @@ import pytest
 from aicli.build.compile import packaged_source, run_wasm_opt
 from aicli.build.toolchain import Toolchain, find_toolchain, toolchains
 from aicli.cli.main import run
-from aicli.guest import packaged_guest
+from aicli.guest.client import packaged_guest
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aicli.cli.main import run
-from aicli.guest import packaged_guest
+from aicli.guest.client import packaged_guest
 from aicli.wasm import installed_runtimes
 from tests.wasm.hostile import DATA, guest_text, wat
 

@@ -12,9 +12,9 @@ import pytest
 from tiny_models import TinyModel, metadata_block, with_files
 
 from aicli.catalog import load_classifier, probe
-from aicli.catalog.flatbuffer import DamagedError
+from aicli.catalog.formats.flatbuffer import DamagedError
+from aicli.catalog.formats.tflite import read_model
 from aicli.catalog.inspect import inspect_file
-from aicli.catalog.tflite import read_model
 from aicli.errors import ModelError
 from aicli.nn.engines import Engine
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aicli.cli.grouping import folder_name
+from aicli.cli.batch.grouping import folder_name
 
 
 def pixels(path: Path) -> Any:

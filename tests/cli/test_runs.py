@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from aicli import Classifier, Failure
-from aicli.cli.progress import Progress, duration
-from aicli.cli.record_file import RecordFile
+from aicli.cli.batch.progress import Progress, duration
+from aicli.cli.batch.record_file import RecordFile
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 

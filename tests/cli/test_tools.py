@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from aicli.cli import doctor
+from aicli.cli.commands import doctor
 
 
 def test_doctor_finds_a_sound_installation_sound(aicli: Any, runtime: str) -> None:

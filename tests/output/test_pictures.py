@@ -10,10 +10,10 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw
 
 from aicli.errors import ImageError, UsageError
-from aicli.output.anonymize import METHODS, Method, anonymize
-from aicli.output.crops import crop_face
-from aicli.output.drawing import clip_box, default_line_width, draw_faces, draw_label, pick_contrasting_text
-from aicli.output.fonts import fit_text, font_for, text_width
+from aicli.output.pictures.anonymize import METHODS, Method, anonymize
+from aicli.output.pictures.crops import crop_face
+from aicli.output.pictures.drawing import clip_box, default_line_width, draw_faces, draw_label, pick_contrasting_text
+from aicli.output.pictures.fonts import fit_text, font_for, text_width
 from aicli.results import Box, Classification, Face, Landmarks, Point, Prediction
 
 LIME = (0, 255, 0)

@@ -13,8 +13,8 @@ from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from aicli.errors import AicliError, UsageError
+from aicli.output.pictures.saving import ImageMetadata, atomic_text_file, save_image, unique_path
 from aicli.output.records import make_writer
-from aicli.output.saving import ImageMetadata, atomic_text_file, save_image, unique_path
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SUFFIXES = [".png", ".jpg", ".JPEG", ".webp"]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from aicli.errors import UsageError
-from aicli.output.sheet import ContactSheet
+from aicli.output.pictures.sheet import ContactSheet
 
 
 def filled(count: int, size: tuple[int, int] = (30, 20)) -> ContactSheet:
@@ -60,6 +60,6 @@ def test_any_caption_and_any_mode() -> None:
 
 
 def test_thousands_of_photos_fit_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aicli.output.sheet._line", lambda *args, **options: None)  # text is what takes time
+    monkeypatch.setattr("aicli.output.pictures.sheet._line", lambda *args, **options: None)  # text is what takes time
     width, height = filled(ContactSheet.LIMIT, (2, 2)).render().size
     assert max(width, height) < 7000

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aicli.nn.dialects.resample import resize_corners, resize_cubic
+from aicli.nn.dialects.tensorflow_graphs import is_installed
 from aicli.nn.engines import load_engine
-from aicli.nn.resample import resize_corners, resize_cubic
-from aicli.nn.tensorflow_graphs import is_installed
 
 SIDE = 224
 INPUT, OUTPUT = "input", "MobilenetV2/Predictions/Softmax"

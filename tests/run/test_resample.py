@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aicli.nn.resample import resize_corners, resize_cubic
+from aicli.nn.dialects.resample import resize_corners, resize_cubic
+from aicli.nn.dialects.wasmedge_image import ANY_FORMAT, decode, encode_current, encode_legacy
 from aicli.nn.session import NnError
-from aicli.nn.wasmedge_image import ANY_FORMAT, decode, encode_current, encode_legacy
 
 
 def checkerboard(height: int, width: int) -> np.ndarray:

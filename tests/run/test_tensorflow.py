@@ -64,8 +64,8 @@ def test_a_graph_cannot_read_files(build, aicli_run, tmp_path: Path) -> None:
 
 
 def test_a_refused_operation_stays_refused() -> None:
+    from aicli.nn.dialects.tensorflow_graphs import TensorflowGraph
     from aicli.nn.session import NnError
-    from aicli.nn.tensorflow_graphs import TensorflowGraph
 
     source = tf.Graph()
     with source.as_default():

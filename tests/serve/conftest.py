@@ -94,7 +94,7 @@ class Server:
             with contextlib.suppress(OSError):
                 command = (folder / "cmdline").read_bytes()
                 parent = (folder / "stat").read_text().rsplit(")", 1)[1].split()[1]
-                if b"aicli.serve.worker" in command and b"quarantine" not in command:
+                if b"aicli.serve.worker.child" in command and b"quarantine" not in command:
                     found += [int(folder.name)] if int(parent) == self.process.pid else []
         return found
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aicli.guest import ClassifyRequest, Guest
+from aicli.guest.client import ClassifyRequest, Guest
 from aicli.nn.engines import Engine
 from aicli.wasm import Limits, installed_runtimes, load_runtime
 

@@ -29,7 +29,7 @@ every_way = pytest.mark.parametrize("way", [*installed_runtimes(), "wasmtime, pu
 
 def instantiate(way: str, call: Callable[..., int | None], monkeypatch: pytest.MonkeyPatch) -> Instance:
     if "wasmtime" in way:
-        functions = pytest.importorskip("aicli.wasm.wasmtime_functions")
+        functions = pytest.importorskip("aicli.wasm.wasmtime.functions")
         assert functions.HAS_UNCHECKED  # else the quick way is not tested
         monkeypatch.setattr(functions, "HAS_UNCHECKED", way == "wasmtime")
     runtime = load_runtime(way.split(",")[0])

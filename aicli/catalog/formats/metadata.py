@@ -1,0 +1,106 @@
+"""The metadata that TFLite files may carry: how to normalise the input, and label files in a zip at their end.
+
+Source: ``metadata_schema.fbs`` of TensorFlow Lite Support ("TFLite Metadata"), identifier M001.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from dataclasses import dataclass
+
+from aicli.catalog.formats.flatbuffer import Buffer, DamagedError, Table, root
+from aicli.catalog.labels import MAX_BYTES, parse_labels
+from aicli.catalog.preprocess import triple
+from aicli.catalog.specs import Triple
+from aicli.errors import LabelsError
+
+__all__ = ["Metadata", "read_metadata"]
+
+IDENTIFIER = b"M001"
+NORMALIZATION = 1  # ProcessUnitOptions
+AXIS_LABELS, VALUE_LABELS = 2, 3  # AssociatedFileType
+MAX_ITEMS = 64
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """``labels`` are those of each output, an empty tuple where an output has none."""
+
+    name: str
+    description: str
+    author: str
+    license: str
+    normalization: tuple[Triple, Triple] | None
+    label_files: tuple[str, ...]
+    labels: tuple[tuple[str, ...], ...]
+
+
+def read_metadata(block: bytes, file: Buffer) -> Metadata:
+    """Reads the block ``TFLITE_METADATA`` of a model file. Raises :class:`DamagedError`."""
+    model = root(block, IDENTIFIER)
+    graph = model.item(3, 0) if model.count(3) else None
+    normalization = None
+    label_files: list[str] = []
+    labels: list[tuple[str, ...]] = []
+    if graph is not None:
+        if graph.count(2):
+            normalization = _normalization(graph.item(2, 0))
+        for index in range(min(graph.count(3), MAX_ITEMS)):
+            names = _label_file_names(graph.item(3, index))
+            label_files += names
+            labels.append(_first_labels(names, file))
+    return Metadata(
+        name=model.text(0),
+        description=model.text(1),
+        author=model.text(4),
+        license=model.text(5),
+        normalization=normalization,
+        label_files=tuple(label_files),
+        labels=tuple(labels),
+    )
+
+
+def _normalization(tensor: Table) -> tuple[Triple, Triple] | None:
+    for index in range(min(tensor.count(4), MAX_ITEMS)):
+        unit = tensor.item(4, index)
+        options = unit.table(1)
+        if unit.number(0, "B") != NORMALIZATION or options is None:
+            continue
+        mean, std = options.numbers(0, "f"), options.numbers(1, "f")
+        if len(mean) not in (1, 3) or len(std) not in (1, 3):
+            continue
+        if all(math.isfinite(value) for value in mean + std) and all(value > 0 for value in std):
+            return triple(mean), triple(std)
+    return None
+
+
+def _label_file_names(tensor: Table) -> list[str]:
+    """The label files of an output: English first, then those of no language, then the others."""
+    found = []
+    for index in range(min(tensor.count(6), MAX_ITEMS)):
+        item = tensor.item(6, index)
+        kind = item.number(2, "b")
+        if kind in (AXIS_LABELS, VALUE_LABELS) or (kind == 0 and "label" in item.text(0).lower()):
+            locale = item.text(3).lower()
+            rank = 0 if locale.split("-")[0] == "en" else 1 if not locale else 2
+            found.append((rank, item.text(0)))
+    return [name for _, name in sorted(found, key=lambda pair: pair[0])]
+
+
+def _first_labels(names: list[str], file: Buffer) -> tuple[str, ...]:
+    """The labels of the first of these files that the zip at the model's end contains."""
+    if not names:
+        return ()
+    try:
+        with zipfile.ZipFile(io.BytesIO(file[:])) as archive:
+            for name in names:
+                if name in archive.namelist() and archive.getinfo(name).file_size <= MAX_BYTES:
+                    with archive.open(name) as stream:
+                        return parse_labels(stream.read(MAX_BYTES), name)
+    except LabelsError as error:
+        raise DamagedError(str(error)) from None
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise DamagedError(f"the label files at its end cannot be read ({error})") from None
+    return ()

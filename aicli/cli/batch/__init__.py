@@ -1,0 +1,1 @@
+"""Runs over many photos: sources, work, records, pictures, groups."""

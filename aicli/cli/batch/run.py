@@ -1,0 +1,270 @@
+"""The run over many images that classify and detect-faces share: inputs in, records out, failures counted."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from aicli._text import shown
+from aicli.cli.batch.progress import Progress, duration
+from aicli.cli.batch.record_file import RecordFile, format_of
+from aicli.cli.batch.work import Done, Job
+from aicli.cli.main import EXIT_INTERRUPTED, complain
+from aicli.errors import AicliError, UsageError
+from aicli.output.records import Task, Writer, make_writer
+
+if TYPE_CHECKING:
+    from aicli.cli.batch.sources import Sources
+
+__all__ = ["Batch", "Places", "RunOptions"]
+
+FEW = 4
+"""Up to this many images are answered in this process: starting others would take longer than they save."""
+
+
+class RunOptions(NamedTuple):
+    """The values of ``run_options`` and the format."""
+
+    format: str | None
+    jobs: int | None
+    threads: int | None
+    timeout: float | None
+    on_error: str
+    output_file: str | None
+    resume: bool
+    quiet: bool
+    verbose: bool
+    timing: bool
+
+
+class Places(Protocol):
+    """Decides where the pictures of an image go. Raises :class:`AicliError`."""
+
+    def __call__(self, name: str, path: Path | None) -> dict[str, str]: ...
+
+
+class Stopped(Exception):
+    """The run ends before its last image: --on-error stop."""
+
+
+def no_places(name: str, path: Path | None) -> dict[str, str]:
+    return {}
+
+
+@dataclass(eq=False, repr=False)
+class Batch:
+    """One run. ``recipe`` makes the work from the number of threads; ``after`` sees each answer, in order, in this
+    process, and gives what else belongs into its record; ``finish`` is called when all are answered;
+    ``plans`` says that ``after`` prints lines."""
+
+    task: Task
+    sources: Sources
+    options: RunOptions
+    recipe: Callable[[int | None], Any]
+    top_given: bool = False
+    places: Places = no_places
+    after: Callable[[Job, Done], dict[str, Any]] | None = None
+    finish: Callable[[], None] | None = None
+    plans: bool = False
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _writer: Writer | None = None
+    file: RecordFile | None = None
+
+    def run(self) -> int:
+        """Answers every image and writes it at once; returns the exit code."""
+        options = self.options
+        if options.resume and options.output_file is None:
+            raise UsageError("--resume takes up an --output-file; name it")
+        if options.output_file is not None:
+            self.sources.refuse_as_output(options.output_file)
+            chosen = options.format or format_of(options.output_file)
+            self.file = RecordFile(options.output_file, chosen, resume=options.resume)
+        self.progress = Progress(not options.quiet)
+        self._begun = time.monotonic()
+        if self.progress.enabled:
+            self.sources.count_into(self.progress, self._is_answered)
+        try:
+            with self._stack:
+                self._answer_all()
+                self._open_writer()
+        except KeyboardInterrupt:
+            self.progress.hide()
+            complain(f"interrupted after {self._so_far()}{self._how_to_go_on()}")
+            return EXIT_INTERRUPTED
+        except Stopped:
+            complain(f"stopped after {self._so_far()} (--on-error stop){self._how_to_go_on()}")
+            return 1
+        finally:
+            self.progress.hide()
+        if self.finish is not None:
+            self.finish()
+        total = self.done + self.skipped
+        if (total > FEW or (self.failed and total > 1)) and not options.quiet:
+            complain(self._summary())
+        return 1 if self.failed else 0
+
+    def _is_answered(self, name: str) -> bool:
+        return self.file is not None and self.file.answers(name)
+
+    def _jobs(self, inputs: Iterable[Any]) -> Iterator[Job]:
+        for item in inputs:
+            if not hasattr(item, "name"):
+                yield item  # PENDING
+            elif self._is_answered(item.name):
+                self.skipped += 1
+            else:
+                yield self._job(item)
+
+    def _job(self, item: Any) -> Job:
+        try:
+            return Job(item.name, item.source(), **self.places(item.name, item.path))
+        except UsageError:
+            raise
+        except AicliError as error:
+            return Job(item.name, None, str(error))
+
+    def _answer_all(self) -> None:
+        """In this process for a single job or a few images, else in worker processes."""
+        from aicli.nn.engines import available_cores
+        from aicli.workers.cores import share_cores
+
+        options = self.options
+        jobs, inputs = options.jobs, self.sources.inputs()
+        if jobs is None and not self.sources.is_slow:
+            jobs, inputs = self._fewer_for_few(inputs)
+        jobs, threads = share_cores(jobs, options.threads, available_cores())
+        if jobs == 1 and options.timeout is None:
+            self._answer_here(self.recipe(threads), inputs)
+        else:
+            self._answer_in_workers(self.recipe(threads), inputs, jobs)
+
+    def _fewer_for_few(self, inputs: Iterator[Any]) -> tuple[int | None, Iterator[Any]]:
+        from itertools import chain, islice
+
+        first = list(islice(inputs, FEW + 1))
+        return (1 if len(first) <= FEW else None), chain(first, inputs)
+
+    def _answer_here(self, recipe: Any, inputs: Iterable[Any]) -> None:
+        work = recipe.start()
+        self._note(work.notes)
+        for job in self._jobs(inputs):
+            try:
+                done = work(job)
+            except UsageError:
+                raise
+            except AicliError as error:
+                self._failure(job, error)
+            else:
+                self._success(job, done)
+
+    def _answer_in_workers(self, recipe: Any, inputs: Iterable[Any], jobs: int) -> None:
+        from aicli.tasks.many import in_order
+        from aicli.workers.pool import Refused, WorkerPool
+
+        if self.sources.is_slow:
+            from aicli.cli.batch.sources import in_background
+
+            inputs = in_background(inputs)
+        with WorkerPool(recipe, jobs, self.options.timeout) as pool:
+            for job, future in in_order(pool, self._jobs(inputs), jobs):
+                if self.done == 0:
+                    self._note(pool.notes)
+                try:
+                    done = future.result()
+                except Refused as refused:
+                    raise refused.error from None
+                except UsageError:
+                    raise
+                except AicliError as error:
+                    self._failure(job, error)
+                else:
+                    self._success(job, done)
+
+    def _note(self, notes: Iterable[str]) -> None:
+        if not self.options.quiet:
+            for note in notes:
+                complain(f"note: {note}")
+
+    def _open_writer(self) -> Writer:
+        """Not before there is something to write: a wrong model must not leave a header behind."""
+        if self._writer is not None:
+            return self._writer
+        if self.file is not None:
+            stream = self._stack.enter_context(self.file.open())
+            writer = make_writer(
+                self.file.format, stream, task=self.task, top_given=self.top_given, header=not self.file.has_header
+            )
+        else:
+            chosen = self.options.format or ("table" if sys.stdout.isatty() else "text")
+            writer = make_writer(chosen, sys.stdout, task=self.task, top_given=self.top_given)
+        self._stack.callback(self._close_writer)
+        self._writer = writer
+        return writer
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            with suppress(BrokenPipeError):
+                self._writer.close()
+
+    def _success(self, job: Job, done: Done) -> None:
+        if self.options.verbose or (self.file is None and sys.stdout.isatty()):
+            self.progress.hide()  # else the line stays: nothing is written over it
+        extra = dict(done.extra)
+        if self.after is not None:
+            if self.plans:
+                self.progress.hide()
+            try:
+                extra |= self.after(job, done)
+            except AicliError as error:
+                self._failure(job, error)
+                return
+        if self.options.timing:
+            extra["timing"] = {stage: round(seconds * 1000, 3) for stage, seconds in done.stages.items()}
+        self._open_writer().result(done.result, extra)
+        self.done += 1
+        if self.options.verbose:
+            stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in done.stages.items())
+            complain(f"{job.name}: {stages}")
+        self.progress.show(self.done, self.failed)
+
+    def _failure(self, job: Job, error: AicliError) -> None:
+        self.progress.hide()
+        self._open_writer().failure(job.name, str(error))
+        self.done += 1
+        self.failed += 1
+        complain(with_name(job.name, str(error)))
+        if self.options.on_error == "stop":
+            raise Stopped
+        self.progress.show(self.done, self.failed)
+
+    def _so_far(self) -> str:
+        of = f" of {self.progress.total}" if self.progress.total else ""
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.done}{of} image{'' if self.done == 1 and not of else 's'}{failed}"
+
+    def _how_to_go_on(self) -> str:
+        if self.file is None or self.file.part is None or not Path(self.file.part).exists():
+            return ""
+        return f"; the records are in {self.file.part}, go on with --resume"
+
+    def _summary(self) -> str:
+        seconds = time.monotonic() - self._begun
+        parts = [f"{self.done} images in {duration(seconds)} ({self.done / max(seconds, 1e-9):.1f}/s)"]
+        parts.append(f"{self.failed} failed" if self.failed else "none failed")
+        if self.skipped:
+            parts.append(f"{self.skipped} answered before")
+        return ", ".join(parts)
+
+
+def with_name(name: str, message: str) -> str:
+    """The message with the image's name in front, unless it already begins with it."""
+    starts = (name, f"{Path(name)}", shown(name))
+    return message if message.startswith(starts) else f"{name}: {message}"

@@ -1,0 +1,235 @@
+"""What is done with one image, in this process or in a worker: decode, run the guest, write the pictures.
+
+The recipes are plain picklable values. Where pictures go is decided before, in the order of the images, so that
+several jobs write the same files as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aicli.errors import AicliError, ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from aicli.guest.client import Guest
+    from aicli.image.decode import DecodedImage
+    from aicli.results import Classification, Detection, Face
+
+__all__ = ["ClassifyRecipe", "DetectRecipe", "Done", "Job", "Pictures"]
+
+THUMBNAIL = 240
+
+
+class Job(NamedTuple):
+    """One image, and where its pictures go: ``picture`` and ``crops`` are paths, the latter one without suffix."""
+
+    name: str
+    source: Path | bytes | None
+    problem: str | None = None
+    picture: str | None = None
+    crops: str | None = None
+
+
+class Done(NamedTuple):
+    """The answer for one image, what else belongs into its record, seconds per stage, a thumbnail if asked for."""
+
+    result: Classification | Detection
+    extra: dict[str, Any]
+    stages: dict[str, float]
+    thumbnail: Image.Image | None = None
+
+
+class Pictures(NamedTuple):
+    """How pictures are drawn, as the options of detect-faces and classify say."""
+
+    color: str = "lime"
+    line_width: int | None = None
+    landmarks: bool = False
+    scores: bool = False
+    anonymize: str | None = None
+    margin: float = 0.2
+    align: bool = False
+    min_score: float = 0.0
+    thumbnail: bool = False
+
+
+class Stopwatch:
+    """Seconds by stage of one image."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + perf_counter() - begun
+
+    @contextmanager
+    def guest(self, guest: Guest) -> Iterator[None]:
+        """The guest's own time, and that of each network that it ran."""
+        before = {name: time.seconds for name, time in guest.times.items()}
+        with self.stage("guest"):
+            yield
+        for name, time in guest.times.items():
+            self.stages[name] = time.seconds - before.get(name, 0.0)
+            self.stages["guest"] -= self.stages[name]
+
+
+def checked_source(job: Job) -> Path | bytes:
+    if job.source is None:
+        raise ImageError(job.problem or f"{job.name}: there is nothing to open")
+    return job.source
+
+
+def small(picture: Image.Image) -> Image.Image:
+    """A thumbnail for a contact sheet, small enough to be sent from a worker."""
+    from PIL import Image
+
+    scale = min(1.0, THUMBNAIL / max(picture.size))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0) if scale < 1 else picture
+
+
+def save(picture: Image.Image, path: str, image: DecodedImage, *, keep_exif: bool = True) -> None:
+    from aicli.output.pictures.saving import ImageMetadata, save_image
+
+    save_image(picture, path, metadata=ImageMetadata(image.icc_profile, image.exif), keep_exif=keep_exif)
+
+
+class ClassifyRecipe(NamedTuple):
+    """``aicli classify`` for one image after another."""
+
+    keywords: dict[str, Any]
+    pictures: Pictures = Pictures()
+
+    def start(self) -> ClassifyWork:
+        return ClassifyWork(self)
+
+
+class ClassifyWork:
+    """A loaded classifier and what is done with its answers."""
+
+    def __init__(self, recipe: ClassifyRecipe) -> None:
+        from aicli.tasks.classify import Classifier
+
+        self.classifier = Classifier(**recipe.keywords)
+        self.pictures = recipe.pictures
+        self.notes = self.classifier.model.notes
+
+    def __call__(self, job: Job) -> Done:
+        watch = Stopwatch()
+        with watch.stage("decode"):
+            if job.picture is None:
+                image = self.classifier.open(checked_source(job), name=job.name)
+            else:
+                image = self._open_full(job)
+        with watch.guest(self.classifier.guest):
+            result = self.classifier.classify(image)
+        extra: dict[str, Any] = {}
+        if job.picture is not None:
+            with watch.stage("drawing"):
+                from aicli.output.pictures.drawing import draw_label
+
+                save(draw_label(image.to_pil(), result), job.picture, image)
+                extra["output"] = job.picture
+        return Done(result, extra, watch.stages, small(image.to_pil()) if self.pictures.thumbnail else None)
+
+    def warm_up(self) -> None:
+        self.classifier.warm_up()
+
+    def _open_full(self, job: Job) -> DecodedImage:
+        """In full resolution, because the picture is written again."""
+        from aicli.image.decode import DEFAULT_MAX_PIXELS, open_image
+
+        most = self.classifier._max_pixels or DEFAULT_MAX_PIXELS
+        return open_image(checked_source(job), name=job.name, max_pixels=most)
+
+
+class DetectRecipe(NamedTuple):
+    """``aicli detect-faces`` for one image after another."""
+
+    keywords: dict[str, Any]
+    pictures: Pictures = Pictures()
+
+    def start(self) -> DetectWork:
+        return DetectWork(self)
+
+
+class DetectWork:
+    """A loaded face detector and what is done with its answers."""
+
+    notes = ()
+
+    def __init__(self, recipe: DetectRecipe) -> None:
+        from aicli.tasks.faces import FaceDetector
+
+        self.detector = FaceDetector(**recipe.keywords)
+        self.pictures = recipe.pictures
+
+    def __call__(self, job: Job) -> Done:
+        watch, options = Stopwatch(), self.pictures
+        with watch.stage("decode"):
+            image = self.detector.open(checked_source(job), name=job.name)
+        with watch.guest(self.detector.guest):
+            result = self.detector.detect(image)
+        if options.min_score:
+            from dataclasses import replace
+
+            result = replace(result, faces=tuple(face for face in result.faces if face.score >= options.min_score))
+        extra: dict[str, Any] = {}
+        shown = image.to_pil()  # what a contact sheet shows too: no face that the picture hides
+        if job.picture is not None or job.crops is not None:
+            with watch.stage("drawing"):
+                if job.picture is not None:
+                    keep = options.anonymize is None
+                    shown = self._draw(shown, result.faces)
+                    save(shown, job.picture, image, keep_exif=keep)
+                    extra["output"] = job.picture
+                if job.crops is not None:
+                    extra["crops"] = list(self._crop(image, result.faces, job.crops))
+        return Done(result, extra, watch.stages, small(shown) if options.thumbnail else None)
+
+    def warm_up(self) -> None:
+        self.detector.warm_up()
+
+    def _draw(self, picture: Image.Image, faces: tuple[Face, ...]) -> Image.Image:
+        options = self.pictures
+        if options.anonymize is not None:
+            from aicli.output.pictures.anonymize import anonymize
+
+            picture = anonymize(picture, faces, method=options.anonymize)  # type: ignore[arg-type]
+            if not (options.landmarks or options.scores):
+                return picture
+        from aicli.output.pictures.drawing import draw_faces
+
+        return draw_faces(
+            picture,
+            faces,
+            color=options.color,
+            line_width=options.line_width,
+            landmarks=options.landmarks,
+            scores=options.scores,
+        )
+
+    def _crop(self, image: DecodedImage, faces: tuple[Face, ...], stem: str) -> Iterator[str]:
+        """Writes each face as ``stem.face1.jpg`` and on, without EXIF: it describes the whole photo."""
+        from aicli.output.pictures.crops import crop_face
+
+        picture = image.to_pil()
+        for number, face in enumerate(faces, 1):
+            path = f"{stem}.face{number}.jpg"
+            try:
+                cut = crop_face(picture, face, margin=self.pictures.margin, align=self.pictures.align)
+            except AicliError:  # a box wholly outside the image
+                continue
+            save(cut, path, image, keep_exif=False)
+            yield path

@@ -1,0 +1,1 @@
+"""The guest: its records and exports, and the client that calls them."""

@@ -1,0 +1,388 @@
+"""The typed client of a guest's exports: who owns which memory, and when it is freed.
+
+docs/guest-abi.md is the specification of every record here. The host owns two blocks in guest memory (the pixels and
+the request), made with ``aicli_alloc`` and used again from image to image; the guest owns its results, which are valid
+until the next call and therefore read at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aicli._text import printable
+from aicli.errors import GuestError, GuestFault, GuestMemoryError, InferenceError
+from aicli.nn.session import Session, SpareContexts, StageTime
+from aicli.nn.wasi_nn import MODULE as WASI_NN
+from aicli.nn.wasi_nn import WasiNn
+from aicli.wasm import PAGE, Instance, Limits, Memory, MemoryBoundsError, Module, Runtime, load_runtime
+from aicli.wasm.binary import read_module
+from aicli.wasm.cache import default_cache, load_module
+
+if TYPE_CHECKING:
+    from aicli.catalog import InputSpec, OutputSpec
+    from aicli.nn.engines import Engine
+
+__all__ = ["ABI_VERSION", "ClassifyRequest", "DetectRequest", "Guest", "check_guest", "packaged_guest"]
+
+ABI_VERSION = 1
+TASKS = {"classify": "aicli_classify", "detect-faces": "aicli_detect_faces"}
+I32 = "i32"
+EXPORTS = {
+    "aicli_abi_version": ((), (I32,)),
+    "aicli_alloc": ((I32,), (I32,)),
+    "aicli_dealloc": ((I32, I32), ()),
+}
+TASK_TYPE = ((I32,), (I32,))
+
+CLASSIFY = struct.Struct("<5If3Ifi3f3f6Ifi3I")
+DETECT = struct.Struct("<4If3f3f2I3I")
+RESULT = struct.Struct("<6I")
+PREDICTION = np.dtype([("index", "<u4"), ("score", "<f4")])
+FACE = np.dtype("<f4")
+FACE_FLOATS = 15
+MAX_FACES = 1 << 17
+"""More than an image of 100 megapixels has room for; a guest that claims more is wrong."""
+
+DTYPE_CODES = {"float16": 0, "float32": 1, "uint8": 3, "int8": 7}
+CROP_CODES = {"squash": 0, "crop": 1, "pad": 2}
+FILTER_CODES = {"bilinear": 0, "bicubic": 1}
+CHANNEL_CODES = {"rgb": 0, "bgr": 1}
+KIND_CODES = {"unknown": 0, "probabilities": 1, "logits": 2}
+
+
+class ClassifyRequest(NamedTuple):
+    """What the guest is told about a classifier and the wanted answer."""
+
+    input: InputSpec
+    output: OutputSpec
+    top_k: int
+    min_score: float
+
+    def most_records(self) -> int:
+        """How many records an answer may have."""
+        return min(self.top_k or self.output.classes, self.output.classes)
+
+    def pack(self, pixels: int, width: int, height: int) -> bytes:
+        source, answer = self.input, self.output
+        return CLASSIFY.pack(
+            CLASSIFY.size,
+            pixels,
+            width,
+            height,
+            self.top_k,
+            self.min_score,
+            source.width,
+            source.height,
+            DTYPE_CODES[source.dtype],
+            source.scale,
+            source.zero_point,
+            *source.mean,
+            *source.std,
+            CHANNEL_CODES[source.channels],
+            CROP_CODES[source.crop],
+            FILTER_CODES[source.filter],
+            answer.tensor,
+            answer.classes,
+            DTYPE_CODES[answer.dtype],
+            answer.scale,
+            answer.zero_point,
+            KIND_CODES[answer.kind],
+            0,
+            0,
+        )
+
+
+class DetectRequest(NamedTuple):
+    """What the guest is told about an MTCNN cascade: sizes in pixels, thresholds and factor between 0 and 1."""
+
+    min_size: float
+    thresholds: tuple[float, float, float]
+    factor: float
+    mean: float
+    std: float
+    channels: str
+    max_faces: int
+
+    def most_records(self) -> int:
+        """How many records an answer may have."""
+        return self.max_faces or MAX_FACES
+
+    def pack(self, pixels: int, width: int, height: int) -> bytes:
+        return DETECT.pack(
+            DETECT.size,
+            pixels,
+            width,
+            height,
+            self.min_size,
+            *self.thresholds,
+            self.factor,
+            self.mean,
+            self.std,
+            CHANNEL_CODES[self.channels],
+            self.max_faces,
+            0,
+            0,
+            0,
+        )
+
+
+@dataclass(eq=False, repr=False)
+class Block:
+    """A piece of guest memory that the host has reserved."""
+
+    pointer: int
+    size: int
+
+
+class Running:
+    """One live instance of a guest with its own models and the host's two blocks in its memory."""
+
+    def __init__(self, module: Module, session: Session, limits: Limits, source: str) -> None:
+        host = WasiNn(session)
+        self.host = host
+        self.source = source
+        self.blocks: dict[str, Block] = {}
+        self.instance: Instance = module.instantiate(host.functions(), limits)
+        memory = self.instance.memory
+        if memory is None:
+            raise GuestError(f"{source}: the guest exports no memory named 'memory'")
+        host.memory = memory
+        self.memory: Memory = memory
+        self.limit = limits.memory
+        if any(item.name == "_initialize" and item.kind == "func" for item in module.exports):
+            self.call("_initialize")
+        version = self.call("aicli_abi_version")
+        if version != ABI_VERSION:
+            raise GuestError(
+                f"{source}: the guest speaks ABI version {version}, this aicli speaks {ABI_VERSION}; rebuild the guest"
+            )
+
+    def call(self, name: str, *arguments: int) -> int:
+        result = self.instance.call(name, *arguments)
+        if self.host.interrupted is not None:
+            raise self.host.interrupted
+        return result or 0
+
+    def block(self, purpose: str, size: int) -> int:
+        """A pointer to at least ``size`` bytes for this purpose, made larger when they do not suffice."""
+        present = self.blocks.get(purpose)
+        if present is not None and present.size >= size:
+            return present.pointer
+        self.drop(purpose)
+        pointer = self.call("aicli_alloc", size)
+        if pointer == 0:
+            raise GuestMemoryError(
+                f"the guest has no memory for {size} bytes within its limit of {self.limit}; --guest-memory gives more"
+            )
+        self._check_block(pointer, size)
+        self.blocks[purpose] = Block(pointer, size)
+        return pointer
+
+    def drop(self, purpose: str) -> None:
+        """Gives the memory for this purpose back to the guest, if it has any."""
+        present = self.blocks.pop(purpose, None)
+        if present is not None:
+            self.call("aicli_dealloc", present.pointer, present.size)
+
+    def touch(self, purpose: str, size: int) -> None:
+        """Has the system provide memory for this purpose now."""
+        if size > 0:
+            self.memory.view(self.block(purpose, size), size)[:] = 0
+
+    def _check_block(self, pointer: int, size: int) -> None:
+        """An allocator that hands out foreign or overlapping memory would corrupt the image silently."""
+        self.memory.view(pointer, size)
+        for other in self.blocks.values():
+            if pointer < other.pointer + other.size and other.pointer < pointer + size:
+                raise GuestFault("the guest's aicli_alloc gave out the same memory twice")
+
+    def run(self, export: str, pixels: NDArray[np.uint8], request: ClassifyRequest | DetectRequest) -> bytes:
+        """Calls a task's export for one image and returns its records as bytes."""
+        height, width, _ = pixels.shape
+        self.host.session.last_error = None
+        try:
+            place = self.block("pixels", pixels.nbytes)
+            record = self.block("request", CLASSIFY.size)
+            packed = request.pack(place, width, height)
+            self.memory.view(place, pixels.nbytes)[:] = pixels.reshape(-1)
+            self.memory.view(record, len(packed))[:] = memoryview(packed)
+            size = PREDICTION.itemsize if export == TASKS["classify"] else FACE.itemsize * FACE_FLOATS
+            return self.read_result(self.call(export, record), size, request.most_records())
+        except MemoryBoundsError as error:
+            raise GuestFault(f"the guest gave a pointer outside its memory: {error}") from None
+
+    def read_result(self, pointer: int, record_size: int, most: int) -> bytes:
+        status, count, records, message, length, extra = RESULT.unpack(self.memory.view(pointer, RESULT.size).tobytes())
+        if status != 0:
+            text = self.memory.view(message, min(length, 1000)).tobytes().decode(errors="replace")
+            raise self.failure(status, printable(text, longest=300), extra)
+        if count > most:
+            raise GuestFault(f"the guest answered with {count} records where {most} are the most there can be")
+        return self.memory.view(records, count * record_size).tobytes()
+
+    def failure(self, status: int, text: str, errno: int) -> GuestFault:
+        text = text or "it gives no reason"
+        if status == 2:
+            cause = self.host.session.last_error
+            return InferenceError(f"the network failed: {cause or text} (errno {errno})")
+        if status == 3:
+            return GuestMemoryError(f"the guest ran out of memory: {text}; --guest-memory gives more")
+        return GuestFault(f"the guest failed with status {status}: {text}")
+
+
+class Guest:
+    """A guest ready for one task and one set of models; call it for many images, from one thread at a time.
+
+    After a fault the instance is dropped, and the next image gets a fresh one.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        models: Mapping[str, Path | bytes],
+        *,
+        engine: Engine,
+        threads: int | None = None,
+        path: Path | None = None,
+        runtime: Runtime | str | None = None,
+        limits: Limits | None = None,
+        fresh: bool = False,
+    ) -> None:
+        """``task`` is ``classify`` or ``detect-faces``; ``path`` a guest of one's own instead of the packaged one.
+
+        With ``fresh`` every image gets an instance with memory of its own; the interpreters stay, emptied.
+
+        Raises :class:`GuestError` when the module cannot serve the task.
+        """
+        self._task = TASKS[task]
+        self._limits = limits or Limits()
+        self._engine = engine
+        self._models = models
+        self._threads = threads or engine.default_threads()
+        self._source = str(path) if path else "the packaged guest"
+        self._is_packaged = path is None
+        self._spare = SpareContexts() if fresh else None
+        self._last_bytes = self._last_memory = 0
+        self.runtime = runtime if runtime is not None and not isinstance(runtime, str) else load_runtime(runtime)
+        with self._named():
+            self._module = load_module(self.runtime, read_guest(path), self._limits, default_cache())
+            check_guest(self._module, self._task)
+        self._running: Running | None = None
+        self.times: dict[str, StageTime] = {}
+        with self._named():
+            self._start()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Puts the guest's name into errors that speak of the module as such."""
+        try:
+            yield
+        except GuestError as error:
+            text = str(error)
+            raise GuestError(text if text.startswith(self._source) else f"{self._source}: {text}") from None
+
+    def _start(self) -> Running:
+        session = Session(self._engine, self._models, self._threads, self.times, self._spare)
+        try:
+            self._running = Running(self._module, session, self._limits, self._source)
+        except MemoryBoundsError as error:
+            raise GuestFault(f"{self._source}: {error}") from None
+        return self._running
+
+    def _run(self, pixels: NDArray[np.uint8], request: ClassifyRequest | DetectRequest) -> bytes:
+        running = self._running or self._start()
+        self._running = None
+        self._last_bytes = pixels.nbytes
+        result = running.run(self._task, pixels, request)
+        if self._spare is None:
+            self._running = running
+        else:
+            self._last_memory = running.memory.size()
+            running.host.session.release()
+        return result
+
+    @property
+    def has_warm_copies(self) -> bool:
+        """Whether a copy of this process (a fork) can go on with the networks that this one has loaded.
+
+        Not with networks of several threads, which the copy would not have; and only the packaged guest is trusted to
+        answer before it is asked.
+        """
+        return self._threads == 1 and self._is_packaged
+
+    def prepare(self) -> None:
+        """Makes the instance for the next image, if there is none, with memory for one as large as the last.
+
+        The system gives memory page by page when it is first written: it is written here, not while somebody waits.
+        """
+        if self._running is None:
+            running = self._start()
+            running.touch("pixels", self._last_bytes)
+            running.touch("scratch", self._last_memory - running.memory.size() - PAGE)
+            running.drop("scratch")
+
+    def classify(self, pixels: NDArray[np.uint8], request: ClassifyRequest) -> list[tuple[int, float]]:
+        """Classes and scores of one image (uint8, height x width x 3, RGB), best first.
+
+        Raises a :class:`GuestFault` when the guest traps, breaks the ABI, or takes too much memory or time.
+        """
+        records = np.frombuffer(self._run(pixels, request), PREDICTION)
+        if np.any(records["index"] >= request.output.classes) or not np.all(np.isfinite(records["score"])):
+            raise GuestFault("the guest answered with a class or a score that cannot be")
+        return [(int(record["index"]), float(record["score"])) for record in records]
+
+    def detect_faces(self, pixels: NDArray[np.uint8], request: DetectRequest) -> NDArray[np.float32]:
+        """Faces of one image as float32 rows of 15: box x1 y1 x2 y2, score, five landmarks x y; best first.
+
+        Raises a :class:`GuestFault` as :meth:`classify` does.
+        """
+        rows = np.frombuffer(self._run(pixels, request), FACE).reshape(-1, FACE_FLOATS)
+        if not np.all(np.isfinite(rows)):
+            raise GuestFault("the guest answered with a box or a score that cannot be")
+        return rows
+
+    @property
+    def memory_size(self) -> int:
+        """Bytes of guest memory in use now, whole pages."""
+        return self._running.memory.size() // PAGE * PAGE if self._running else 0
+
+
+@lru_cache(maxsize=1)
+def packaged_guest() -> Path:
+    """The guest that travels with the package."""
+    return Path(__file__).parent.parent / "_bundled" / "aicli_guest.wasm"
+
+
+def read_guest(path: Path | None) -> bytes:
+    if path is not None:
+        return read_module(path)
+    try:
+        return packaged_guest().read_bytes()
+    except OSError as error:
+        hint = "reinstall aicli, or run: aicli build-guest"
+        raise GuestError(f"cannot read the guest ({error.strerror}); {hint}") from None
+
+
+def check_guest(module: Module, task: str) -> None:
+    """Raises :class:`GuestError` unless the module has what docs/guest-abi.md asks for and imports nothing else."""
+    exports = {item.name: item for item in module.exports}
+    if "memory" not in exports or exports["memory"].kind != "memory":
+        raise GuestError("the guest exports no memory named 'memory'; see docs/guest-abi.md")
+    for name, (params, results) in {**EXPORTS, task: TASK_TYPE}.items():
+        item = exports.get(name)
+        if item is None or item.kind != "func":
+            raise GuestError(f"the guest exports no function {name}; see docs/guest-abi.md")
+        if (item.params, item.results) != (params, results):
+            raise GuestError(f"the guest's {name} has another type than docs/guest-abi.md says")
+    for item in module.imports:
+        if item.module != WASI_NN:
+            raise GuestError(f"the guest imports {item.module}.{item.name}; a guest may import {WASI_NN} only")

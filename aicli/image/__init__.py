@@ -1,0 +1,1 @@
+"""From a path, bytes or an array to upright RGB pixels, and what counts as an input."""

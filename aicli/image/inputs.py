@@ -1,0 +1,216 @@
+"""What the words on a command line name: files, folders, patterns, lists of names, or an image on standard input.
+
+Everything is lazy: a folder of a million photos, or a list that another program is still writing, is taken one name at
+a time. What cannot be read is no exception here but an :class:`Input` that fails when it is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from aicli._text import shown
+from aicli.errors import ImageError, UsageError
+from aicli.image.formats import SUFFIXES as IMAGE_SUFFIXES
+
+__all__ = ["IMAGE_SUFFIXES", "Input", "expand"]
+
+STDIN_NAME = "-"
+CHUNK = 1 << 16
+LONGEST_NAME = 1 << 16
+"""So many bytes without the end of a name are no list of names."""
+
+
+class Input(NamedTuple):
+    """One image to answer: its name as it appears in results, and where its bytes are.
+
+    ``path`` is ``None`` for standard input; ``problem`` says why there is nothing to open.
+    """
+
+    name: str
+    path: Path | None = None
+    problem: str | None = None
+
+    def source(self, stdin: BinaryIO | None = None) -> Path | bytes:
+        """What :func:`aicli.image.decode.open_image` takes. Raises :class:`ImageError`."""
+        if self.problem is not None:
+            raise ImageError(self.problem)
+        if self.path is not None:
+            return self.path
+        if stdin is None:
+            if sys.stdin is None or sys.stdin.isatty():
+                raise ImageError("-: standard input is a terminal; pipe one image into it, or name a file")
+            stdin = sys.stdin.buffer
+        from aicli.image.decode import read_stream  # loads Pillow and NumPy, which names alone do not need
+
+        return read_stream(stdin, STDIN_NAME)
+
+
+def expand(
+    arguments: Sequence[str],
+    *,
+    files_from: str | None = None,
+    null: bool = False,
+    include: Sequence[str] = (),
+    stdin: BinaryIO | None = None,
+) -> Iterator[Input]:
+    """Every image that the arguments name, in their order; then those of ``files_from``.
+
+    A folder gives the images in it and below it in natural order (``img2`` before ``img10``): names with one of
+    ``IMAGE_SUFFIXES``, or with ``include`` those like one of the patterns, upper and lower case alike. Hidden names are
+    skipped; links are followed, but no folder is entered twice. An argument with ``*``, ``?`` or ``[`` that is no file
+    is expanded as a pattern. ``files_from`` is a file of names of files and folders, one a line, or with ``null``
+    between NULs; ``-`` is standard input.
+
+    Raises :class:`UsageError` when standard input is wanted twice or ``files_from`` cannot be read; while iterating,
+    when it is no list of names.
+    """
+    if files_from == STDIN_NAME and STDIN_NAME in arguments:
+        raise UsageError("standard input cannot be both an image (-) and a list of names (--files-from -)")
+    if list(arguments).count(STDIN_NAME) > 1:
+        raise UsageError("standard input is one image; '-' can be given once")
+    if null and files_from is None:
+        raise UsageError("-0 says how the names in --files-from end; give --files-from too")
+    names = None if files_from is None else listed(open_list(files_from, stdin), null, files_from)
+    return _expand(arguments, names, include)
+
+
+def open_list(name: str, stdin: BinaryIO | None) -> BinaryIO:
+    if name == STDIN_NAME:
+        return stdin or sys.stdin.buffer
+    try:
+        return open(name, "rb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"{shown(name)}: cannot be read ({reason}); --files-from takes a file of names, or '-'"
+        ) from error
+
+
+def _expand(arguments: Sequence[str], names: Iterator[str] | None, include: Sequence[str]) -> Iterator[Input]:
+    for argument in arguments:
+        yield from expand_one(argument, include)
+    for name in names or ():
+        yield from take(name, include)
+
+
+def expand_one(argument: str, include: Sequence[str]) -> Iterator[Input]:
+    if argument == STDIN_NAME:
+        yield Input(STDIN_NAME)
+    elif not any(special in argument for special in "*?[") or os.path.lexists(argument):
+        yield from take(argument, include)
+    else:
+        import glob
+
+        names = sorted(glob.iglob(argument, recursive=True), key=natural_key)
+        if not names:
+            yield Input(argument, problem=f"{shown(argument)}: no file matches this pattern; check the path")
+        for name in names:
+            yield from take(name, include)
+
+
+def take(name: str, include: Sequence[str]) -> Iterator[Input]:
+    """A file, or the images of a folder."""
+    if not name:  # as a Path, this would be the current folder
+        yield Input(name, problem="'': an empty name; check the quotes")
+    elif os.path.isdir(name):
+        yield from walk(name, include)
+    else:
+        yield Input(name, Path(name))
+
+
+def walk(folder: str, include: Sequence[str]) -> Iterator[Input]:
+    """The images below a folder, each folder once: links may form loops, and many ways may lead to one place.
+
+    The levels are a list instead of nested calls, which Python limits to fewer than a path can have.
+    """
+    nothing = True
+    entered: set[tuple[int, int]] = set()
+    levels = [iter([folder])]
+    while levels:
+        path = next(levels[-1], None)
+        if path is None:
+            levels.pop()
+        elif os.path.isdir(path):
+            try:
+                levels.append(iter(entries(path, entered)))
+            except OSError as error:
+                nothing = False
+                yield Input(
+                    path, problem=f"{shown(path)}: cannot read the folder ({error.strerror}); check its permissions"
+                )
+        elif is_wanted(os.path.basename(path), include):
+            nothing = False
+            yield Input(path, Path(path))
+    if nothing:
+        wanted = " or ".join(include) if include else "*.jpg, *.png and so on"
+        yield Input(folder, problem=f"{shown(folder)}: no images in this folder ({shown(wanted)}); check the path")
+
+
+def entries(folder: str, entered: set[tuple[int, int]]) -> list[str]:
+    """The paths in a folder that are not hidden, in natural order; none if the folder was ``entered`` before."""
+    status = os.stat(folder)
+    identity = (status.st_dev, status.st_ino)
+    if identity in entered:
+        return []
+    entered.add(identity)
+    names = sorted((name for name in os.listdir(folder) if not name.startswith(".")), key=natural_key)
+    return [os.path.join(folder, name) for name in names]
+
+
+def is_wanted(name: str, include: Sequence[str]) -> bool:
+    if include:
+        return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in include)
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sorts numbers inside names by their value, letters without regard to case."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts], name
+
+
+def listed(stream: BinaryIO, null: bool, list_name: str) -> Iterator[str]:
+    """The names in a list, which is closed at the end unless it is standard input."""
+    try:
+        yield from read_names(stream, null, shown(list_name))
+    finally:
+        if list_name != STDIN_NAME:
+            stream.close()
+
+
+def read_names(stream: BinaryIO, null: bool, list_name: str) -> Iterator[str]:
+    """Names from a stream as they arrive, empty ones skipped; undecodable bytes survive as the system names them."""
+    separator = b"\0" if null else b"\n"
+    rest = read_some(stream).removeprefix(b"\xef\xbb\xbf")
+    while rest:
+        *names, rest = rest.split(separator)
+        yield from decode_names(names, null, list_name)
+        if len(rest) > LONGEST_NAME:
+            raise UsageError(f"{list_name}: no list of names; give one name a line, or names between NULs and -0")
+        chunk = read_some(stream)
+        if not chunk:
+            break
+        rest += chunk
+    yield from decode_names([rest], null, list_name)
+
+
+def read_some(stream: BinaryIO) -> bytes:
+    read1 = getattr(stream, "read1", None)
+    data: bytes = read1(CHUNK) if read1 is not None else stream.read(CHUNK)
+    return data
+
+
+def decode_names(names: Iterable[bytes], null: bool, list_name: str) -> Iterator[str]:
+    for name in names:
+        if not null:
+            name = name.removesuffix(b"\r")
+            if b"\0" in name:
+                raise UsageError(f"{list_name}: names between NULs, not one a line; give -0 too")
+        if name:
+            yield os.fsdecode(name)

@@ -1,0 +1,121 @@
+"""The host functions of ``wasmedge_image``, current and legacy, and of ``ssvm_image``.
+
+The generations resize and scale differently, and a guest's printed scores depend on it: the old functions take single
+pixels between corners and divide by 255; the current ones filter, and their floats went through a gamma curve of 2.2.
+Neither turns a photo upright. Sources: second-state/WasmEdge-image, WasmEdge ``plugins/wasmedge_image``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aicli.nn.dialects.resample import resize_corners, resize_cubic
+from aicli.nn.host import HostModule
+from aicli.nn.session import Errno, NnError
+from aicli.wasm.runtime import HostFunction
+
+__all__ = ["LEGACY_PREFIXES", "MODULE", "WasmedgeImage"]
+
+MODULE = "wasmedge_image"
+LEGACY_PREFIXES = {MODULE: f"{MODULE}_", "ssvm_image": "ssvm_image_"}
+"""The modules with functions of the old signatures, and what those functions' names begin with."""
+
+MAX_PIXELS = 100_000_000
+FAILED = 1
+GAMMA = 2.2
+TYPES = ("rgb8", "bgr8", "rgb32f", "bgr32f")
+"""How a guest wants its pixels, in the order of the current functions' numbers."""
+FORMATS = {"jpg": "JPEG", "png": "PNG"}
+ANY_FORMAT = ("JPEG", "PNG", "BMP", "GIF", "TGA", "PPM")
+
+Encode = Callable[[NDArray[np.uint8], int, int, str], NDArray[np.generic]]
+
+
+class WasmedgeImage(HostModule):
+    """The functions for one guest instance."""
+
+    def functions(self) -> dict[tuple[str, str], HostFunction]:
+        """Every function by module and name, of both generations."""
+        found = {}
+        for name in ("load_jpg", "load_png", "load_image"):
+            call = self._guard(self.load, FAILED)
+            found[MODULE, name] = HostFunction(MODULE, name, ("i32",) * 7, ("i32",), call)
+        for module, prefix in LEGACY_PREFIXES.items():
+            for source, format_ in FORMATS.items():
+                for kind in TYPES:
+                    name = f"{prefix}load_{source}_to_{kind}"
+                    call = self._guard(partial(self.load_legacy, format_, kind), FAILED)
+                    found[module, name] = HostFunction(module, name, ("i32",) * 5, ("i32",), call)
+        return found
+
+    def load(self, data: int, length: int, width: int, height: int, kind: int, out: int, size: int) -> None:
+        if kind >= len(TYPES):
+            raise NnError(Errno.INVALID_ARGUMENT, f"there is no pixel type {kind}")
+        needed = image_bytes(width, height, TYPES[kind])
+        if size < needed:
+            raise NnError(Errno.INVALID_ARGUMENT, f"an image of {needed} bytes does not fit a buffer of {size}")
+        self._store(data, length, ANY_FORMAT, encode_current, width, height, TYPES[kind], out)
+
+    def load_legacy(self, format_: str, kind: str, data: int, length: int, width: int, height: int, out: int) -> None:
+        self._store(data, length, (format_,), encode_legacy, width, height, kind, out)
+
+    def _store(
+        self,
+        data: int,
+        length: int,
+        formats: tuple[str, ...],
+        encode: Encode,
+        width: int,
+        height: int,
+        kind: str,
+        out: int,
+    ) -> None:
+        # The buffer is checked first: it bounds how large a picture a guest can make the host compute.
+        view = self._memory().view(out, image_bytes(width, height, kind))
+        pixels = decode(self._read(data, length), formats)
+        values = encode(pixels, width, height, kind)
+        if kind.startswith("bgr"):
+            values = values[:, :, ::-1]
+        view[:] = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+
+def image_bytes(width: int, height: int, kind: str) -> int:
+    if not (width and height):
+        raise NnError(Errno.INVALID_ARGUMENT, f"an image of {width} x {height} pixels")
+    return width * height * 3 * (4 if kind.endswith("32f") else 1)
+
+
+def decode(data: bytes, formats: tuple[str, ...]) -> NDArray[np.uint8]:
+    """The pixels as they lie in the file, height x width x 3, RGB; transparency is dropped."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data), formats=formats) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise NnError(Errno.TOO_LARGE, f"an image of {image.width} x {image.height} pixels is too large")
+            pixels: NDArray[np.uint8] = np.asarray(image.convert("RGB"))
+            return pixels
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise NnError(Errno.INVALID_ARGUMENT, f"the guest's image cannot be read: {error}") from None
+
+
+def encode_legacy(pixels: NDArray[np.uint8], width: int, height: int, kind: str) -> NDArray[np.generic]:
+    resized = resize_corners(pixels, width, height)
+    if kind.endswith("32f"):
+        scaled: NDArray[np.float32] = (resized / 255.0).astype("<f4")
+        return scaled
+    return resized
+
+
+def encode_current(pixels: NDArray[np.uint8], width: int, height: int, kind: str) -> NDArray[np.generic]:
+    if kind.endswith("32f"):
+        curve = ((np.arange(256) / 255.0) ** GAMMA).astype(np.float32)
+        return resize_cubic(curve[pixels], width, height)
+    resized = resize_cubic(pixels.astype(np.float32), width, height)
+    rounded: NDArray[np.uint8] = np.clip(resized + 0.5, 0, 255).astype(np.uint8)
+    return rounded

@@ -1,0 +1,1 @@
+"""Pictures: boxes, crops, anonymised faces, contact sheets, and how they are saved."""

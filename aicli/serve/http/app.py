@@ -1,0 +1,111 @@
+"""The routes, and the life of the service around them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+from aicli.serve.endpoints import photos, uploads
+from aicli.serve.http import pages
+from aicli.serve.http.guard import Guard
+from aicli.serve.http.problems import Problem
+from aicli.serve.service import Service, busy_problem
+from aicli.serve.settings import Settings
+from aicli.serve.worker.pool import Busy
+
+__all__ = ["make_app"]
+
+ENDPOINTS = (
+    ("POST", "/v1/classify", photos.classify),
+    ("POST", "/v1/faces", photos.faces),
+    ("GET", "/v1/models", uploads.list_models),
+    ("PUT", "/v1/models/{name}", uploads.put_model),
+    ("DELETE", "/v1/models/{name}", uploads.delete_model),
+    ("GET", "/v1/functions", uploads.list_functions),
+    ("POST", "/v1/functions", uploads.add_function),
+    ("GET", "/v1/functions/{id}", uploads.get_function),
+    ("PUT", "/v1/functions/{id}", uploads.put_function),
+    ("DELETE", "/v1/functions/{id}", uploads.delete_function),
+    ("POST", "/v1/functions/{id}/run", uploads.run_function),
+    ("GET", "/healthz", pages.health),
+    ("GET", "/readyz", pages.ready),
+    ("GET", "/metrics", pages.metrics),
+    ("GET", "/openapi.json", pages.openapi),
+    *(("GET", path, pages.page) for path in pages.FILES),
+)
+
+
+def endpoint(path: str, handlers: dict[str, Any]) -> Any:
+    """One endpoint for all methods of a path, which notes its route for the metrics and turns refusals into answers."""
+
+    async def call(request: Any) -> Any:
+        request.scope["aicli"]["route"] = path
+        handler = handlers.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            raise HTTPException(405, headers={"Allow": ", ".join(handlers)})
+        try:
+            return await handler(request)
+        except Busy as busy:
+            raise busy_problem(busy) from None
+
+    return call
+
+
+def make_app(settings: Settings) -> Any:
+    """The ASGI application; starting it starts the workers."""
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        try:
+            await service.start()
+            yield
+        finally:
+            await service.close()
+
+    by_path: dict[str, dict[str, Any]] = {}
+    for method, path, handler in ENDPOINTS:
+        by_path.setdefault(path, {})[method] = handler
+    methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]
+    routes = [Route(path, endpoint(path, handlers), methods=methods) for path, handlers in by_path.items()]
+    answers = {HTTPException: http_error, Problem: refuse, Exception: unexpected}
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=answers)
+    app.router.redirect_slashes = False
+    app.state.service = service
+    return Guarded(app, service)
+
+
+class Guarded(Guard):
+    """The application as the server sees it, with its service at hand."""
+
+    def __init__(self, app: Any, service: Service) -> None:
+        super().__init__(app, service.metrics, service.settings.host_names)
+        self.service = service
+
+
+async def http_error(request: Any, error: Any) -> Any:
+    texts = {404: "there is nothing at this address; see /docs", 405: "this address does not take this method"}
+    message = texts.get(error.status_code, str(error.detail))
+    code = {404: "not_found", 405: "method"}.get(error.status_code, "http")
+    return problem_response(Problem(error.status_code, code, message), error.headers)
+
+
+async def refuse(request: Any, problem: Problem) -> Any:
+    request.app.state.service.metrics.add("aicli_rejected_total", {"reason": problem.code})
+    request.scope["aicli"]["error"] = problem.code
+    return problem_response(problem)
+
+
+async def unexpected(request: Any, error: Exception) -> Any:
+    """What nobody foresaw; the guard writes it into the log."""
+    return problem_response(Problem(500, "internal", "the service failed on this request"))
+
+
+def problem_response(problem: Problem, headers: Any = None) -> Any:
+    return Response(problem.body(), problem.status, {**(headers or {}), **problem.headers()})

@@ -1,0 +1,233 @@
+"""The API's description in OpenAPI 3.1, made of the same tables that check requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aicli import __version__
+from aicli.serve.http.params import CLASSIFY, FACES, NAME, Parameter
+from aicli.serve.settings import Settings
+
+__all__ = ["describe"]
+
+JSON = "application/json"
+BINARY = {"type": "string", "format": "binary"}
+NUMBER, STRING, INTEGER = {"type": "number"}, {"type": "string"}, {"type": "integer"}
+POINT = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
+POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+STATUS = {
+    400: "A parameter or the body is wrong.",
+    401: "The token is missing or wrong.",
+    403: "This is switched off.",
+    404: "There is no such thing.",
+    405: "The address does not take this method.",
+    406: "The answer would be of another type.",
+    408: "The request was too slow.",
+    409: "The name is taken.",
+    413: "The body, the photo or the number of parts is too large.",
+    421: "The service does not answer to this Host.",
+    422: "The photo, model or function cannot be used.",
+    431: "The headers of a part are too long.",
+    500: "The service failed on this request.",
+    503: "Busy: try again after the seconds in Retry-After.",
+    504: "The work took longer than the deadline.",
+    507: "The upload cannot be kept.",
+}
+PHOTO_ERRORS = (400, 404, 408, 413, 422, 431, 500, 503, 504)
+STORE_ERRORS = (*PHOTO_ERRORS, 401, 403, 409, 507)
+
+
+def record(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def listing(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": item}
+
+
+def reference(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def schemas() -> dict[str, Any]:
+    error = record(code=STRING, message=STRING)
+    prediction = record(index=INTEGER, label=STRING, score=NUMBER, confidence=STRING)
+    face = record(
+        box={"type": "array", "items": NUMBER, "minItems": 4, "maxItems": 4},
+        score=NUMBER,
+        landmarks=record(**dict.fromkeys(POINTS, POINT)),
+    )
+    common: dict[str, Any] = {"image": STRING, "width": INTEGER, "height": INTEGER, "model": STRING}
+    failed = record(image=STRING, error=error)
+    model = record(name=STRING, task=STRING, uploaded={"type": "boolean"})
+    return {
+        "Error": record(error=error),
+        "Classification": record(**common, predictions=listing(prediction)),
+        "Detection": record(**common, faces=listing(face)),
+        "Failed": failed,
+        "Failures": record(results=listing(reference("Failed"))),
+        "Classifications": record(results=listing({"anyOf": [reference("Classification"), reference("Failed")]})),
+        "Detections": record(results=listing({"anyOf": [reference("Detection"), reference("Failed")]})),
+        "Models": record(models=listing(model)),
+        "Model": record(name=STRING, bytes=INTEGER, created=STRING, classes=INTEGER),
+        "Function": record(id=STRING, sha256=STRING, bytes=INTEGER, tasks=listing(STRING), created=STRING),
+        "Functions": record(functions=listing(reference("Function"))),
+    }
+
+
+def answers(
+    good: dict[int, tuple[str, dict[str, Any]]], errors: Sequence[int], *, of_photos: bool = False
+) -> dict[str, Any]:
+    """Responses: for each good status its description and content, then the errors.
+
+    ``of_photos``: a form all of whose photos failed is answered with the list of their errors.
+    """
+    failure = json_of("Error", "Failures") if of_photos else json_of("Error")
+    found: dict[str, Any] = {}
+    for status, (text, content) in good.items():
+        found[str(status)] = {"description": text, **({"content": content} if content else {})}
+    for status in sorted({*errors, 405, 421}):
+        response: dict[str, Any] = {"description": STATUS[status], "content": failure}
+        if status == 503:
+            response["headers"] = {"Retry-After": {"schema": INTEGER}}
+        found[str(status)] = response
+    return found
+
+
+def json_of(*names: str) -> dict[str, Any]:
+    kinds = [reference(name) for name in names]
+    return {JSON: {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}}
+
+
+def form(required: Sequence[str], **parts: Any) -> dict[str, Any]:
+    return {"multipart/form-data": {"schema": {"type": "object", "properties": parts, "required": list(required)}}}
+
+
+def body(*contents: dict[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for content in contents:
+        merged |= content
+    return {"required": True, "content": merged}
+
+
+RAW = {"application/octet-stream": {"schema": BINARY}}
+TOKEN: list[dict[str, list[str]]] = [{"token": []}]
+
+
+def operation(summary: str, responses: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"summary": summary, "responses": responses, **more}
+
+
+def query(table: Sequence[Parameter]) -> list[dict[str, Any]]:
+    return [parameter.describe() for parameter in table]
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """The document, for the service as it was started."""
+    paths = photo_paths() | model_paths() | (function_paths() if settings.functions else {}) | other_paths()
+    limits = f"Bodies up to {settings.max_body} bytes, photos up to {settings.max_pixels} pixels, "
+    limits += f"{settings.max_parts} parts in a form, {settings.deadline:g} s for the work on a request."
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "aicli",
+            "version": __version__,
+            "description": f"Labels for photos, faces in photos, and functions of one's own. {limits}",
+        },
+        "paths": paths,
+        "components": {"schemas": schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def photo_paths() -> dict[str, Any]:
+    image = {kind: {"schema": BINARY} for kind in ("image/jpeg", "image/png")}
+    several = {"anyOf": [BINARY, listing(BINARY)]}
+    classify = operation(
+        "Say what is in photos",
+        answers(
+            {200: ("A record, or for a form a list of records.", json_of("Classification", "Classifications"))},
+            PHOTO_ERRORS,
+            of_photos=True,
+        ),
+        parameters=query(CLASSIFY),
+        requestBody=body(RAW, image, form(["photo"], photo=several, model=BINARY, labels=BINARY)),
+    )
+    drawn = {**json_of("Detection", "Detections"), "image/png": {"schema": BINARY}}
+    faces = operation(
+        "Find faces in photos",
+        answers(
+            {200: ("Records, or with Accept: image/png the photo with boxes.", drawn)},
+            (*PHOTO_ERRORS, 406),
+            of_photos=True,
+        ),
+        parameters=query(FACES),
+        requestBody=body(RAW, image, form(["photo"], photo=several)),
+    )
+    return {"/v1/classify": {"post": classify}, "/v1/faces": {"post": faces}}
+
+
+def named(name: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{NAME.pattern}$"}}
+    ]
+
+
+def model_paths() -> dict[str, Any]:
+    keep = operation(
+        "Keep a classifier under a name",
+        answers({200: ("Replaced.", json_of("Model")), 201: ("Kept.", json_of("Model"))}, STORE_ERRORS),
+        requestBody=body(RAW, form(["model"], model=BINARY, labels=BINARY)),
+        security=TOKEN,
+    )
+    delete = operation(
+        "Delete an uploaded classifier", answers({204: ("Deleted.", {})}, (400, 401, 403, 404)), security=TOKEN
+    )
+    models = operation("List the models", answers({200: ("The models.", json_of("Models"))}, (400,)))
+    return {
+        "/v1/models": {"get": models},
+        "/v1/models/{name}": {"parameters": named("name"), "put": keep, "delete": delete},
+    }
+
+
+def function_paths() -> dict[str, Any]:
+    one = json_of("Function")
+    output = {"text/plain": {"schema": STRING}, "application/octet-stream": {"schema": BINARY}}
+    result = json_of("Classification", "Detection") | output
+    add = answers({200: ("It was there already.", one), 201: ("Kept.", one)}, STORE_ERRORS)
+    few = (400, 401, 403, 404)
+    everything = {
+        "get": operation(
+            "List the functions", answers({200: ("The functions.", json_of("Functions"))}, few), security=TOKEN
+        ),
+        "post": operation("Keep a WebAssembly module", add, requestBody=body(RAW), security=TOKEN),
+    }
+    single = {
+        "parameters": named("id"),
+        "get": operation("Describe a function", answers({200: ("The function.", one)}, few), security=TOKEN),
+        "put": operation("Replace a function, which keeps its id", add, requestBody=body(RAW), security=TOKEN),
+        "delete": operation("Delete a function", answers({204: ("Deleted.", {})}, few), security=TOKEN),
+    }
+    run = operation(
+        "Call a function with the body",
+        answers({200: ("What the function gave.", result)}, STORE_ERRORS),
+        requestBody={**body(RAW), "required": False},
+        security=TOKEN,
+        description="A guest of a task takes a photo and that task's query parameters; a WASI command takes anything.",
+    )
+    return {
+        "/v1/functions": everything,
+        "/v1/functions/{id}": single,
+        "/v1/functions/{id}/run": {"parameters": named("id"), "post": run},
+    }
+
+
+def other_paths() -> dict[str, Any]:
+    def text(summary: str, errors: Sequence[int] = ()) -> dict[str, Any]:
+        return {"get": operation(summary, answers({200: ("Plain text.", {"text/plain": {"schema": STRING}})}, errors))}
+
+    return {
+        "/healthz": text("Whether the front process is alive"),
+        "/readyz": text("Whether workers take requests", (503,)),
+        "/metrics": text("Counters for Prometheus"),
+    }

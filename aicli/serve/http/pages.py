@@ -1,0 +1,61 @@
+"""The web page, the API's description, and what operators ask: health, readiness, metrics."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from aicli.serve.http.openapi import describe
+from aicli.serve.http.problems import Problem
+from aicli.serve.service import Service
+
+__all__ = ["health", "metrics", "openapi", "page", "ready"]
+
+FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/docs": ("docs.html", "text/html; charset=utf-8"),
+    "/static/app.css": ("app.css", "text/css; charset=utf-8"),
+    "/static/app.js": ("app.js", "text/javascript; charset=utf-8"),
+    "/static/draw.js": ("draw.js", "text/javascript; charset=utf-8"),
+    "/static/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
+    "/static/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+"""Every address of a file: a request names one of these or nothing, never a path."""
+
+
+@cache
+def content(name: str) -> bytes:
+    return (Path(__file__).parent.parent / "static" / name).read_bytes()
+
+
+async def page(request: Any) -> Response:
+    name, kind = FILES[request.url.path]
+    return Response(content(name), headers={"content-type": kind, "cache-control": "no-cache"})
+
+
+async def health(request: Any) -> Response:
+    """The front process is alive."""
+    return PlainTextResponse("ok\n", headers={"cache-control": "no-store"})
+
+
+async def ready(request: Any) -> Response:
+    """A worker is there to take requests."""
+    service: Service = request.app.state.service
+    if service.draining or not service.pool.ready:
+        raise Problem(503, "not_ready", "the service is not ready", retry_after=1)
+    return PlainTextResponse("ready\n", headers={"cache-control": "no-store"})
+
+
+async def metrics(request: Any) -> Response:
+    service: Service = request.app.state.service
+    service.update_gauges()
+    kind = "text/plain; version=0.0.4; charset=utf-8"
+    return Response(service.metrics.render(), headers={"content-type": kind, "cache-control": "no-store"})
+
+
+async def openapi(request: Any) -> Response:
+    service: Service = request.app.state.service
+    return JSONResponse(describe(service.settings), headers={"cache-control": "no-cache"})

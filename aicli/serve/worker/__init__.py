@@ -1,0 +1,1 @@
+"""The service's worker processes, trusted and quarantined."""

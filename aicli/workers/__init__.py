@@ -1,0 +1,1 @@
+"""Worker processes: one that crashes or hangs costs its own photo."""
