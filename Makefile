@@ -2,15 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 
-SUPPORTED := 3.10 3.11 3.12 3.13
 FOUND := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+TOO_OLD := 2.% 3.0 3.1 3.2 3.3 3.4 3.5 3.6 3.7 3.8 3.9
 
 ifneq ($(MAKECMDGOALS),clean)
 ifeq ($(FOUND),)
-$(error $(PYTHON) does not run; aicli needs Python 3.10 to 3.13, name one: make PYTHON=python3.11 $(MAKECMDGOALS))
+$(error $(PYTHON) does not run; aicli needs Python 3.10 or later, name one: make PYTHON=python3.11 $(MAKECMDGOALS))
 endif
-ifeq ($(filter $(FOUND),$(SUPPORTED)),)
-$(error aicli needs Python 3.10 to 3.13, and $(PYTHON) is $(FOUND); name one: make PYTHON=python3.11 $(MAKECMDGOALS))
+ifneq ($(filter $(TOO_OLD),$(FOUND)),)
+$(error aicli needs Python 3.10 or later, and $(PYTHON) is $(FOUND); name one: make PYTHON=python3.11 $(MAKECMDGOALS))
 endif
 endif
 
@@ -37,7 +37,7 @@ help:
 	@echo "make bench        measure, beside other packages; make bench-quick in a minute"
 	@echo "make build        the wheel and the source archive, in dist/"
 	@echo "make clean        remove everything that was made"
-	@echo "Any of them takes PYTHON=python3.10 (3.10 to 3.13), here $(PYTHON) is $(FOUND)."
+	@echo "Any of them takes PYTHON=python3.10 (3.10 or later), here $(PYTHON) is $(FOUND)."
 
 demo: $(INSTALLED)
 	@rm -rf demo-output && mkdir demo-output

@@ -99,3 +99,17 @@ def test_the_overview_lists_each_command() -> None:
         assert command is not None
         assert command.name == name
         assert command.get_short_help_str()
+
+
+NAMESAKE = re.compile(r"(?<![\w./-])aicli(?=[\[=<>~! '\"),;]|$)")
+
+
+@pytest.mark.parametrize("folder", [".", "aicli", "docs", "examples", "tools", "guest-rust", "models"])
+def test_nothing_installs_the_other_project_of_this_name(folder: str) -> None:
+    pattern = "**/*" if folder != "." else "*"
+    for path in (PROJECT / folder).glob(pattern):
+        if path.suffix not in {".md", ".py", ".toml", ".rs", ".js", ".html", ""} or not path.is_file():
+            continue
+        for line in path.read_text(errors="replace").splitlines():
+            for command in re.findall(r"(?:pip3?|pipx|uv) (?:tool |pip )?install[^`|]*|\buvx [^`|]*", line):
+                assert not NAMESAKE.search(command), f"{path}: {line.strip()}"

@@ -22,10 +22,10 @@ CAPABILITIES = {
     WASI_NN: "run the TFLite models that the host gives it",
     WASI_MODULE: "use what 'aicli run' grants: folders, arguments, environment, streams, clock, random numbers",
     "wasmedge_tensorflowlite": "run TFLite models that it brings along ('aicli run')",
-    "wasmedge_tensorflow": "run TensorFlow graphs that it brings along ('aicli run', with the extra aicli[tensorflow])",
+    "wasmedge_tensorflow": "run TensorFlow graphs that it brings along ('aicli run', with TensorFlow installed)",
     "wasmedge_image": "have JPEG and PNG images decoded ('aicli run')",
     "ssvm_tensorflowlite": "run TFLite models that it brings along ('aicli run')",
-    "ssvm_tensorflow": "run TensorFlow graphs that it brings along ('aicli run', with the extra aicli[tensorflow])",
+    "ssvm_tensorflow": "run TensorFlow graphs that it brings along ('aicli run', with TensorFlow installed)",
     "ssvm_image": "have JPEG and PNG images decoded ('aicli run')",
 }
 """What a guest may do, by the module that it imports from."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from aicli._extras import install_command
 from aicli._text import shown
 from aicli.errors import ImageError, ImageTooLargeError, UnavailableError
 from aicli.image.formats import HEAD_BYTES, foreign_kind, identify, open_with, quiet_pillow
@@ -244,7 +245,7 @@ def _guarded(label: str, kind: str | None, read: Any) -> DecodedImage:
     except ImageError:
         raise
     except UnavailableError as error:
-        how = "pip install 'aicli[heif]'" if kind == "HEIF" else "install a Pillow that supports it, or convert it"
+        how = install_command("heif") if kind == "HEIF" else "install a Pillow that supports it, or convert it"
         raise ImageError(f"{shown(label)}: no decoder for {kind} is installed; {how}") from error
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(

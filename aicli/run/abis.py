@@ -133,7 +133,7 @@ def describe(module: str, functions: list[str], imports: Sequence[ExternType]) -
         title += " (legacy)" if len(legacy) == len(functions) else " (both generations)" if legacy else " (current)"
     note = missing or ""
     if not missing and module in ("wasmedge_tensorflow", "ssvm_tensorflow") and not find_spec("tensorflow"):
-        note = "starts, but running a graph needs: pip install 'aicli[tensorflow]'"
+        note = "starts, but running a graph needs: pip install tensorflow"
     return Abi(module, title, tuple(map(printable, functions)), missing is None, note)
 
 

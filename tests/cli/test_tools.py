@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,17 @@ def test_doctor_survives_what_it_finds(aicli: Any, monkeypatch: pytest.MonkeyPat
     result = aicli("doctor")
     assert result.code == 1
     assert "bad   guest: RuntimeError: no\\nluck" in result.out and "-> reinstall" in result.out
+
+
+def test_doctor_names_the_other_package_of_this_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(doctor.check_namesake()) == []
+    described = tmp_path / "aicli-99.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: aicli\nVersion: 99.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (finding,) = doctor.check_namesake()
+    assert finding.status == "bad" and "'aicli' 99.0" in finding.detail
+    assert finding.remedy.startswith("pip uninstall aicli, then reinstall aicli-vision")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

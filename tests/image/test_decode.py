@@ -385,7 +385,7 @@ def test_heif_without_its_extra_names_the_extra(monkeypatch: pytest.MonkeyPatch)
     for brand in (b"heic", b"mif1"):
         with pytest.raises(ImageError) as caught:
             open_image(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(40))
-        one_line(caught, "pip install 'aicli[heif]'")
+        one_line(caught, "pip install 'pillow-heif")
 
 
 def test_heif() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from aicli._extras import DISTRIBUTION
+
 __all__ = ["Finding", "command", "examine"]
 
 
@@ -49,6 +51,7 @@ def command(format_: str) -> int:
 def examine() -> Iterator[Finding]:
     """Every check, the foundations first."""
     yield check_python()
+    yield from check_namesake()
     for check, work in (
         ("images", check_pillow),
         ("guest", check_guest),
@@ -61,7 +64,7 @@ def examine() -> Iterator[Finding]:
 
 
 def guarded(
-    check: str, work: Callable[[], Finding], remedy: str = "reinstall: pip install --force-reinstall aicli"
+    check: str, work: Callable[[], Finding], remedy: str = "reinstall aicli from its checkout or wheel"
 ) -> Finding:
     """A check whose unexpected end is a finding too: doctor must survive what it is asked to diagnose."""
     from aicli.errors import AicliError
@@ -80,9 +83,19 @@ def check_python() -> Finding:
     import sys
 
     detail = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {sys.prefix}"
-    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
-        return Finding("python", "bad", detail, "use Python 3.10 to 3.13")
     return Finding("python", "ok", detail)
+
+
+def check_namesake() -> Iterator[Finding]:
+    """PyPI's ``aicli``, another project's, brings a command and a package of the same name: one hides the other."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("aicli")
+    except PackageNotFoundError:
+        return
+    detail = f"another project's package 'aicli' {found} is installed too; this one is {DISTRIBUTION}"
+    yield Finding("name", "bad", detail, f"pip uninstall aicli, then reinstall {DISTRIBUTION}: they share file names")
 
 
 def check_pillow() -> Finding:
@@ -192,5 +205,7 @@ def check_heif() -> Finding:
     from importlib.util import find_spec
 
     if find_spec("pillow_heif") is None:
-        return Finding("HEIC photos", "note", "not installed", "pip install 'aicli[heif]' for photos of iPhones")
+        from aicli._extras import install_command
+
+        return Finding("HEIC photos", "note", "not installed", f"{install_command('heif')} for photos of iPhones")
     return Finding("HEIC photos", "ok", "pillow-heif is installed")

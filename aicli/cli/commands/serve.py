@@ -65,10 +65,11 @@ def command(workers: int | None, data: Path | None, allow_host: tuple[str, ...],
     The page is at http://127.0.0.1:8080/, the API's description at /docs. Logs go to standard error, a line of JSON
     each. SIGTERM or Ctrl-C lets requests end first.
     """
+    from aicli._extras import install_command
     from aicli.errors import UnavailableError
 
     if any(find_spec(package) is None for package in PACKAGES):
-        raise UnavailableError("aicli serve needs more packages; run: pip install 'aicli[serve]'")
+        raise UnavailableError(f"aicli serve needs more packages; run: {install_command('serve')}")
     from aicli.catalog.folders import user_models
     from aicli.serve.http.server import run
     from aicli.serve.settings import Settings

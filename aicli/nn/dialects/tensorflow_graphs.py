@@ -1,4 +1,4 @@
-"""Frozen graphs and saved models through TensorFlow itself: the extra ``aicli[tensorflow]``, imported on first use.
+"""Frozen graphs and saved models through TensorFlow itself: the extra ``tensorflow``, imported on first use.
 
 A graph is a guest's program that would run outside the sandbox, so operations that reach files, processes or the
 network are refused before anything runs.
@@ -21,7 +21,7 @@ from aicli.nn.session import Errno, NnError
 
 __all__ = ["DTYPES", "MISSING", "TensorflowGraph", "is_installed"]
 
-MISSING = "this guest runs a TensorFlow graph, which needs the extra: pip install 'aicli[tensorflow]'"
+MISSING = "this guest runs a TensorFlow graph, which needs TensorFlow; run: pip install tensorflow"
 
 DTYPES = {
     1: "float32",
