@@ -1,6 +1,7 @@
 """Every error that aicli raises on purpose, and the exit code that the command line gives it.
 
     AicliError                     1
+    |-- WriteError                 1   a file cannot be written
     |-- ImageError                 1   this image cannot be answered; others can
     |   `-- ImageTooLargeError     1
     |-- UsageError                 2   the request itself is wrong
@@ -19,6 +20,8 @@ A message is one line: what happened, to which file, and what to do next.
 
 from __future__ import annotations
 
+import os
+
 __all__ = [
     "AicliError",
     "GuestError",
@@ -33,6 +36,7 @@ __all__ = [
     "ModelError",
     "UnavailableError",
     "UsageError",
+    "WriteError",
 ]
 
 
@@ -40,6 +44,17 @@ class AicliError(Exception):
     """The root of all errors that aicli raises on purpose."""
 
     exit_code = 1
+
+
+class WriteError(AicliError):
+    """A file cannot be written: ``path`` as it was given, and the ``reason``."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"cannot write {os.fspath(path)}: {reason}")
+        self.path, self.reason = os.fspath(path), reason
+
+    def __reduce__(self) -> tuple[type[WriteError], tuple[str, str]]:
+        return type(self), (self.path, self.reason)
 
 
 class ImageError(AicliError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from aicli.build.toolchain import TARGET, Toolchain
 from aicli.errors import AicliError, UsageError
 
-__all__ = ["BuildError", "build", "packaged_source", "write_whole"]
+__all__ = ["BuildError", "build", "packaged_source"]
 
 OPTIMISE = ("-O3", "--enable-simd", "--enable-bulk-memory", "--enable-sign-ext", "--enable-mutable-globals",
             "--enable-nontrapping-float-to-int", "--enable-reference-types", "--enable-multivalue")  # fmt: skip
@@ -95,15 +95,3 @@ def run_wasm_opt(wasm: bytes, scratch: Path, say: Callable[[str], None]) -> byte
     optimised = after.read_bytes()
     say(f"optimised with {tool}: {len(wasm)} to {len(optimised)} bytes")
     return optimised
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from aicli import _folders
-from aicli._folders import platform_folder
+from aicli import _files
+from aicli._files import platform_folder
 from aicli.errors import UsageError
 
 __all__ = ["bundled_folders", "bundled_models", "cache_folder", "catalog_file", "user_models"]
@@ -40,7 +40,7 @@ def user_models() -> Path:
 
 def cache_folder() -> Path:
     """What can be made again: ``AICLI_CACHE_DIR``, else ``aicli`` in the platform's place for caches."""
-    return _at_home(_folders.cache_folder())
+    return _at_home(_files.cache_folder())
 
 
 def _at_home(folder: Path | None) -> Path:

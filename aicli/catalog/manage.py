@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aicli._files import write_file
 from aicli.catalog import entries, files, folders, registry
 from aicli.catalog.entries import Entry, FileRef
 from aicli.errors import ModelError, UsageError
@@ -148,7 +149,7 @@ def store_own(name: str, contents: dict[str, tuple[str, bytes]], record: dict[st
     refs = {}
     for role, (file, content) in contents.items():
         relative = f"{OWN}/{name}/{file}"
-        registry.write_atomically(folders.user_models() / relative, content)
+        write_file(folders.user_models() / relative, content, mode=0o644, sync=True)
         refs[role] = {"file": relative, "sha256": sha256(content).hexdigest(), "bytes": len(content)}
     registry.record_model({"name": name, **record, "files": refs})
     return entries.require_entry(name)

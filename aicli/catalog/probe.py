@@ -10,12 +10,13 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aicli._files import write_file
 from aicli.catalog import folders
-from aicli.errors import ModelError
+from aicli.errors import ModelError, WriteError
 
 if TYPE_CHECKING:
     from aicli.nn.engines import Engine
@@ -60,13 +61,8 @@ def _recall(memory: Path | None) -> str | None:
 
 def _remember(memory: Path, problem: str) -> None:
     """Writes the finding; a cache that cannot be written only costs time."""
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile("w", dir=memory.parent, suffix=".tmp", delete=False) as stream:
-            json.dump({"problem": problem}, stream)
-        os.replace(stream.name, memory)
-    except OSError:
-        return
+    with suppress(WriteError):
+        write_file(memory, json.dumps({"problem": problem}).encode(), mode=0o600)
 
 
 def _run_child(path: Path, engine: Engine) -> tuple[str, bool]:

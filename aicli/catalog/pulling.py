@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
+from aicli._files import file_lock, naming
 from aicli.catalog import download, entries, files, folders, registry
 from aicli.catalog.download import FetchError, Progress
 from aicli.catalog.entries import Entry, FileRef
-from aicli.catalog.locks import file_lock
 from aicli.errors import AicliError, LabelsError, ModelError
 
 __all__ = ["is_offline", "pull"]
@@ -68,11 +68,9 @@ def _pull_file(entry: Entry, role: str, mirror: str | None, force: bool, progres
         digest = _fetch_from_any(entry, role, mirror, part, progress)
         if ref.sha256 is None:
             registry.record_trust({ref.file: digest})
-        try:
+        with naming(target):
             os.chmod(part, 0o644)
             os.replace(part, target)
-        except OSError as error:
-            raise AicliError(f"cannot write {target}: {error.strerror or error}") from None
     return target
 
 

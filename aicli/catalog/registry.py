@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from aicli._files import file_lock, write_file
 from aicli.catalog import entries
-from aicli.catalog.locks import file_lock
-from aicli.errors import AicliError
 
-__all__ = ["forget", "record_model", "record_trust", "write_atomically"]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that is there completely or not at all. Raises :class:`AicliError`."""
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp", delete=False) as stream:
-            temporary = stream.name
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise AicliError(f"cannot write {path}: {error.strerror or error}") from None
+__all__ = ["forget", "record_model", "record_trust"]
 
 
 def _update(change: Callable[[dict[str, Any]], None]) -> None:
@@ -40,7 +18,8 @@ def _update(change: Callable[[dict[str, Any]], None]) -> None:
     with file_lock(path.with_name(".registry.lock")):
         content = entries.read_catalog(path) or {"version": 1, "models": [], "trusted": {}}
         change(content)
-        write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        write_file(path, text.encode(), mode=0o644, sync=True)
 
 
 def record_model(item: dict[str, Any]) -> None:

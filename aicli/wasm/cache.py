@@ -18,7 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from aicli._folders import cache_folder
+from aicli._files import TEMPORARY, cache_folder, replacing, wait_for_lock
+from aicli.errors import WriteError
 
 if TYPE_CHECKING:
     from aicli.wasm.runtime import Limits, Module, Runtime
@@ -156,17 +157,13 @@ class ModuleCache:
         """Keeps the code, and drops the entries that were not used for longest; says whether it could."""
         if len(code) + HEADER > self.max_bytes:
             return False
-        name = f"{key}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
         try:
             with self._opened(create=True) as folder:
-                try:
-                    write_private(self._at(folder, name), folder, header(key, memoryview(code)) + code)
-                    self._rename(folder, name, key + SUFFIX)
-                except OSError:
-                    self._unlink(folder, name)
-                    raise
+                with replacing(self._at(folder, key + SUFFIX), mode=0o600, dir_fd=folder) as file:
+                    file.write(header(key, memoryview(code)))
+                    file.write(code)
                 self._shrink(folder)
-        except OSError:
+        except (OSError, WriteError):
             return False
         return True
 
@@ -188,7 +185,7 @@ class ModuleCache:
         freed = 0
         with suppress(OSError), self._opened() as folder:
             for name, info in self._files(folder):
-                if name.endswith((SUFFIX, ".tmp")) and self._unlink(folder, name):
+                if name.endswith((SUFFIX, TEMPORARY)) and self._unlink(folder, name):
                     freed += info.st_size
         return freed
 
@@ -211,21 +208,15 @@ class ModuleCache:
         if not POSIX:
             yield False
             return
-        import fcntl
-
         descriptor, waited = -1, False
         try:
             with suppress(OSError), self._opened(create=True) as folder:
                 descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | SAFE_OPEN, 0o600, dir_fd=folder)
                 # One byte of the lock file per key; the system frees it when the process ends.
-                byte, give_up = int(key[:7], 16), time.monotonic() + WAIT
-                while time.monotonic() < give_up:
-                    try:
-                        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-                        break
-                    except (BlockingIOError, PermissionError):
-                        waited = True
-                        time.sleep(0.01)
+                try:
+                    waited = wait_for_lock(descriptor, WAIT, int(key[:7], 16))
+                except TimeoutError:
+                    waited = True
             yield waited
         finally:
             if descriptor >= 0:
@@ -248,12 +239,6 @@ class ModuleCache:
 
     def _at(self, folder: int | None, name: str) -> str:
         return name if folder is not None else str(self.folder / name)
-
-    def _rename(self, folder: int | None, old: str, new: str) -> None:
-        if folder is not None:
-            os.replace(old, new, src_dir_fd=folder, dst_dir_fd=folder)
-        else:
-            os.replace(self.folder / old, self.folder / new)
 
     def _unlink(self, folder: int | None, name: str) -> bool:
         try:
@@ -285,7 +270,7 @@ class ModuleCache:
             if total > self.max_bytes:
                 self._unlink(folder, entry.key + SUFFIX)
         for name, info in self._files(folder):
-            if name.endswith(".tmp") and time.time() - info.st_mtime > STALE:
+            if name.endswith(TEMPORARY) and time.time() - info.st_mtime > STALE:
                 self._unlink(folder, name)
 
 
@@ -303,17 +288,6 @@ def check_private(info: os.stat_result, is_kind: Callable[[int], bool]) -> None:
         raise UntrustedError(0, "it belongs to another user")
     if POSIX and info.st_mode & 0o022:
         raise UntrustedError(0, "other users can write to it")
-
-
-def write_private(name: str, folder: int | None, data: bytes) -> None:
-    """A new file that only this user can read or write."""
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_OPEN | BINARY, 0o600, dir_fd=folder)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        if POSIX:
-            os.fchmod(descriptor, 0o600)
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
 
 
 def mark_used(descriptor: int) -> None:

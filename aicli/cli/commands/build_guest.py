@@ -51,10 +51,11 @@ def start_new(folder: Path) -> None:
 
 def build_one(source: Path | None, out: Path | None, wasm_opt: bool) -> None:
     """Compiles a crate, checks the module and writes it where it belongs."""
-    from aicli.build.compile import BuildError, build, packaged_source, write_whole
+    from aicli._files import write_file
+    from aicli.build.compile import BuildError, build, packaged_source
     from aicli.build.inspection import inspect_module
     from aicli.build.toolchain import find_toolchain
-    from aicli.errors import UsageError
+    from aicli.errors import UsageError, WriteError
     from aicli.guest.client import packaged_guest
 
     own = source is None
@@ -71,7 +72,10 @@ def build_one(source: Path | None, out: Path | None, wasm_opt: bool) -> None:
     found = inspect_module(wasm, str(out))
     if found.problems:
         raise BuildError(f"{source}: the module compiles but cannot run here: {'; '.join(found.problems)}")
-    write_whole(out, wasm)
+    try:
+        write_file(out, wasm)
+    except WriteError as error:
+        raise UsageError(str(error)) from None
     click.echo(f"{out}  {found.size} bytes  sha256 {found.sha256}  tasks {', '.join(found.tasks)}")
     if out == packaged_guest():
         say("the packaged guest is unchanged" if wasm == present else "the packaged guest is new")

@@ -142,7 +142,7 @@ def check_cache() -> Finding:
     import os
     import tempfile
 
-    from aicli._folders import cache_folder
+    from aicli._files import cache_folder
 
     folder = cache_folder()
     if folder is None:

@@ -29,7 +29,7 @@ def collect() -> dict[str, str]:
     from importlib.metadata import version
 
     from aicli import __version__
-    from aicli._folders import cache_folder
+    from aicli._files import cache_folder
     from aicli.catalog.folders import bundled_models, user_models
     from aicli.guest.client import packaged_guest
     from aicli.nn.engines import ENGINES, available_cores, installed_engines
