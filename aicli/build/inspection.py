@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from aicli._text import printable
 from aicli.errors import AicliError, GuestError
 from aicli.run.abis import Abi, describe_abis, find_missing, has_infer
-from aicli.wasm import MIB, PAGE, ExternType, HostFunction, Limits, Module, Runtime, installed_runtimes, load_runtime
+from aicli.wasm import MIB, PAGE, ExternType, HostFunction, Limits, Module, Runtime, load_runtime
+from aicli.wasm.choose import Policy, choose_runtime
 from aicli.wasm.runtime import WASI_MODULE, signature
 
 __all__ = ["Inspection", "inspect_module"]
@@ -90,7 +91,7 @@ def inspect_module(wasm: bytes, path: str, runtime_name: str | None = None) -> I
 
     A module that no runtime takes has no imports and exports here, and the runtime's reason among its problems.
     """
-    runtime = load_runtime(runtime_name or preferred_runtime())
+    runtime = choose_runtime(Policy.FOREIGN, runtime_name)
     imports: tuple[ExternType, ...] = ()
     exports: tuple[ExternType, ...] = ()
     version, problems = None, []
@@ -126,11 +127,6 @@ class Sides(NamedTuple):
 
     imports: tuple[ExternType, ...]
     exports: tuple[ExternType, ...]
-
-
-def preferred_runtime() -> str | None:
-    """The runtime that can end a guest, where it is installed: the module may be anyone's."""
-    return "wasmtime" if "wasmtime" in installed_runtimes() else None
 
 
 def is_command(imports: tuple[ExternType, ...], exports: tuple[ExternType, ...]) -> bool:

@@ -143,7 +143,7 @@ sandbox_options = decorate(
         "--runtime",
         metavar="NAME",
         envvar="AICLI_RUNTIME",
-        help="WebAssembly runtime: wasmer or wasmtime.  [default: the first installed]",
+        help="WebAssembly runtime: wasmer or wasmtime.  [default: the first installed; for --guest wasmtime]",
     ),
     click.option(
         "--engine",

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from aicli._text import printable
 from aicli.run.host import CommandHost
+from aicli.wasm.choose import Policy, choose_runtime
 from aicli.wasm.runtime import WASI_MODULE, ExternType, signature
-from aicli.wasm.wasi_names import COUNTS, WIDE
 
 __all__ = ["Abi", "describe_abis", "find_missing", "has_infer"]
 
@@ -67,27 +67,32 @@ class Abi:
 Type = tuple[tuple[str, ...], tuple[str, ...]]
 
 
+def provided(module: str, names: Iterable[str]) -> Mapping[str, Type]:
+    """Those of these functions that ``aicli run`` has in this module, with their parameters and results."""
+    if module != WASI_MODULE:
+        return written_here(module)
+    found = choose_runtime(Policy.COMMAND).wasi_types(names)
+    return {name: (item.params, item.results) for name, item in found.items()}
+
+
 @cache
-def provided(module: str) -> Mapping[str, Type]:
-    """Every function that ``aicli run`` has in this module, with its parameters and results."""
-    if module == WASI_MODULE:
-        return {name: preview1_type(name) for name in COUNTS}
+def written_here(module: str) -> Mapping[str, Type]:
     found = CommandHost([module]).functions()
     return {name: (item.params, item.results) for (owner, name), item in found.items() if owner == module}
 
 
-def preview1_type(name: str) -> Type:
-    params = tuple("i64" if index in WIDE.get(name, ()) else "i32" for index in range(COUNTS[name]))
-    return params, () if name == "proc_exit" else ("i32",)
-
-
 def find_missing(imports: Iterable[ExternType]) -> str | None:
     """Names the first import that is not here, and what would provide it; ``None`` when all are."""
-    for item in imports:
+    items = list(imports)
+    names: dict[str, list[str]] = {}
+    for item in items:
+        names.setdefault(item.module, []).append(item.name)
+    present = {module: provided(module, wanted) for module, wanted in names.items()}
+    for item in items:
         name = printable(f"{item.module}.{item.name}")
         if item.kind != "func":
             return f"it imports the {item.kind} {name}; only functions are provided"
-        own = provided(item.module).get(item.name)
+        own = present[item.module].get(item.name)
         if own is None:
             return f"it imports {name}, which {provider(item)}"
         if own != (item.params, item.results):

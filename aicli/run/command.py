@@ -12,9 +12,10 @@ from aicli.errors import GuestError, GuestTrap, UsageError
 from aicli.run.abis import find_missing, has_infer
 from aicli.run.host import CommandHost
 from aicli.run.supervise import supervise
-from aicli.wasm import Limits, Module, Runtime, installed_runtimes, load_runtime
+from aicli.wasm import Limits, Module, Runtime
 from aicli.wasm.binary import read_module
 from aicli.wasm.cache import default_cache, load_module
+from aicli.wasm.choose import Policy, choose_runtime
 from aicli.wasm.runtime import ExternType, GuestExit, Instance, WasiConfig, WasiFolder
 
 __all__ = ["RunRequest", "load_guest", "modules_of", "run_guest"]
@@ -82,10 +83,7 @@ def load_guest(path: Path, runtime_name: str | None, limits: Limits) -> tuple[Ru
     Raises :class:`GuestError` when it is no module or imports what is not here.
     """
     wasm = read_module(path)
-    if runtime_name is None and "wasmtime" in installed_runtimes():
-        # Time limits cost nothing there, and its WASI works on every system.
-        runtime_name = "wasmtime"
-    runtime = load_runtime(runtime_name)
+    runtime = choose_runtime(Policy.COMMAND, runtime_name)
     try:
         module = load_module(runtime, wasm, limits, default_cache())
     except GuestError as error:

@@ -12,7 +12,7 @@ from aicli.guest.client import ClassifyRequest, Guest
 from aicli.image.decode import DEFAULT_MAX_PIXELS, DecodedImage, open_image
 from aicli.nn.engines import load_engine
 from aicli.results import Classification, Prediction
-from aicli.tasks.sandbox import choose_runtime
+from aicli.tasks.guests import runtime_for
 from aicli.tasks.warm_up import small_photo
 from aicli.wasm.runtime import Limits
 
@@ -82,7 +82,7 @@ class Classifier:
             engine=loaded_engine,
             threads=threads,
             path=path,
-            runtime=choose_runtime(runtime, path, limits, trust_guest=trust_guest),
+            runtime=runtime_for(path, runtime, limits, trust_guest=trust_guest),
             limits=limits,
             fresh=fresh_guest,
         )

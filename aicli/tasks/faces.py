@@ -13,7 +13,7 @@ from aicli.guest.client import DetectRequest, Guest
 from aicli.image.decode import DEFAULT_MAX_PIXELS, DecodedImage, open_image
 from aicli.nn.engines import load_engine
 from aicli.results import Box, Detection, Face, Landmarks, Point
-from aicli.tasks.sandbox import choose_runtime
+from aicli.tasks.guests import runtime_for
 from aicli.tasks.warm_up import small_photo
 from aicli.wasm.runtime import Limits
 
@@ -70,7 +70,7 @@ class FaceDetector:
             engine=loaded_engine,
             threads=threads,
             path=path,
-            runtime=choose_runtime(runtime, path, limits, trust_guest=trust_guest),
+            runtime=runtime_for(path, runtime, limits, trust_guest=trust_guest),
             limits=limits,
             fresh=fresh_guest,
         )

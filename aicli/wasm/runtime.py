@@ -1,12 +1,12 @@
 """The runtime seam: what aicli asks of a WebAssembly runtime, and nothing more.
 
-An adapter (``wasmtime_runtime.py``, ``wasmer_runtime.py``) implements :class:`Runtime`, :class:`Module`,
+An adapter (``wasmtime/runtime.py``, ``wasmer/runtime.py``) implements :class:`Runtime`, :class:`Module`,
 :class:`Instance` and :class:`Memory`. Nobody above this package imports a runtime's own package.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -156,7 +156,8 @@ class Module(Protocol):
         limits: Limits,
         wasi: WasiConfig | None = None,
     ) -> Instance:
-        """A fresh instance with memory and tables of its own; with ``wasi``, WASI preview 1 is there to be imported.
+        """A fresh instance with memory and tables of its own; with ``wasi``, WASI preview 1 is there to be imported,
+        in a runtime that has it (:attr:`Runtime.has_wasi`).
 
         Raises :class:`aicli.errors.GuestError` when an import is missing or has another type,
         :class:`aicli.errors.GuestTrap` when the start function traps.
@@ -175,6 +176,12 @@ class Runtime(Protocol):
     version: str
     can_interrupt: bool
     """Whether :attr:`Limits.timeout` is kept even by a guest that never calls the host."""
+    has_wasi: bool
+    """Whether :meth:`Module.instantiate` takes a :class:`WasiConfig`."""
+
+    def wasi_types(self, names: Iterable[str]) -> dict[str, ExternType]:
+        """Those of these functions of WASI preview 1 that a guest may import here, with their types."""
+        ...
 
     def prepare(self, wasm: bytes, limits: Limits) -> bytes:
         """The module as this runtime will compile it under these limits; what a compiled module is cached under.

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from aicli.wasm import installed_runtimes
-
 GUESTS = Path(__file__).parent / "guests"
 TARGETS = ("wasm32-wasi", "wasm32-wasip1")
 RUST_FLAGS = ("--edition", "2021", "-O", "-C", "panic=abort", "-C", "strip=symbols")
@@ -71,18 +69,13 @@ def assemble(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return to_module
 
 
-@pytest.fixture(params=installed_runtimes())
-def runtime(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
-def aicli_run(runtime: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """``aicli run`` in this runtime as a process of its own."""
+def aicli_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """``aicli run`` as a process of its own."""
     cache = tmp_path_factory.getbasetemp() / "module-cache"
 
     def call(*arguments: object, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "aicli", "run", "--runtime", runtime, *map(str, arguments)]
+        line = [sys.executable, "-m", "aicli", "run", *map(str, arguments)]
         variables = {**os.environ, "AICLI_CACHE_DIR": str(cache), **environment}
         return subprocess.run(line, input=text, capture_output=True, text=True, timeout=120, env=variables, check=False)
 

@@ -1,4 +1,4 @@
-"""WASI in both runtimes: streams, grants, limits, and guests that try to get out."""
+"""WASI: streams, grants, limits, and guests that try to get out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from aicli.wasm import installed_runtimes
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="symbolic links and signals as POSIX has them")
 
@@ -130,8 +132,8 @@ def test_memory_limit(build, aicli_run) -> None:
 
 
 @pytest.mark.parametrize("action", ["spin", "wait"])
-def test_interrupt(build, runtime: str, action: str) -> None:
-    line = [sys.executable, "-m", "aicli", "run", "--runtime", runtime, str(build("wasi")), action]
+def test_interrupt(build, action: str) -> None:
+    line = [sys.executable, "-m", "aicli", "run", str(build("wasi")), action]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -154,3 +156,16 @@ def test_wrong_grants_are_one_line(build, aicli_run, tmp_path: Path) -> None:
         done = aicli_run(guest, *arguments, "show")
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
         assert words in done.stderr
+
+
+def test_a_runtime_without_wasi_is_refused(build, aicli_run) -> None:
+    done = aicli_run("--runtime", "wasmer", build("wasi"), "show")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+    assert "wasmer" in done.stderr
+    if "wasmer" in installed_runtimes():
+        assert "it has no WASI" in done.stderr and "leave out --runtime" in done.stderr
+
+
+def test_the_runtime_of_the_other_commands_is_not_asked_for(build, aicli_run) -> None:
+    # Whoever wants wasmer for classify and detect-faces need not unset it.
+    assert aicli_run(build("wasi"), "exit", 3, AICLI_RUNTIME="wasmer").returncode == 3

@@ -11,7 +11,7 @@ import numpy as np
 
 from aicli.guest.client import ClassifyRequest, Guest
 from aicli.nn.engines import Engine
-from aicli.wasm import Limits, installed_runtimes, load_runtime
+from aicli.wasm import Limits, load_runtime
 
 PIXELS = np.full((6, 8, 3), 7, np.uint8)
 IMPORTS = {
@@ -39,11 +39,9 @@ DATA = r"""(data (i32.const 16) "\00\00\00\00\01\00\00\00\30") (data (i32.const 
 
 @cache
 def wat(text: str) -> bytes:
-    """A module from WebAssembly text, by whichever runtime is here."""
-    if "wasmtime" in installed_runtimes():
-        from wasmtime import wat2wasm
-    else:
-        from wasmer import wat2wasm
+    """A module from WebAssembly text."""
+    from wasmtime import wat2wasm
+
     return bytes(wat2wasm(text))
 
 

@@ -37,7 +37,7 @@ __all__ = ["command"]
 @click.option("--model-file", type=click.Path(path_type=Path), metavar="FILE", help="The model for --infer.")
 @click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="The image for --infer.")
 @click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="The class names for --infer.")
-@click.option("--runtime", metavar="NAME", envvar="AICLI_RUNTIME", help="WebAssembly runtime: wasmtime or wasmer.")
+@click.option("--runtime", metavar="NAME", help="WebAssembly runtime: wasmtime, the one that has WASI here.")
 @click.option("--engine", metavar="NAME", envvar="AICLI_ENGINE", help="TFLite engine: litert or tflite-runtime.")
 @click.option("--threads", type=click.IntRange(1, 64), help="Threads of the network.  [default: the cores, at most 4]")
 @click.option("--guest-memory", type=SIZE, metavar="SIZE", help="Memory that the guest may use.  [default: 1G]")

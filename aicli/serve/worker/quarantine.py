@@ -27,8 +27,9 @@ from aicli.serve.worker.trusted import MODEL_OPTIONS, classify_with, detect_with
 from aicli.serve.worker.wire import Frame
 from aicli.tasks.classify import Classifier
 from aicli.tasks.faces import FaceDetector
-from aicli.wasm import Limits, Module, Runtime, installed_runtimes, load_runtime
+from aicli.wasm import Limits, Module
 from aicli.wasm.cache import default_cache, load_module
+from aicli.wasm.choose import Policy, choose_runtime
 
 __all__ = ["make_handlers"]
 
@@ -65,16 +66,11 @@ def restrict(options: dict[str, Any]) -> None:
         resource.setrlimit(kind, (least, least))
 
 
-def choose_runtime(name: str | None) -> Runtime:
-    """wasmtime where it is there: it can interrupt a guest. The front process ends any other at the deadline."""
-    return load_runtime(name or ("wasmtime" if "wasmtime" in installed_runtimes() else None))
-
-
 class Quarantine:
     """The foreign model that this process serves, kept from request to request of the same key."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        self.runtime = choose_runtime(options.get("runtime"))
+        self.runtime = choose_runtime(Policy.FOREIGN, options.get("runtime"))
         load_engine(options.get("engine")).interpreter_class  # noqa: B018 - imports what every job needs
         self.limits = Limits(memory=options["memory"] // 2, timeout=options["deadline"])
         self.deadline = options["deadline"]
@@ -179,7 +175,7 @@ class Quarantine:
             os.dup2(stream.fileno(), descriptor)
         path = self.folder / "function.wasm"
         path.write_bytes(wasm)
-        request = RunRequest(path, runtime=self.runtime.name, engine=self.common["engine"], limits=self.limits)
+        request = RunRequest(path, engine=self.common["engine"], limits=self.limits)
         try:
             code = run_guest(request)
         except Exception as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,8 @@ from aicli._versions import installed_version
 from aicli.errors import GuestError, GuestTrap
 from aicli.wasm.adapter import Linked, LiveMemory, Turns
 from aicli.wasm.binary import bound_sizes, check_limits
-from aicli.wasm.preview1 import Preview1
 from aicli.wasm.runtime import (
     ExternType,
-    GuestExit,
     HostFunction,
     Limits,
     WasiConfig,
@@ -40,9 +38,8 @@ class WasmerMemory(LiveMemory):
 
 
 class WasmerInstance:
-    def __init__(self, instance: Any, exports: list[ExternType], linked: Linked, wasi: Preview1 | None) -> None:
+    def __init__(self, instance: Any, exports: list[ExternType], linked: Linked) -> None:
         self._instance = instance
-        self._wasi = wasi
         self._linked = linked
         self._functions: dict[str, tuple[Callable[..., Any], ExternType]] = {}
         self.memory: WasmerMemory | None = None
@@ -51,8 +48,6 @@ class WasmerInstance:
                 self._functions[item.name] = (getattr(instance.exports, item.name), item)
             elif item.kind == "memory" and item.name == "memory":
                 self.memory = WasmerMemory(getattr(instance.exports, item.name), linked.turns)
-        if wasi is not None:
-            wasi.memory = self.memory
 
     def call(self, name: str, *arguments: int) -> int | None:
         function, kind = self._functions[name]
@@ -60,8 +55,6 @@ class WasmerInstance:
         try:
             result = function(*values)
         except RuntimeError as error:
-            if self._wasi is not None and self._wasi.exit_code is not None:
-                raise GuestExit(self._wasi.exit_code) from None
             raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
         finally:
             self._linked.turns.count += 1
@@ -87,9 +80,8 @@ class WasmerModule:
         limits: Limits,
         wasi: WasiConfig | None = None,
     ) -> WasmerInstance:
-        preview1 = Preview1(wasi) if wasi else None
-        if preview1 is not None:
-            functions = {**preview1.functions(), **functions}
+        if wasi is not None:
+            raise GuestError("wasmer has no WASI here; wasmtime has")
         mismatch = find_mismatch(self, functions)
         if mismatch:
             raise GuestError(f"the guest cannot be linked: {mismatch}")
@@ -104,7 +96,7 @@ class WasmerModule:
             instance = wasmer.Instance(self._module, imports)
         except RuntimeError as error:
             raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
-        return WasmerInstance(instance, self.exports, linked, preview1)
+        return WasmerInstance(instance, self.exports, linked)
 
     def serialize(self) -> bytes:
         return bytes(self._module.serialize())
@@ -135,14 +127,18 @@ def type_name(value: Any) -> str:
 
 
 class WasmerRuntime:
-    """wasmer with Cranelift. It cannot interrupt a guest: :attr:`Limits.timeout` is not kept here."""
+    """wasmer with Cranelift, for guests without WASI. It cannot interrupt one: :attr:`Limits.timeout` is not kept."""
 
     name = "wasmer"
     can_interrupt = False
+    has_wasi = False
 
     def __init__(self) -> None:
         self.version = installed_version("wasmer", "wasmer")
         self._store = wasmer.Store(wasmer.engine.Universal(wasmer_compiler_cranelift.Compiler))
+
+    def wasi_types(self, names: Iterable[str]) -> dict[str, ExternType]:
+        return {}
 
     def prepare(self, wasm: bytes, limits: Limits) -> bytes:
         # wasmer's Python package has no limiter: what the module itself declares as its maximum is the limit.

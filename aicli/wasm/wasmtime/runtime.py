@@ -1,4 +1,4 @@
-"""The wasmtime adapter: Python 3.11 and later, or wherever ``--runtime wasmtime`` asks for it."""
+"""The wasmtime adapter: every guest on Python 3.11 and later, commands and others' guests on 3.10 too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ from aicli.wasm.runtime import (
     unsigned,
 )
 from aicli.wasm.wasmtime.functions import make_functions
-from aicli.wasm.wasmtime.wasi import PROC_EXIT, WasmtimeWasi
+from aicli.wasm.wasmtime.wasi import PROC_EXIT, find_wasi, grant, link_wasi
 
 TICK = 0.02
 """Seconds between two epochs: how exactly a time limit is kept."""
@@ -204,9 +204,10 @@ class WasmtimeModule:
 
     def _wasi_functions(self, store: wasmtime.Store, config: WasiConfig) -> dict[tuple[str, str], wasmtime.Func]:
         """The runtime's own functions behind this module's WASI imports."""
-        wasi = WasmtimeWasi(self._engine, store, config)
+        grant(store, config)
+        linker = link_wasi(self._engine)
         names = {item.name for item in self.imports if item.module == WASI_MODULE} - {PROC_EXIT.name}
-        found = {(WASI_MODULE, name): wasi.find(name) for name in names}
+        found = {(WASI_MODULE, name): find_wasi(store, linker, name) for name in names}
         return {key: function for key, function in found.items() if function is not None}
 
     def serialize(self) -> bytes:
@@ -228,6 +229,7 @@ class WasmtimeRuntime:
 
     name = "wasmtime"
     can_interrupt = True
+    has_wasi = True
 
     def __init__(self) -> None:
         self.version = installed_version("wasmtime", "wasmtime")
@@ -239,6 +241,12 @@ class WasmtimeRuntime:
                 setattr(config, f"wasm_{proposal}", False)
         self._engine = wasmtime.Engine(config)
         self._ticker = Ticker(self._engine)
+
+    def wasi_types(self, names: Iterable[str]) -> dict[str, ExternType]:
+        store, linker = wasmtime.Store(self._engine), link_wasi(self._engine)
+        found = {name: find_wasi(store, linker, name) for name in names if name != PROC_EXIT.name}
+        types = {name: describe(WASI_MODULE, name, item.type(store)) for name, item in found.items() if item}
+        return {**types, PROC_EXIT.name: ExternType(WASI_MODULE, PROC_EXIT.name, "func", PROC_EXIT.params)}
 
     def prepare(self, wasm: bytes, limits: Limits) -> bytes:
         check_limits(wasm, limits)

@@ -9,7 +9,7 @@ import wasmtime
 from aicli.errors import GuestError
 from aicli.wasm.runtime import WASI_MODULE, GuestExit, HostFunction, WasiConfig, WasiFolder
 
-__all__ = ["PROC_EXIT", "WasmtimeWasi"]
+__all__ = ["PROC_EXIT", "find_wasi", "grant", "link_wasi"]
 
 
 def proc_exit(code: int) -> NoReturn:
@@ -20,34 +20,37 @@ PROC_EXIT = HostFunction(WASI_MODULE, "proc_exit", ("i32",), (), proc_exit)
 """Ours, because wasmtime's own makes a fault of every exit code above 125."""
 
 
-def grant(wasi: wasmtime.WasiConfig, folder: WasiFolder) -> None:
+def grant(store: wasmtime.Store, config: WasiConfig) -> None:
+    """Gives a store's guest what ``config`` says, and this process's own streams."""
+    wasi = wasmtime.WasiConfig()
+    wasi.argv = list(config.arguments)
+    wasi.env = list(config.environment.items())
+    wasi.inherit_stdin()
+    wasi.inherit_stdout()
+    wasi.inherit_stderr()
+    for folder in config.folders:
+        grant_folder(wasi, folder)
+    store.set_wasi(wasi)
+
+
+def grant_folder(wasi: wasmtime.WasiConfig, folder: WasiFolder) -> None:
     try:
         wasi.preopen_dir(str(folder.host), folder.guest, not folder.read_only)
     except wasmtime.WasmtimeError:
         raise GuestError(f"{folder.host}: cannot grant this folder; is it there, and may you read it?") from None
 
 
-class WasmtimeWasi:
-    """The functions that a store's guest may import under what ``config`` grants."""
+def link_wasi(engine: wasmtime.Engine) -> wasmtime.Linker:
+    """A linker that knows the functions of ``wasi_snapshot_preview1``."""
+    linker = wasmtime.Linker(engine)
+    linker.define_wasi()
+    return linker
 
-    def __init__(self, engine: wasmtime.Engine, store: wasmtime.Store, config: WasiConfig) -> None:
-        wasi = wasmtime.WasiConfig()
-        wasi.argv = list(config.arguments)
-        wasi.env = list(config.environment.items())
-        wasi.inherit_stdin()
-        wasi.inherit_stdout()
-        wasi.inherit_stderr()
-        for folder in config.folders:
-            grant(wasi, folder)
-        store.set_wasi(wasi)
-        self._store = store
-        self._linker = wasmtime.Linker(engine)
-        self._linker.define_wasi()
 
-    def find(self, name: str) -> wasmtime.Func | None:
-        """The function of this name in ``wasi_snapshot_preview1``."""
-        try:
-            found = self._linker.get(self._store, WASI_MODULE, name)
-        except wasmtime.WasmtimeError:
-            return None
-        return found if isinstance(found, wasmtime.Func) else None
+def find_wasi(store: wasmtime.Store, linker: wasmtime.Linker, name: str) -> wasmtime.Func | None:
+    """The function of this name."""
+    try:
+        found = linker.get(store, WASI_MODULE, name)
+    except wasmtime.WasmtimeError:
+        return None
+    return found if isinstance(found, wasmtime.Func) else None
