@@ -22,9 +22,10 @@ INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.installed-test
 LINTABLE := $(VENV)/.installed-dev
 MEASURABLE := $(VENV)/.installed-bench
+DOCUMENTABLE := $(VENV)/.installed-docs
 PHOTOS := $(sort $(wildcard examples/*.jpg examples/*.png))
 
-.PHONY: help demo test lint guest bench bench-quick build clean
+.PHONY: help demo test lint guest bench bench-quick docs build sbom clean
 # All targets share one environment: pip must not run twice at once, even under -j.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -32,10 +33,11 @@ PHOTOS := $(sort $(wildcard examples/*.jpg examples/*.png))
 help:
 	@echo "make demo         classify the photos in examples/ and find the faces in them, pictures in demo-output/"
 	@echo "make test         every test"
-	@echo "make lint         ruff, mypy, and hadolint for the Dockerfile"
+	@echo "make lint         ruff, mypy, hadolint for the Dockerfile, actionlint for the workflows"
 	@echo "make guest        compile the guest from guest-rust/ (needs Rust with wasm32-unknown-unknown)"
 	@echo "make bench        measure, beside other packages; make bench-quick in a minute"
-	@echo "make build        the wheel and the source archive, in dist/"
+	@echo "make docs         the documentation as a site, in build/site; a broken link is an error"
+	@echo "make build        the wheel and the source archive, in dist/; make sbom adds the bill of materials"
 	@echo "make clean        remove everything that was made"
 	@echo "Any of them takes PYTHON=python3.10 (3.10 or later), here $(PYTHON) is $(FOUND)."
 
@@ -57,6 +59,7 @@ lint: $(LINTABLE)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@if [ -x $(BIN)/hadolint ]; then echo $(BIN)/hadolint Dockerfile; $(BIN)/hadolint Dockerfile; fi
+	$(BIN)/actionlint
 
 guest: $(INSTALLED)
 	$(BIN)/aicli build-guest
@@ -69,8 +72,15 @@ bench-quick: $(MEASURABLE)
 	$(BIN)/python benchmarks/bench.py --quick --report build/bench-quick.md --plot build/bench-quick.png
 	@cat build/bench-quick.md
 
+docs: $(DOCUMENTABLE)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
+
 build: $(LINTABLE)
 	$(BIN)/python -m build --outdir dist .
+
+sbom: $(LINTABLE)
+	for wheel in dist/aicli_vision-*.whl; do $(BIN)/python tools/sbom.py $$wheel >$${wheel%-py3-none-any.whl}.cdx.json; done
 
 clean:
 	rm -rf .venv build dist demo-output guest-rust/target .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -97,6 +107,11 @@ $(TESTABLE): $(INSTALLED)
 $(LINTABLE): $(TESTABLE)
 	@echo "Installing what the linters need ..."
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(DOCUMENTABLE): $(INSTALLED)
+	@echo "Installing what the documentation is built with ..."
+	@$(PIP) --editable '.[docs]'
 	@touch $@
 
 # The peers are old packages: where one does not install, the benchmark names it and goes on without it.
