@@ -1,6 +1,6 @@
 """Hooks of mkdocs (mkdocs.yml): the pages that lie outside docs/ join the site, and links between them are mended.
 
-The Markdown is the same as in the repository, where README.md links to ``docs/cli.md`` and docs/ to ``../CHANGELOG.md``.
+The Markdown is the repository's, where README.md links to ``docs/cli.md`` and docs/ to ``../CHANGELOG.md``.
 """
 
 from __future__ import annotations
