@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aicli.catalog.files import open_mapped
-from aicli.catalog.formats.flatbuffer import DamagedError, root
-from aicli.catalog.formats.tflite import IDENTIFIER, TensorInfo
+from aicli.catalog.formats.tflite import TensorInfo
 from aicli.catalog.inspect import inspect_file
 from aicli.catalog.manage import check_new_name, store_own
 from aicli.catalog.preprocess import parse_range
 from aicli.catalog.probe import require_safe
 from aicli.errors import ModelError, UsageError
+from aicli.nn.model_file.flatbuffer import DamagedError, root
+from aicli.nn.model_file.tensors import IDENTIFIER
 
 if TYPE_CHECKING:
     from aicli.catalog.entries import Entry

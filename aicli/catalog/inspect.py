@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from aicli.catalog.files import open_mapped
-from aicli.catalog.formats.flatbuffer import DamagedError
 from aicli.catalog.formats.tflite import ModelInfo, read_model
 from aicli.errors import ModelError
+from aicli.nn.model_file.flatbuffer import DamagedError
 
 if TYPE_CHECKING:
     from aicli.catalog.formats.metadata import Metadata

@@ -7,10 +7,12 @@ its graph's model alive. Every failure is an :class:`NnError` that carries the e
 from __future__ import annotations
 
 import math
+import mmap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from numpy.typing import NDArray
 
 from aicli.errors import ModelError
 from aicli.nn.engines import Engine, allocate
+from aicli.nn.model_file.flatbuffer import DamagedError
+from aicli.nn.model_file.tensors import ModelTensors, Tensor, UnusableError, read_tensors
 
 __all__ = ["Errno", "ExecutionContext", "NnError", "Session", "SpareContexts", "TensorType"]
 
@@ -98,6 +102,19 @@ class Graph:
     model: Path | bytes
     threads: int
 
+    @cached_property
+    def tensors(self) -> ModelTensors:
+        """The inputs and outputs that the file declares. Raises :class:`NnError`."""
+        try:
+            if isinstance(self.model, bytes):
+                return read_tensors(self.model)
+            with self.model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return read_tensors(data)
+        except UnusableError as error:
+            raise NnError(Errno.UNSUPPORTED_OPERATION, f"{self.name} is not used: {error}") from None
+        except (DamagedError, OSError, ValueError) as error:
+            raise NnError(Errno.INVALID_ENCODING, f"{self.name} is no TFLite model that can be read: {error}") from None
+
 
 class ExecutionContext:
     """An interpreter with tensors of its own."""
@@ -105,8 +122,12 @@ class ExecutionContext:
     def __init__(self, graph: Graph, engine: Engine) -> None:
         self.graph = graph
         self.name = graph.name
+        declared = graph.tensors
         self._interpreter: Any = engine.interpreter(graph.model, graph.threads)
         self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
+        self._compare("input", self._inputs, declared.inputs)
+        self._compare("output", self._interpreter.get_output_details(), declared.outputs)
+        self._itemsizes = [tensor.itemsize for tensor in declared.outputs]
         self._shapes = [tuple(int(n) for n in item["shape"]) for item in self._inputs]
         self._outputs: list[dict[str, Any]] | None = None
         # Looked up once, because a host call finds the processor's caches emptied by the invocation before it.
@@ -197,8 +218,16 @@ class ExecutionContext:
             allocate(self._interpreter)
             self._broken = False
             self._outputs = self._interpreter.get_output_details()
-            self._output_views = [self._view_of_output(index, item) for index, item in enumerate(self._outputs)]
+            self._output_views = [self._interpreter.tensor(item["index"]) for item in self._outputs]
             self._clear_inputs()
+
+    def _compare(self, what: str, details: list[dict[str, Any]], declared: Sequence[Tensor]) -> None:
+        """The arrays of an interpreter are as long as its tensors only where both have the type that the file says."""
+        given = [np.dtype(item["dtype"]).name for item in details]
+        stated = [tensor.dtype for tensor in declared]
+        if given != stated:
+            reason = f"{self.name} declares {what}s of {stated}, the interpreter has {given}; it is not used"
+            raise NnError(Errno.UNSUPPORTED_OPERATION, reason)
 
     def compute(self) -> None:
         self._allocate()
@@ -211,18 +240,11 @@ class ExecutionContext:
             raise NnError(Errno.RUNTIME_ERROR, f"{self.name} has no output before it was computed")
         if index >= len(self._outputs):
             raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} has no output {index}, only {len(self._outputs)}")
-        return self._output_views[index]().reshape(-1).view(np.uint8)
-
-    def _view_of_output(self, index: int, detail: dict[str, Any]) -> View:
-        if issubclass(detail["dtype"], (np.number, np.bool_)):
-            view: View = self._interpreter.tensor(detail["index"])
-            return view
-
-        def refuse() -> NDArray[Any]:
-            # The bytes of such an array would be pointers into the host.
-            raise NnError(Errno.UNSUPPORTED_OPERATION, f"output {index} of {self.name} does not consist of numbers")
-
-        return refuse
+        array = self._output_views[index]()
+        if array.itemsize != self._itemsizes[index]:
+            # Its type has changed since the file was read: the array may be longer than the tensor.
+            raise NnError(Errno.UNSUPPORTED_OPERATION, f"output {index} of {self.name} is {array.dtype.name} now")
+        return array.reshape(-1).view(np.uint8)
 
     def is_planned_for(self, shape: tuple[int, ...] | None) -> bool:
         """Whether input 0 has this shape and the interpreter its memory."""
@@ -241,9 +263,9 @@ class ExecutionContext:
 
     def _clear_inputs(self) -> None:
         """Whoever computes without an input gets the answer to zeros, not to what lay in the host's memory."""
-        for detail in self._inputs:
-            if np.dtype(detail["dtype"]).kind in "biuf":
-                self._interpreter.tensor(detail["index"])()[...] = 0
+        for detail, shape in zip(self._inputs, self._shapes, strict=True):
+            # The interpreter compares the bytes of the array with those of its tensor, and refuses another number.
+            self._interpreter.set_tensor(detail["index"], np.zeros(shape, detail["dtype"]))
 
     def input_bytes(self) -> int:
         """What the inputs occupy in the shapes that they have now."""

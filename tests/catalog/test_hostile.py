@@ -12,11 +12,11 @@ import pytest
 from tiny_models import TinyModel, metadata_block, with_files
 
 from aicli.catalog import load_classifier, probe
-from aicli.catalog.formats.flatbuffer import DamagedError
 from aicli.catalog.formats.tflite import read_model
 from aicli.catalog.inspect import inspect_file
 from aicli.errors import ModelError
 from aicli.nn.engines import Engine
+from aicli.nn.model_file.flatbuffer import DamagedError
 
 LABELS = [f"class {index}" for index in range(12)]
 SEED = 20240607

@@ -12,6 +12,7 @@ import numpy as np
 from aicli.guest.client import ClassifyRequest, Guest
 from aicli.nn.engines import Engine
 from aicli.wasm import Limits, load_runtime
+from tests.made_models import identity
 
 PIXELS = np.full((6, 8, 3), 7, np.uint8)
 IMPORTS = {
@@ -91,6 +92,9 @@ class FakeInterpreter:
     def invoke(self) -> None:
         pass
 
+    def set_tensor(self, index: int, value: Any) -> None:
+        self.input[...] = value
+
     def tensor(self, index: int) -> Any:
         return lambda: self.input if index == 0 else np.array([[0.25, 0.0, 0.75]], np.float32)
 
@@ -110,7 +114,7 @@ def request(classes: int = 1000, top_k: int = 5) -> ClassifyRequest:
 def make_guest(folder: Path, text: str | bytes, runtime: str, limits: Limits | None = None) -> Guest:
     path = folder / "guest.wasm"
     path.write_bytes(text if isinstance(text, bytes) else wat(text))
-    models = {"classifier": b"\0\0\0\0TFL3"}
+    models = {"classifier": identity()}
     return Guest(
         "classify",
         models,

@@ -17,10 +17,11 @@ from aicli.nn.session import Session
 from aicli.nn.wasi_nn import WasiNn
 from aicli.wasm import Limits, Module, installed_runtimes, load_runtime
 from aicli.wasm.runtime import PAGE
+from tests.made_models import identity
 from tests.wasm.hostile import DATA, FAKE_ENGINE, IMPORTS, guest_text, imports, wat
 
 EXAMPLES = int(os.environ.get("AICLI_FUZZ_EXAMPLES", "150"))
-MODELS = {"classifier": b"\0\0\0\0TFL3"}
+MODELS = {"classifier": identity()}
 
 # Each host function under its own name as an export that passes its parameters on.
 FORWARDS = "\n".join(

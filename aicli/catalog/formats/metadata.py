@@ -10,11 +10,11 @@ import math
 import zipfile
 from dataclasses import dataclass
 
-from aicli.catalog.formats.flatbuffer import Buffer, DamagedError, Table, root
 from aicli.catalog.labels import MAX_BYTES, parse_labels
 from aicli.catalog.preprocess import triple
 from aicli.catalog.specs import Triple
 from aicli.errors import LabelsError
+from aicli.nn.model_file.flatbuffer import Buffer, DamagedError, Table, root
 
 __all__ = ["Metadata", "read_metadata"]
 

@@ -8,17 +8,11 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from aicli.catalog.formats.flatbuffer import Buffer, DamagedError, Table, root
 from aicli.catalog.specs import OutputKind
+from aicli.nn.model_file.flatbuffer import Buffer, DamagedError, Table, root
+from aicli.nn.model_file.tensors import IDENTIFIER, type_name
 
 __all__ = ["ModelInfo", "TensorInfo", "read_model"]
-
-IDENTIFIER = b"TFL3"
-TYPE_NAMES = (
-    *("float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64", "int8", "float64"),
-    *("complex128", "uint64", "resource", "variant", "uint32", "uint16"),
-)
-"""TensorType, by its number."""
 
 # BuiltinOperator numbers, as far as they tell what an output is.
 SOFTMAX, LOGISTIC = 25, 14
@@ -89,10 +83,9 @@ def _tensor(graph: Table, index: int) -> TensorInfo:
     quantization = tensor.table(4)
     scales = quantization.numbers(2, "f") if quantization else ()
     zero_points = quantization.numbers(3, "q") if quantization else ()
-    kind = tensor.number(1, "b")
     return TensorInfo(
         name=tensor.text(3),
-        dtype=TYPE_NAMES[kind] if 0 <= kind < len(TYPE_NAMES) else f"type {kind}",
+        dtype=type_name(tensor.number(1, "b")),
         shape=signature if len(signature) == len(stored) else stored,
         stored=stored,
         scale=float(scales[0]) if scales else 0.0,

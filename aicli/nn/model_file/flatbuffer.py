@@ -10,7 +10,7 @@ import mmap
 import struct
 from typing import Any
 
-__all__ = ["DamagedError", "Table", "root"]
+__all__ = ["Buffer", "DamagedError", "Table", "root"]
 
 Buffer = bytes | mmap.mmap
 
@@ -83,6 +83,10 @@ class Table:
     def count(self, field: int) -> int:
         """How many elements a vector of tables has."""
         return self._vector(field, 4)[1]
+
+    def count_bytes(self, field: int) -> int:
+        """How many elements a vector of bytes has."""
+        return self._vector(field, 1)[1]
 
     def item(self, field: int, index: int) -> Table:
         """One element of a vector of tables."""

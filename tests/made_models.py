@@ -1,0 +1,121 @@
+"""Small .tflite models made by hand, right and wrong ones: what a converter would never write."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+FLOAT32, INT32, UINT8, INT64, STRING, BOOL, INT8, RESOURCE, VARIANT, INT4, INT2 = 0, 2, 3, 4, 5, 6, 9, 13, 14, 17, 19
+TYPES = {"float32": FLOAT32, "int32": INT32, "int64": INT64, "uint8": UINT8, "int8": INT8, "bool": BOOL}
+
+
+@cache
+def schema() -> Any:
+    """The object API of the format, without the package's interpreter around it."""
+    package = importlib.util.find_spec("ai_edge_litert")
+    assert package is not None and package.origin is not None
+    path = Path(package.origin).with_name("schema_py_generated.py")
+    spec = importlib.util.spec_from_file_location("tflite_schema", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class ModelMaker:
+    """A model with one or more graphs; tensors and operators are added in order."""
+
+    def __init__(self) -> None:
+        s = schema()
+        self.model = s.ModelT()
+        self.model.version, self.model.description = 3, "made by hand"
+        self.model.operatorCodes, self.model.subgraphs, self.model.buffers = [], [], [s.BufferT()]
+        self.add_graph()
+
+    def add_graph(self) -> Any:
+        graph = schema().SubGraphT()
+        graph.tensors, graph.operators, graph.inputs, graph.outputs = [], [], [], []
+        self.model.subgraphs.append(graph)
+        return graph
+
+    def tensor(
+        self, shape: list[int], kind: int = FLOAT32, *, data: bytes = b"", signature: Any = None, graph: int = 0
+    ) -> int:
+        tensors = self.model.subgraphs[graph].tensors
+        tensor = schema().TensorT()
+        tensor.shape, tensor.type, tensor.name = shape, kind, f"t{len(tensors)}"
+        tensor.shapeSignature = signature
+        tensor.buffer = 0
+        if data:
+            buffer = schema().BufferT()
+            buffer.data = np.frombuffer(data, np.uint8)
+            self.model.buffers.append(buffer)
+            tensor.buffer = len(self.model.buffers) - 1
+        tensors.append(tensor)
+        return len(tensors) - 1
+
+    def constant(self, values: ArrayLike, dtype: str = "float32", graph: int = 0) -> int:
+        array = np.asarray(values, dtype)
+        return self.tensor(list(array.shape), TYPES[dtype], data=array.tobytes(), graph=graph)
+
+    def operator(
+        self, name: str, inputs: list[int], outputs: list[int], options: str = "", *, version: int = 1, graph: int = 0,
+        custom: str = "", **values: Any,
+    ) -> Any:  # fmt: skip
+        """An operator by its name in the schema; ``options`` is the name of its options' table."""
+        s = schema()
+        code = s.OperatorCodeT()
+        code.builtinCode = getattr(s.BuiltinOperator, name)
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), version
+        code.customCode = custom or None
+        self.model.operatorCodes.append(code)
+        operator = s.OperatorT()
+        operator.opcodeIndex = len(self.model.operatorCodes) - 1
+        operator.inputs, operator.outputs = inputs, outputs
+        if options:
+            operator.builtinOptionsType = getattr(s.BuiltinOptions, options)
+            operator.builtinOptions = getattr(s, options + "T")()
+            for key, value in values.items():
+                setattr(operator.builtinOptions, key, value)
+        self.model.subgraphs[graph].operators.append(operator)
+        return operator
+
+    def finish(self, inputs: list[int], outputs: list[int], graph: int = 0) -> bytes:
+        """The bytes of the file; the main graph's ends, or another graph's."""
+        self.model.subgraphs[graph].inputs, self.model.subgraphs[graph].outputs = inputs, outputs
+        return pack(self.model)
+
+
+def pack(model: Any) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+@cache
+def identity() -> bytes:
+    """One input (1, open, 4) and one output (1, 3), both float32, and nothing between them."""
+    made = ModelMaker()
+    taken = made.tensor([1, 2, 4], signature=[1, -1, 4])
+    given = made.constant([[0.25, 0.0, 0.75]])
+    return made.finish([taken], [given])
+
+
+def narrow_constant(values: int, kind: int) -> bytes:
+    """An output of 4-bit or 2-bit values: its bytes are fewer than NumPy's array for it would have."""
+    made = ModelMaker()
+    per_byte = {INT4: 2, INT2: 4}[kind]
+    return made.finish([], [made.tensor([values], kind, data=b"A" * (values // per_byte))])
+
+
+def narrow_input(values: int, kind: int) -> bytes:
+    made = ModelMaker()
+    tensor = made.tensor([values], kind)
+    return made.finish([tensor], [tensor])
