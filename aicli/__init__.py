@@ -27,7 +27,7 @@ _PUBLIC = {
     "FaceDetector": "aicli.tasks.faces",
     "Failure": "aicli.tasks.many",
     "Landmarks": "aicli.results",
-    "Limits": "aicli.wasm.runtime",
+    "Limits": "aicli.options",
     "Point": "aicli.results",
     "Prediction": "aicli.results",
 }
@@ -50,11 +50,11 @@ __all__ = [
 
 if TYPE_CHECKING:
     from aicli.errors import AicliError
+    from aicli.options import Limits
     from aicli.results import Box, Classification, Detection, Face, Landmarks, Point, Prediction
     from aicli.tasks.classify import Classifier
     from aicli.tasks.faces import FaceDetector
     from aicli.tasks.many import Failure
-    from aicli.wasm.runtime import Limits
 
 
 def __getattr__(name: str) -> Any:

@@ -1,26 +1,29 @@
-"""Options that classify and detect-faces share, and the values that they give."""
+"""Commands made from option classes: click options from the fields, objects from click's values.
+
+A command is a function whose parameters are annotated with classes of :mod:`aicli.options`::
+
+    @option_command("classify")
+    def command(options: ClassifyOptions, run: RunOptions) -> int: ...
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_type_hints
 
 import click
+from click.core import ParameterSource
 
-__all__ = [
-    "SIZE",
-    "complete_models",
-    "input_options",
-    "output_options",
-    "pull_option",
-    "run_keywords",
-    "sandbox_keywords",
-    "sandbox_options",
-]
+from aicli._option import Option, Options
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+__all__ = ["SIZE", "given", "option_command"]
+
+SECTIONS = ("Input", "Model", "Output", "Pictures", "Run", "Sandbox")
+"""The sections of a long ``--help``, in their order."""
+OTHER = "Other"
+COLUMN = 30
+"""Where the explanations begin, as with click's own."""
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -42,78 +45,120 @@ class SizeType(click.ParamType[int]):
 SIZE = SizeType()
 
 
-def decorate(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    """One decorator out of several, listed in the order of the help text."""
+class SectionedOption(click.Option):
+    """An option that knows its section of ``--help``."""
 
-    def apply(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return apply
+    section = OTHER
 
 
-input_options = decorate(
-    click.argument("images", nargs=-1, type=str, metavar="[IMAGE|FOLDER|-]..."),
-    click.option(
-        "--files-from", metavar="FILE|-", help="Read the names of images from a file, or - for standard input."
-    ),
-    click.option("-0", "--null", is_flag=True, help="Names in --files-from end with NUL (find -print0)."),
-    click.option("--include", multiple=True, metavar="PATTERN", help="From folders take only names like this (*.jpg)."),
-    click.option(
-        "--max-pixels",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Refuse images of more pixels.  [default: 100000000]",
-    ),
-)
+class SectionedCommand(click.Command):
+    """A command whose ``--help`` lists its options in sections, all in the same columns."""
 
-output_options = decorate(
-    click.option(
-        "-f",
-        "--format",
-        "format_",
-        type=click.Choice(["table", "text", "json", "jsonl", "csv"]),
-        help="How results are written.  [default: table on a terminal, else text; by the suffix of --output-file]",
-    ),
-    click.option(
-        "-O",
-        "--output-file",
-        metavar="FILE",
-        help="Write the results here; the file appears when it is complete.",
-    ),
-    click.option("--resume", is_flag=True, help="Go on with an --output-file (jsonl, csv): skip what it answers."),
-    click.option(
-        "-j",
-        "--jobs",
-        type=click.IntRange(1, 256),
-        metavar="N",
-        help="Images worked on at once.  [default: the cores; 1 for up to 4 images]",
-    ),
-    click.option(
-        "--on-error",
-        type=click.Choice(["skip", "stop"]),
-        default="skip",
-        show_default=True,
-        help="What to do after an image that cannot be answered.",
-    ),
-    click.option(
-        "--timeout",
-        type=click.FloatRange(0, min_open=True),
-        metavar="SECONDS",
-        help="Give up an image after this time: reading, guest and pictures.",
-    ),
-    click.option("-q", "--quiet", is_flag=True, help="Errors only: no progress, no notes, no summary."),
-    click.option("-v", "--verbose", is_flag=True, help="Show the time of each stage of each image."),
-    click.option("--timing", is_flag=True, help="Add the milliseconds of each stage to json and jsonl records."),
-)
-
-pull_option = click.option(
-    "--pull", is_flag=True, help="Get the model if it is not here yet.  [also: AICLI_AUTO_PULL=1]"
-)
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows: dict[str, list[tuple[str, str]]] = {name: [] for name in (*SECTIONS, OTHER)}
+        for param in self.get_params(ctx):
+            record = None if isinstance(param, click.Argument) else param.get_help_record(ctx)
+            if record is not None:
+                rows[getattr(param, "section", OTHER)].append(record)
+        widest = max(len(first) for section in rows.values() for first, _ in section)
+        for name, section in rows.items():
+            if section:
+                with formatter.section(name):
+                    formatter.write_dl([(first.ljust(min(widest, COLUMN)), text) for first, text in section], COLUMN)
 
 
-def complete_models(task: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+def option_command(name: str) -> Callable[[Callable[..., int]], click.Command]:
+    """Makes a command of a function whose parameters are annotated with option classes."""
+
+    def decorate(function: Callable[..., int]) -> click.Command:
+        classes = {parameter: hint for parameter, hint in get_type_hints(function).items() if parameter != "return"}
+
+        def callback(**values: Any) -> int:
+            return function(**{parameter: made(options, values) for parameter, options in classes.items()})
+
+        params = [param for options in classes.values() for param in click_params(options)]
+        assert len({flag for param in params for flag in param.opts}) == sum(len(param.opts) for param in params)
+        callback.__doc__ = function.__doc__
+        return click.command(name, cls=SectionedCommand, params=params)(callback)
+
+    return decorate
+
+
+def given(name: str) -> bool:
+    """Whether the user gave the option of this name to the command that runs."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source not in (None, ParameterSource.DEFAULT)
+
+
+def made(options: type[Options], values: Mapping[str, Any], prefix: str = "") -> Options:
+    """The object of a class of options from click's values."""
+    found: dict[str, Any] = {}
+    for item in options.fields:
+        if item.kind == "group":
+            found[item.name] = made(item.group, values, f"{item.name}_")
+        elif item.section:
+            value = values[prefix + item.name]
+            found[item.name] = item.default if value is None else value
+    return options(**found)
+
+
+def click_params(options: type[Options], prefix: str = "") -> Iterator[click.Parameter]:
+    for item in options.fields:
+        if item.kind == "group":
+            yield from click_params(item.group, f"{item.name}_")
+        elif item.argument:
+            yield click.Argument([prefix + item.name], nargs=-1, type=str, metavar=item.metavar)
+        elif item.section:
+            for param in click_options(item, prefix + item.name):
+                param.section = item.section
+                yield param
+
+
+def click_options(item: Option, name: str) -> Iterator[SectionedOption]:
+    """The option, or for switches each of them."""
+    if item.switches is not None:
+        for value, text in item.switches.items():
+            yield SectionedOption([f"--{value}", name], flag_value=value, help=text)
+        return
+    flags = item.flags or (f"--{item.name.replace('_', '-')}",)
+    if item.kind == "boolean":
+        yield SectionedOption([*flags, name], is_flag=True, help=item.help)
+        return
+    # What click fills in is also what it shows: a default of no meaning to people is left to the class.
+    default = item.default if item.default and not item.shown and item.kind != "texts" else None
+    if isinstance(default, float) and default.is_integer():
+        default = int(default)
+    yield SectionedOption(
+        [*flags, name],
+        type=click_type(item),
+        default=default,
+        show_default=default is not None,
+        multiple=item.kind == "texts",
+        nargs=item.length if item.kind == "numbers" else 1,
+        metavar=item.metavar,
+        envvar=item.environment,
+        shell_complete=complete_models(item.models) if item.models else None,
+        help=item.help + (f"  [default: {item.shown}]" if item.shown else ""),
+    )
+
+
+def click_type(item: Option) -> click.ParamType[Any]:
+    if item.size:
+        return SIZE
+    if item.kind == "choice":
+        return click.Choice(item.choices)
+    if item.kind == "integer":
+        return click.IntRange(whole(item.least), whole(item.most))
+    if item.kind in ("number", "numbers"):
+        return click.FloatRange(item.least, item.most, min_open=item.above)
+    return click.STRING
+
+
+def whole(limit: float | None) -> int | None:
+    return None if limit is None else int(limit)
+
+
+def complete_models(task: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
     """Shell completion of model names; file names are left to the shell when none fits."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -130,66 +175,3 @@ def complete_models(task: str) -> Callable[[click.Context, click.Parameter, str]
         return list(names) or [CompletionItem(incomplete, type="file")]
 
     return complete
-
-
-def run_keywords(options: dict[str, Any]) -> dict[str, Any]:
-    """Takes the values of :data:`output_options` out of a command's options, as RunOptions names them."""
-    names = ("jobs", "timeout", "on_error", "output_file", "resume", "quiet", "verbose", "timing")
-    return {"format": options.pop("format_"), **{name: options.pop(name) for name in names}}
-
-
-sandbox_options = decorate(
-    click.option(
-        "--runtime",
-        metavar="NAME",
-        envvar="AICLI_RUNTIME",
-        help="WebAssembly runtime: wasmer or wasmtime.  [default: the first installed; for --guest wasmtime]",
-    ),
-    click.option(
-        "--engine",
-        metavar="NAME",
-        envvar="AICLI_ENGINE",
-        help="TFLite engine: litert or tflite-runtime.  [default: the first installed]",
-    ),
-    click.option(
-        "--threads",
-        type=click.IntRange(1, 64),
-        help="Threads of the network in each job.  [default: the cores / --jobs]",
-    ),
-    click.option(
-        "--guest",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Run this WebAssembly guest instead of the packaged one.",
-    ),
-    click.option(
-        "--guest-memory",
-        type=SIZE,
-        metavar="SIZE",
-        help="Memory that the guest may use, such as 512M.  [default: 1G]",
-    ),
-    click.option(
-        "--guest-timeout",
-        type=click.FloatRange(0, min_open=True),
-        default=60.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="Time that the guest may use for one image.",
-    ),
-    click.option(
-        "--trust-guest",
-        is_flag=True,
-        help="Run --guest even on a runtime that cannot end it when it hangs (wasmer).",
-    ),
-)
-
-
-def sandbox_keywords(options: dict[str, Any]) -> dict[str, Any]:
-    """Takes the values of :data:`sandbox_options` out of a command's options, as the task classes name them."""
-    from aicli.wasm.runtime import Limits
-
-    memory = options.pop("guest_memory")
-    timeout = options.pop("guest_timeout")
-    limits = Limits(timeout=timeout) if memory is None else Limits(memory, timeout)
-    names = ("runtime", "engine", "threads", "guest", "trust_guest", "max_pixels")
-    return {"limits": limits, **{name: options.pop(name) for name in names}}

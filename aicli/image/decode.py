@@ -23,6 +23,7 @@ from aicli._text import shown
 from aicli.errors import ImageError, ImageTooLargeError, UnavailableError
 from aicli.image.formats import HEAD_BYTES, foreign_kind, identify, open_with, quiet_pillow
 from aicli.image.pixels import orientation, rgb_pixels, rgb_profile, turn_upright, upright_exif
+from aicli.options import SandboxOptions
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -33,7 +34,7 @@ __all__ = [
     "read_stream",
 ]
 
-DEFAULT_MAX_PIXELS = 100_000_000
+DEFAULT_MAX_PIXELS = SandboxOptions.max_pixels
 """The most pixels that an image may have unless the caller says otherwise."""
 
 MAX_STREAM_BYTES = 1 << 30

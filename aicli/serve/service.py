@@ -33,15 +33,12 @@ class Service:
         self.store = Store(settings.data)
         self.budget = Budget(settings.buffered)
         self.draining = False
-        common = {
-            "runtime": settings.runtime,
-            "engine": settings.engine,
-            "threads": settings.threads,
-            "max_pixels": settings.max_pixels,
-            "deadline": settings.deadline,
-        }
-        self.pool = Pool("tasks", settings.workers, settings.queue, common, self.metrics)
-        foreign = {**common, "quarantine": True, "memory": settings.quarantine_memory}
+        sandbox = settings.sandbox()
+        trusted = {"sandbox": sandbox.replace(fresh_guest=True).to_dict()}
+        self.pool = Pool("tasks", settings.workers, settings.queue, trusted, self.metrics)
+        memory = settings.quarantine_memory
+        limits = sandbox.limits.replace(memory=memory // 2)
+        foreign = {"sandbox": sandbox.replace(limits=limits).to_dict(), "quarantine": True, "memory": memory}
         self.quarantine = Pool("quarantine", 1, QUARANTINE_QUEUE, foreign, self.metrics)
 
     async def start(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aicli.errors import UsageError
 from aicli.nn.engines import available_cores
+from aicli.options import Limits, SandboxOptions
 
 __all__ = ["Settings", "is_loopback"]
 
@@ -44,6 +45,16 @@ class Settings:
             raise UsageError("--functions runs uploaded code and needs a token; give --token or AICLI_SERVE_TOKEN")
         if self.token is not None and (len(self.token) < 16 or not self.token.isascii() or " " in self.token):
             raise UsageError("the token needs at least 16 ASCII characters without spaces; try: openssl rand -hex 24")
+
+    def sandbox(self) -> SandboxOptions:
+        """Where the workers' guests run, and what they may use."""
+        return SandboxOptions(
+            max_pixels=self.max_pixels,
+            runtime=self.runtime,
+            engine=self.engine,
+            threads=self.threads,
+            limits=Limits(timeout=self.deadline),
+        )
 
     @property
     def host_names(self) -> tuple[str, ...] | None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from aicli._option import made_from
 from aicli.catalog import ClassifierModel, load_classifier
-from aicli.errors import UsageError
-from aicli.guest.client import ClassifyRequest, Guest
-from aicli.image.decode import DEFAULT_MAX_PIXELS, DecodedImage, open_image
+from aicli.guest.client import ClassifyRequest
+from aicli.image.decode import DecodedImage, open_image
 from aicli.nn.engines import load_engine
+from aicli.options import ClassifyOptions
 from aicli.results import Classification, Prediction
-from aicli.tasks.guests import runtime_for
+from aicli.tasks.guests import load_guest
 from aicli.tasks.warm_up import small_photo
-from aicli.wasm.runtime import Limits
 
 if TYPE_CHECKING:
     from aicli.image.decode import ImageSource
@@ -34,58 +33,28 @@ class Classifier:
 
     With ``fresh_guest`` each image is answered by an instance of the guest that has seen no other.
 
-    Raises :class:`aicli.errors.UsageError` or one of its subclasses when these do not go together.
+    All are fields of :class:`aicli.options.ClassifyOptions`, and ``options`` holds them. Raises
+    :class:`aicli.errors.UsageError` or one of its subclasses when they do not go together.
     """
 
-    def __init__(
-        self,
-        model: str | Path = "efficientnet_lite0",
-        labels: str | Path | Sequence[str] | None = None,
-        *,
-        top_k: int = 5,
-        min_score: float = 0.0,
-        input_range: str | None = None,
-        resize: str | None = None,
-        channels: str | None = None,
-        output_tensor: int | None = None,
-        runtime: str | None = None,
-        engine: str | None = None,
-        threads: int | None = None,
-        guest: str | Path | None = None,
-        trust_guest: bool = False,
-        limits: Limits | None = None,
-        max_pixels: int | None = None,
-        fresh_guest: bool = False,
-    ) -> None:
-        self._recipe = {name: value for name, value in locals().items() if name != "self"}  # for further processes
-        if top_k < 0:
-            raise UsageError(f"top_k is {top_k}; it is a number of classes, or 0 for all")
-        if not 0 <= min_score <= 1:
-            raise UsageError(f"min_score is {min_score}; it lies between 0 and 1")
-        loaded_engine = load_engine(engine)
+    @made_from(ClassifyOptions)
+    def __init__(self, options: ClassifyOptions) -> None:
+        self.options = options
+        engine = load_engine(options.engine)
         self.model: ClassifierModel = load_classifier(
-            model,
-            labels,
-            engine=loaded_engine,
-            input_range=input_range,
-            resize=resize,
-            channels=channels,
-            output_tensor=output_tensor,
+            options.model,
+            options.labels,
+            engine=engine,
+            input_range=options.input_range,
+            resize=options.resize,
+            channels=options.channels,
+            output_tensor=options.output_tensor,
         )
-        self.top_k, self.min_score = top_k, min_score
-        self._max_pixels = max_pixels or DEFAULT_MAX_PIXELS
-        limits = limits or Limits()
-        path = Path(guest) if guest is not None else None
-        self.guest = Guest(
-            "classify",
-            {"classifier": self.model.path},
-            engine=loaded_engine,
-            threads=threads,
-            path=path,
-            runtime=runtime_for(path, runtime, limits, trust_guest=trust_guest),
-            limits=limits,
-            fresh=fresh_guest,
-        )
+        self.guest = load_guest("classify", {"classifier": self.model.path}, engine, options)
+
+    @classmethod
+    def from_options(cls, options: ClassifyOptions) -> Classifier:
+        return cls(**options.keywords())
 
     def __call__(
         self, image: ImageSource, *, top_k: int | None = None, min_score: float | None = None
@@ -103,7 +72,7 @@ class Classifier:
         A JPEG keeps at least four times the model's input: with two, a small model's scores moved by up to 0.14.
         """
         size = 2 * max(self.model.input.width, self.model.input.height)
-        return open_image(image, name=name, min_size=size, max_pixels=self._max_pixels)
+        return open_image(image, name=name, min_size=size, max_pixels=self.options.max_pixels)
 
     def classify(
         self, image: DecodedImage, *, top_k: int | None = None, min_score: float | None = None
@@ -112,8 +81,8 @@ class Classifier:
         request = ClassifyRequest(
             self.model.input,
             self.model.output,
-            self.top_k if top_k is None else top_k,
-            self.min_score if min_score is None else min_score,
+            self.options.top_k if top_k is None else top_k,
+            self.options.min_score if min_score is None else min_score,
         )
         answer = self.guest.classify(image.pixels, request)
         labels = self.model.labels
@@ -132,5 +101,5 @@ class Classifier:
         """Classifies many images and yields the answers in their order; see :func:`aicli.tasks.many.run_many`."""
         from aicli.tasks.many import TaskRecipe, run_many
 
-        recipe = TaskRecipe.for_jobs(Classifier, self._recipe, jobs)
+        recipe = TaskRecipe.for_jobs(Classifier, self.options, jobs)
         return run_many(self, images, jobs=jobs, recipe=recipe, timeout=timeout)

@@ -1,14 +1,33 @@
-"""Which runtime a task's guest gets."""
+"""The guest of a task, in the runtime that it gets."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from aicli.errors import GuestError
+from aicli.guest.client import Guest
+from aicli.nn.engines import Engine
+from aicli.options import SandboxOptions
 from aicli.wasm import Limits, Runtime
 from aicli.wasm.choose import Policy, choose_runtime
 
-__all__ = ["runtime_for"]
+__all__ = ["load_guest", "runtime_for"]
+
+
+def load_guest(task: str, models: Mapping[str, Path], engine: Engine, options: SandboxOptions) -> Guest:
+    """The guest that the options ask for, ready for a task."""
+    path = Path(options.guest) if options.guest is not None else None
+    return Guest(
+        task,
+        models,
+        engine=engine,
+        threads=options.threads,
+        path=path,
+        runtime=runtime_for(path, options.runtime, options.limits, trust_guest=options.trust_guest),
+        limits=options.limits,
+        fresh=options.fresh_guest,
+    )
 
 
 def runtime_for(path: Path | None, name: str | None, limits: Limits, *, trust_guest: bool) -> Runtime:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from aicli.errors import AicliError
 from aicli.nn.engines import available_cores
+from aicli.options import SandboxOptions
 from aicli.workers.cores import share_cores
 from aicli.workers.pool import Refused, WorkerPool
 
@@ -37,16 +38,16 @@ class TaskRecipe(NamedTuple):
     """How a worker process makes a Classifier or FaceDetector of its own."""
 
     make: Callable[..., Callable[[Any], Any]]
-    keywords: dict[str, Any]
+    options: SandboxOptions
 
     @classmethod
-    def for_jobs(cls, make: Callable[..., Callable[[Any], Any]], keywords: dict[str, Any], jobs: int) -> TaskRecipe:
+    def for_jobs(cls, make: Callable[..., Callable[[Any], Any]], options: SandboxOptions, jobs: int) -> TaskRecipe:
         """The recipe of a task that is one of ``jobs``: its ``threads`` are its share of the cores."""
-        _, threads = share_cores(jobs, keywords["threads"], available_cores())
-        return cls(make, {**keywords, "threads": threads})
+        _, threads = share_cores(jobs, options.threads, available_cores())
+        return cls(make, options.replace(threads=threads))
 
     def start(self) -> Callable[[Any], Any]:
-        return self.make(**self.keywords)
+        return self.make(**self.options.keywords())
 
 
 def run_many(

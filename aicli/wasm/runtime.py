@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from aicli._text import printable
+from aicli.options import Limits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,13 +45,6 @@ GIB = 1 << 30
 
 class MemoryBoundsError(Exception):
     """A pointer and a length that do not lie inside the guest's memory."""
-
-
-class Limits(NamedTuple):
-    """What one guest may use: ``memory`` in bytes, ``timeout`` in seconds for one call (``None``: no limit)."""
-
-    memory: int = GIB
-    timeout: float | None = 60.0
 
 
 class ExternType(NamedTuple):

@@ -17,6 +17,7 @@ import pytest
 
 from aicli import Classifier, FaceDetector
 from aicli.errors import AicliError, GuestTimeout, UsageError
+from aicli.options import ClassifyOptions
 from aicli.tasks.many import TaskRecipe, in_order
 from aicli.workers.fork_server import can_fork
 from aicli.workers.pool import Refused, WorkerDied, WorkerPool
@@ -202,7 +203,7 @@ def test_a_copy_has_the_networks_in_common_with_the_others(tmp_path: Path) -> No
     Image.new("RGB", (300, 300)).save(tmp_path / "a.png")
     found = {}
     for fork in (True, False):
-        recipe = TaskRecipe(Measured, {"threads": 1})
+        recipe = TaskRecipe(Measured, ClassifyOptions(threads=1))
         with WorkerPool(recipe, 2, fork=fork) as pool:
             found[fork] = pool.submit(tmp_path / "a.png").result()
     assert found[True] < found[False] / 2

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aicli._text import shown
 from aicli.cli.batch.progress import Progress, duration
@@ -20,26 +20,12 @@ from aicli.output.records import Task, Writer, make_writer
 
 if TYPE_CHECKING:
     from aicli.cli.batch.sources import Sources
+    from aicli.options import RunOptions
 
-__all__ = ["Batch", "Places", "RunOptions"]
+__all__ = ["Batch", "Places"]
 
 FEW = 4
 """Up to this many images are answered in this process: starting others would take longer than they save."""
-
-
-class RunOptions(NamedTuple):
-    """The values of ``run_options`` and the format."""
-
-    format: str | None
-    jobs: int | None
-    threads: int | None
-    timeout: float | None
-    on_error: str
-    output_file: str | None
-    resume: bool
-    quiet: bool
-    verbose: bool
-    timing: bool
 
 
 class Places(Protocol):
@@ -58,14 +44,15 @@ def no_places(name: str, path: Path | None) -> dict[str, str]:
 
 @dataclass(eq=False, repr=False)
 class Batch:
-    """One run. ``recipe`` makes the work from the number of threads; ``after`` sees each answer, in order, in this
-    process, and gives what else belongs into its record; ``finish`` is called when all are answered;
-    ``plans`` says that ``after`` prints lines."""
+    """One run. ``recipe`` makes the work from the number of threads, which ``threads`` asks for; ``after`` sees each
+    answer, in order, in this process, and gives what else belongs into its record; ``finish`` is called when all are
+    answered; ``plans`` says that ``after`` prints lines."""
 
     task: Task
     sources: Sources
     options: RunOptions
     recipe: Callable[[int | None], Any]
+    threads: int | None = None
     top_given: bool = False
     places: Places = no_places
     after: Callable[[Job, Done], dict[str, Any]] | None = None
@@ -140,7 +127,7 @@ class Batch:
         jobs, inputs = options.jobs, self.sources.inputs()
         if jobs is None and not self.sources.is_slow:
             jobs, inputs = self._fewer_for_few(inputs)
-        jobs, threads = share_cores(jobs, options.threads, available_cores())
+        jobs, threads = share_cores(jobs, self.threads, available_cores())
         if jobs == 1 and options.timeout is None:
             self._answer_here(self.recipe(threads), inputs)
         else:

@@ -15,18 +15,18 @@ from aicli.errors import UsageError
 if TYPE_CHECKING:
     from aicli.cli.batch.progress import Progress
     from aicli.image.inputs import Input
+    from aicli.options import InputOptions
 
 __all__ = ["Sources", "in_background"]
 
 
 class Sources:
-    """The values of ``input_options``, taken out of a command's options."""
+    """The images that a command line names."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self.arguments: tuple[str, ...] = options.pop("images")
-        self._files_from = options.pop("files_from")
-        self._null, self._include = options.pop("null"), options.pop("include")
-        if not self.arguments and self._files_from is None:
+    def __init__(self, options: InputOptions) -> None:
+        self._options = options
+        self.arguments = options.images
+        if not self.arguments and options.files_from is None:
             raise UsageError("no image was given; name files or folders, '-' for standard input, or use --files-from")
         self.excluded: list[str] = []
         self._first: Iterator[Input] | None = self._expand()  # now, because it may raise UsageError
@@ -34,12 +34,12 @@ class Sources:
     @property
     def is_slow(self) -> bool:
         """Whether another program is still writing the names."""
-        return bool(self._files_from == "-")
+        return self._options.files_from == "-"
 
     @property
     def is_one_file(self) -> bool:
         """Whether no more than one image can come of it."""
-        one = len(self.arguments) == 1 and self._files_from is None
+        one = len(self.arguments) == 1 and self._options.files_from is None
         return one and (self.arguments[0] == "-" or not os.path.isdir(self.arguments[0]))
 
     def folders(self) -> list[str]:
@@ -73,16 +73,17 @@ class Sources:
 
         # Unbuffered: a thread that waits for a buffered stream cannot be left behind at exit.
         raw = getattr(getattr(sys.stdin, "buffer", None), "raw", None) if self.is_slow else None
-        return expand(self.arguments, files_from=self._files_from, null=self._null, include=self._include, stdin=raw)
+        given = self._options
+        return expand(given.images, files_from=given.files_from, null=given.null, include=given.include, stdin=raw)
 
     def count_into(self, progress: Progress, is_answered: Callable[[str], bool]) -> None:
         """Counts the images in the background, where that is possible, for the progress line."""
         if self.is_slow:
             return
-        again = Sources.__new__(Sources)
-        again.__dict__.update(self.__dict__, _first=None)
 
         def count() -> None:
+            again = Sources(self._options)
+            again.excluded = self.excluded
             progress.total = sum(not is_answered(item.name) for item in again.inputs())
 
         threading.Thread(target=count, daemon=True).start()

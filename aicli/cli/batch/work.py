@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aicli.errors import AicliError, ImageError
+from aicli.options import ClassifyOptions, DetectOptions, PictureOptions
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from aicli.image.decode import DecodedImage
     from aicli.results import Classification, Detection, Face
 
-__all__ = ["ClassifyRecipe", "DetectRecipe", "Done", "Job", "Pictures"]
+__all__ = ["ClassifyRecipe", "DetectRecipe", "Done", "Job"]
 
 THUMBNAIL = 240
 
@@ -43,20 +44,6 @@ class Done(NamedTuple):
     extra: dict[str, Any]
     stages: dict[str, float]
     thumbnail: Image.Image | None = None
-
-
-class Pictures(NamedTuple):
-    """How pictures are drawn, as the options of detect-faces and classify say."""
-
-    color: str = "lime"
-    line_width: int | None = None
-    landmarks: bool = False
-    scores: bool = False
-    anonymize: str | None = None
-    margin: float = 0.2
-    align: bool = False
-    min_score: float = 0.0
-    thumbnail: bool = False
 
 
 class Stopwatch:
@@ -108,8 +95,8 @@ def save(picture: Image.Image, path: str, image: DecodedImage, *, keep_exif: boo
 class ClassifyRecipe(NamedTuple):
     """``aicli classify`` for one image after another."""
 
-    keywords: dict[str, Any]
-    pictures: Pictures = Pictures()
+    options: ClassifyOptions
+    thumbnail: bool = False
 
     def start(self) -> ClassifyWork:
         return ClassifyWork(self)
@@ -121,8 +108,8 @@ class ClassifyWork:
     def __init__(self, recipe: ClassifyRecipe) -> None:
         from aicli.tasks.classify import Classifier
 
-        self.classifier = Classifier(**recipe.keywords)
-        self.pictures = recipe.pictures
+        self.classifier = Classifier.from_options(recipe.options)
+        self.thumbnail = recipe.thumbnail
         self.notes = self.classifier.model.notes
 
     def __call__(self, job: Job) -> Done:
@@ -141,24 +128,24 @@ class ClassifyWork:
 
                 save(draw_label(image.to_pil(), result), job.picture, image)
                 extra["output"] = job.picture
-        return Done(result, extra, watch.stages, small(image.to_pil()) if self.pictures.thumbnail else None)
+        return Done(result, extra, watch.stages, small(image.to_pil()) if self.thumbnail else None)
 
     def warm_up(self) -> None:
         self.classifier.warm_up()
 
     def _open_full(self, job: Job) -> DecodedImage:
         """In full resolution, because the picture is written again."""
-        from aicli.image.decode import DEFAULT_MAX_PIXELS, open_image
+        from aicli.image.decode import open_image
 
-        most = self.classifier._max_pixels or DEFAULT_MAX_PIXELS
-        return open_image(checked_source(job), name=job.name, max_pixels=most)
+        return open_image(checked_source(job), name=job.name, max_pixels=self.classifier.options.max_pixels)
 
 
 class DetectRecipe(NamedTuple):
     """``aicli detect-faces`` for one image after another."""
 
-    keywords: dict[str, Any]
-    pictures: Pictures = Pictures()
+    options: DetectOptions
+    pictures: PictureOptions = PictureOptions()
+    thumbnail: bool = False
 
     def start(self) -> DetectWork:
         return DetectWork(self)
@@ -172,8 +159,8 @@ class DetectWork:
     def __init__(self, recipe: DetectRecipe) -> None:
         from aicli.tasks.faces import FaceDetector
 
-        self.detector = FaceDetector(**recipe.keywords)
-        self.pictures = recipe.pictures
+        self.detector = FaceDetector.from_options(recipe.options)
+        self.pictures, self.thumbnail = recipe.pictures, recipe.thumbnail
 
     def __call__(self, job: Job) -> Done:
         watch, options = Stopwatch(), self.pictures
@@ -181,10 +168,6 @@ class DetectWork:
             image = self.detector.open(checked_source(job), name=job.name)
         with watch.guest(self.detector.guest):
             result = self.detector.detect(image)
-        if options.min_score:
-            from dataclasses import replace
-
-            result = replace(result, faces=tuple(face for face in result.faces if face.score >= options.min_score))
         extra: dict[str, Any] = {}
         shown = image.to_pil()  # what a contact sheet shows too: no face that the picture hides
         if job.picture is not None or job.crops is not None:
@@ -196,7 +179,7 @@ class DetectWork:
                     extra["output"] = job.picture
                 if job.crops is not None:
                     extra["crops"] = list(self._crop(image, result.faces, job.crops))
-        return Done(result, extra, watch.stages, small(shown) if options.thumbnail else None)
+        return Done(result, extra, watch.stages, small(shown) if self.thumbnail else None)
 
     def warm_up(self) -> None:
         self.detector.warm_up()
@@ -206,7 +189,7 @@ class DetectWork:
         if options.anonymize is not None:
             from aicli.output.pictures.anonymize import anonymize
 
-            picture = anonymize(picture, faces, method=options.anonymize)  # type: ignore[arg-type]
+            picture = anonymize(picture, faces, method=options.anonymize)
             if not (options.landmarks or options.scores):
                 return picture
         from aicli.output.pictures.drawing import draw_faces

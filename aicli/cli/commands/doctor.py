@@ -178,11 +178,16 @@ def try_pair(check: str, runtime: str, engine: str) -> Finding:
 
     from aicli.cli.batch.work import ClassifyRecipe, DetectRecipe, Job
     from aicli.errors import AicliError
+    from aicli.options import ClassifyOptions, DetectOptions
     from aicli.workers.pool import Refused, WorkerPool
 
     begun = perf_counter()
-    for recipe in (ClassifyRecipe, DetectRecipe):
-        with WorkerPool(recipe({"runtime": runtime, "engine": engine}), 1, 60.0) as pool:
+    recipes = (
+        ClassifyRecipe(ClassifyOptions(runtime=runtime, engine=engine)),
+        DetectRecipe(DetectOptions(runtime=runtime, engine=engine)),
+    )
+    for recipe in recipes:
+        with WorkerPool(recipe, 1, 60.0) as pool:
             try:
                 pool.submit(Job("test picture", test_picture())).result()
             except (AicliError, Refused) as error:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 
+from aicli.options import ClassifyOptions, DetectOptions, PictureOptions
 from aicli.serve.http.bodies import Held, clean, parse_multipart
 from aicli.serve.http.params import CLASSIFY, FACES, read_parameters
 from aicli.serve.http.problems import Problem
@@ -67,15 +68,16 @@ async def read_upload(service: Service, request: Any, held: Held) -> Upload:
 
 async def classify(request: Any) -> Response:
     service: Service = request.app.state.service
-    options = read_parameters(request.query_params.multi_items(), CLASSIFY)
-    name = options.get("model", "efficientnet_lite0")
+    given = read_parameters(request.query_params.multi_items(), CLASSIFY)
+    options = given.into(ClassifyOptions)
+    name = str(options.model)
     service.pool.check_room()
     held = Held(service.budget)
     try:
         upload = await read_upload(service, request, held)
-        job = {"kind": "classify", "options": options, "names": upload.names}
+        job = {"kind": "classify", "options": options.to_dict(), "names": upload.names}
         if upload.model is not None:
-            if "model" in options:
+            if "model" in given:
                 raise Problem(400, "parameter", "give the model as a part or as a parameter, not both")
             blobs = [upload.model, upload.labels or b"", *upload.photos]
             job["model"], key = "uploaded", uuid4().hex
@@ -89,7 +91,7 @@ async def classify(request: Any) -> Response:
             key = f"model {record['model']} {record['labels']}"
             header, _ = await service.run(request, service.quarantine, job, blobs, key)
         else:
-            options["model"] = catalog_name(name, "classify")
+            job["options"] = options.replace(model=catalog_name(name, "classify")).to_dict()
             header, _ = await service.run(request, service.pool, job, upload.photos)
     finally:
         held.release()
@@ -98,8 +100,9 @@ async def classify(request: Any) -> Response:
 
 async def faces(request: Any) -> Response:
     service: Service = request.app.state.service
-    options = read_parameters(request.query_params.multi_items(), FACES)
-    options["model"] = catalog_name(options.get("model", "mtcnn"), "detect-faces")
+    given = read_parameters(request.query_params.multi_items(), FACES)
+    options = given.into(DetectOptions)
+    options = options.replace(model=catalog_name(options.model, "detect-faces"))
     picture = wants_picture(request.headers.get("accept", "*/*"))
     service.pool.check_room()
     held = Held(service.budget)
@@ -109,7 +112,9 @@ async def faces(request: Any) -> Response:
             raise Problem(400, "multipart", "faces are found with the models of the service; send photos only")
         if picture and len(upload.photos) != 1:
             raise Problem(400, "multipart", "a picture is made of one photo; send one, or ask for JSON")
-        job = {"kind": "faces", "options": options, "names": upload.names, "picture": picture}
+        job = {"kind": "faces", "options": options.to_dict(), "names": upload.names}
+        if picture:
+            job["pictures"] = given.into(PictureOptions).to_dict()
         header, blobs = await service.run(request, service.pool, job, upload.photos)
     finally:
         held.release()

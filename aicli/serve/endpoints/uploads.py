@@ -9,9 +9,11 @@ from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 
+from aicli._option import Option
+from aicli.options import ClassifyOptions, DetectOptions
 from aicli.serve.endpoints.photos import known_models
 from aicli.serve.http.bodies import Held, parse_multipart
-from aicli.serve.http.params import CLASSIFY, FACES, Parameter, read_parameters
+from aicli.serve.http.params import CLASSIFY, Parameter, read_parameters
 from aicli.serve.http.problems import Problem
 from aicli.serve.service import Service
 from aicli.serve.store import checked
@@ -29,8 +31,15 @@ __all__ = [
 ]
 
 WASM_MAGIC = b"\0asm"
-TASK = Parameter("task", "choice", "Which of its tasks to run.", choices=("classify", "detect-faces", "command"))
-RUN = {"command": (TASK,), "classify": (TASK, *CLASSIFY[1:3]), "detect-faces": (TASK, *FACES[1:5])}
+TASKS = ("classify", "detect-faces", "command")
+TASK = Parameter(Option("Which of its tasks to run.", http="task", name="task", kind="choice", choices=TASKS))
+ANSWER = ("top", "min_score")
+"""Of a classifier's parameters, those that say what to answer and not how to feed a model."""
+RUN = {
+    "command": (TASK,),
+    "classify": (TASK, *(parameter for parameter in CLASSIFY if parameter.name in ANSWER)),
+    "detect-faces": (TASK, *(Parameter(item) for item in DetectOptions.fields if item.http and not item.models)),
+}
 NO_STORE = {"cache-control": "no-store"}
 
 
@@ -185,7 +194,7 @@ async def run_function(request: Any) -> Response:
     service = functions_of(request)
     record = require_function(service, request)
     wanted = request.query_params.get("task", record["tasks"][0])
-    options = read_parameters(request.query_params.multi_items(), RUN.get(wanted, (TASK,)))
+    given = read_parameters(request.query_params.multi_items(), RUN.get(wanted, (TASK,)))
     if wanted not in record["tasks"]:
         raise Problem(400, "parameter", f"this function does not do {wanted}; it does {', '.join(record['tasks'])}")
     service.quarantine.check_room()
@@ -193,6 +202,7 @@ async def run_function(request: Any) -> Response:
     try:
         body = await service.body(request, held)
         wasm = await asyncio.to_thread(service.store.object, record["sha256"])
+        options = given.into(DetectOptions if wanted == "detect-faces" else ClassifyOptions).to_dict()
         job = {"kind": "run_function", "task": wanted, "options": options, "names": ["photo"]}
         # A command takes over its process's streams, so that the process serves it once.
         key = uuid4().hex if wanted == "command" else f"function {record['sha256']}"

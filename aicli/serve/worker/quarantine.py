@@ -20,14 +20,15 @@ from aicli.catalog.labels import parse_labels
 from aicli.errors import GuestError, GuestFault
 from aicli.guest.client import TASKS, check_guest
 from aicli.nn.engines import load_engine
+from aicli.options import ClassifyOptions, DetectOptions, SandboxOptions
 from aicli.run import RunRequest, run_guest
 from aicli.run.abis import find_missing
 from aicli.serve.worker.child import Handler
-from aicli.serve.worker.trusted import MODEL_OPTIONS, classify_with, detect_with, each
+from aicli.serve.worker.trusted import any_answer, classify_with, detect_with, each
 from aicli.serve.worker.wire import Frame
 from aicli.tasks.classify import Classifier
 from aicli.tasks.faces import FaceDetector
-from aicli.wasm import Limits, Module
+from aicli.wasm import Module
 from aicli.wasm.cache import default_cache, load_module
 from aicli.wasm.choose import Policy, choose_runtime
 
@@ -70,37 +71,30 @@ class Quarantine:
     """The foreign model that this process serves, kept from request to request of the same key."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        self.runtime = choose_runtime(Policy.FOREIGN, options.get("runtime"))
-        load_engine(options.get("engine")).interpreter_class  # noqa: B018 - imports what every job needs
-        self.limits = Limits(memory=options["memory"] // 2, timeout=options["deadline"])
-        self.deadline = options["deadline"]
-        self.common: dict[str, Any] = {
-            "runtime": self.runtime.name,
-            "engine": options.get("engine"),
-            "threads": options.get("threads"),
-            "limits": self.limits,
-            "max_pixels": options["max_pixels"],
-        }
+        sandbox = SandboxOptions.from_dict(options["sandbox"])
+        self.runtime = choose_runtime(Policy.FOREIGN, sandbox.runtime)
+        load_engine(sandbox.engine).interpreter_class  # noqa: B018 - imports what every job needs
+        self.sandbox = sandbox.replace(runtime=self.runtime.name)
         self.folder = Path(tempfile.mkdtemp(prefix="job-"))
         self._kept: tuple[Any, Classifier] | None = None
 
     def limit_processor(self) -> None:
         """Lets this process use twice the deadline of processor time from now on."""
         used = resource.getrusage(resource.RUSAGE_SELF)
-        soft = int(used.ru_utime + used.ru_stime + 2 * self.deadline) + 1
+        soft = int(used.ru_utime + used.ru_stime + 2 * (self.sandbox.limits.timeout or 0)) + 1
         resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
     def classifier(self, job: dict[str, Any], model: bytes, labels: bytes) -> Classifier:
         self.limit_processor()
-        options = {name: job["options"][name] for name in MODEL_OPTIONS if name in job["options"]}
-        key = (job["model"], sha256(model).digest(), sha256(labels).digest(), *options.items())
+        options = any_answer(ClassifyOptions.from_dict(job["options"])).replace(**self.sandbox.keywords())
+        key = (job["model"], sha256(model).digest(), sha256(labels).digest(), options)
         if self._kept is not None and self._kept[0] == key:
             return self._kept[1]
         path = self.folder / f"{job['model']}.tflite"
         path.write_bytes(model)
         try:
             names = parse_labels(labels, "the label file") if labels else None
-            classifier = Classifier(path, names, **options, **self.common)
+            classifier = Classifier.from_options(options.replace(model=path, labels=names))
         except Exception as error:
             raise without_folder(error, self.folder) from None
         self._kept = (key, classifier)
@@ -118,14 +112,14 @@ class Quarantine:
 
     def classify(self, job: dict[str, Any], blobs: list[bytes]) -> Frame:
         classifier = self.classifier(job, blobs[0], blobs[1])
-        header = each(job["names"], blobs[2:], classify_with(classifier, job["options"]))
+        header = each(job["names"], blobs[2:], classify_with(classifier, ClassifyOptions.from_dict(job["options"])))
         for record in header["results"]:
             if "model" in record:
                 record["model"] = job["model"]
         return header, []
 
     def load(self, wasm: bytes) -> Module:
-        return load_module(self.runtime, wasm, self.limits, default_cache())
+        return load_module(self.runtime, wasm, self.sandbox.limits, default_cache())
 
     def check_function(self, job: dict[str, Any], blobs: list[bytes]) -> Frame:
         """What a module can be run as: ``command``, ``classify``, ``detect-faces``."""
@@ -151,13 +145,15 @@ class Quarantine:
             return self.run_command(blobs[0], blobs[1])
         path = self.folder / "function.wasm"
         path.write_bytes(blobs[0])
-        foreign: dict[str, Any] = {"guest": path, "trust_guest": True, **self.common}
+        sandbox = self.sandbox.replace(guest=path, trust_guest=True)
         try:
             if job["task"] == "classify":
-                options = job["options"]
-                header = each(["photo"], blobs[1:], classify_with(Classifier(**foreign), options))
+                options = ClassifyOptions.from_dict(job["options"])
+                classifier = Classifier.from_options(ClassifyOptions().replace(**sandbox.keywords()))
+                header = each(["photo"], blobs[1:], classify_with(classifier, options))
             else:
-                header, _ = detect_with(FaceDetector(**foreign), job, blobs[1:])
+                detector = FaceDetector.from_options(DetectOptions().replace(**sandbox.keywords()))
+                header, _ = detect_with(detector, job, blobs[1:])
         except Exception as error:
             raise without_folder(error, self.folder) from None
         return header, []
@@ -175,7 +171,7 @@ class Quarantine:
             os.dup2(stream.fileno(), descriptor)
         path = self.folder / "function.wasm"
         path.write_bytes(wasm)
-        request = RunRequest(path, engine=self.common["engine"], limits=self.limits)
+        request = RunRequest(path, engine=self.sandbox.engine, limits=self.sandbox.limits)
         try:
             code = run_guest(request)
         except Exception as error:

@@ -11,23 +11,21 @@ from typing import Any
 from PIL import Image
 
 from aicli.errors import AicliError
-from aicli.guest.client import DetectRequest, Guest
-from aicli.results import Detection
+from aicli.guest.client import Guest
+from aicli.options import ClassifyOptions, DetectOptions, PictureOptions, SandboxOptions
 from aicli.serve.worker.child import Handler, failure
 from aicli.serve.worker.wire import Frame
 from aicli.tasks.classify import Classifier
-from aicli.tasks.faces import FaceDetector, check_parameters
-from aicli.wasm import Limits
+from aicli.tasks.faces import FaceDetector
 
 __all__ = ["Tasks", "make_handlers"]
 
 WARM_MODELS = 4
-MODEL_OPTIONS = ("input_range", "resize", "channels", "output_tensor")
 
 
 def make_handlers(options: dict[str, Any]) -> tuple[dict[str, Handler], Callable[[], None]]:
     """The handlers of a worker, with the default models loaded and run once, and what to do between two requests."""
-    tasks = Tasks(options)
+    tasks = Tasks(SandboxOptions.from_dict(options["sandbox"]))
     tasks.warm()
     return {"classify": tasks.classify, "faces": tasks.faces}, tasks.prepare
 
@@ -35,13 +33,9 @@ def make_handlers(options: dict[str, Any]) -> tuple[dict[str, Handler], Callable
 class Tasks:
     """Classifiers and detectors that stay loaded, the least recently used ones dropped."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self.max_pixels = options["max_pixels"]
-        self.common: dict[str, Any] = {name: options.get(name) for name in ("runtime", "engine", "threads")}
-        self.common["max_pixels"] = self.max_pixels
-        self.common["limits"] = Limits(timeout=options["deadline"])
-        self.common["fresh_guest"] = True
-        self._classifiers: OrderedDict[tuple[Any, ...], Classifier] = OrderedDict()
+    def __init__(self, sandbox: SandboxOptions) -> None:
+        self.sandbox = sandbox
+        self._classifiers: OrderedDict[ClassifyOptions, Classifier] = OrderedDict()
         self._detectors: OrderedDict[str, FaceDetector] = OrderedDict()
         self._used: Guest | None = None
 
@@ -54,12 +48,10 @@ class Tasks:
             if "error" in header["results"][0]:
                 raise RuntimeError(header["results"][0]["error"]["message"])
 
-    def classifier(self, options: dict[str, Any]) -> Classifier:
-        model = options.get("model", "efficientnet_lite0")
-        special = {name: options[name] for name in MODEL_OPTIONS if name in options}
-        key = (model, *special.items())
+    def classifier(self, options: ClassifyOptions) -> Classifier:
+        key = any_answer(options).replace(**self.sandbox.keywords())
         if key not in self._classifiers:
-            self._classifiers[key] = Classifier(model, **special, **self.common)
+            self._classifiers[key] = Classifier.from_options(key)
         self._classifiers.move_to_end(key)
         while len(self._classifiers) > WARM_MODELS:
             self._classifiers.popitem(last=False)
@@ -67,7 +59,7 @@ class Tasks:
 
     def detector(self, model: str) -> FaceDetector:
         if model not in self._detectors:
-            self._detectors[model] = FaceDetector(model, **self.common)
+            self._detectors[model] = FaceDetector.from_options(DetectOptions(model).replace(**self.sandbox.keywords()))
         self._detectors.move_to_end(model)
         while len(self._detectors) > WARM_MODELS:
             self._detectors.popitem(last=False)
@@ -80,14 +72,20 @@ class Tasks:
                 self._used.prepare()
 
     def classify(self, job: dict[str, Any], photos: list[bytes]) -> Frame:
-        classifier = self.classifier(job["options"])
+        options = ClassifyOptions.from_dict(job["options"])
+        classifier = self.classifier(options)
         self._used = classifier.guest
-        return each(job["names"], photos, classify_with(classifier, job["options"])), []
+        return each(job["names"], photos, classify_with(classifier, options)), []
 
     def faces(self, job: dict[str, Any], photos: list[bytes]) -> Frame:
-        detector = self.detector(job["options"].get("model", "mtcnn"))
+        detector = self.detector(DetectOptions.from_dict(job["options"]).model)
         self._used = detector.guest
         return detect_with(detector, job, photos)
+
+
+def any_answer(options: ClassifyOptions) -> ClassifyOptions:
+    """The options of a classifier that serves these whatever they want answered."""
+    return options.replace(top_k=ClassifyOptions.top_k, min_score=ClassifyOptions.min_score)
 
 
 def each(names: list[str], photos: list[bytes], answer: Any) -> dict[str, Any]:
@@ -101,34 +99,29 @@ def each(names: list[str], photos: list[bytes], answer: Any) -> dict[str, Any]:
     return {"results": results}
 
 
-def classify_with(classifier: Classifier, options: dict[str, Any]) -> Any:
+def classify_with(classifier: Classifier, options: ClassifyOptions) -> Any:
     def answer(name: str, photo: bytes) -> dict[str, Any]:
         image = classifier.open(photo, name=name)
-        top, least = options.get("top", 5), options.get("min_score", 0.0)
-        return classifier.classify(image, top_k=top, min_score=least).to_dict()
+        return classifier.classify(image, top_k=options.top_k, min_score=options.min_score).to_dict()
 
     return answer
 
 
 def detect_with(detector: FaceDetector, job: dict[str, Any], photos: list[bytes]) -> Frame:
     """Faces as records, or the picture of the one photo with boxes as PNG."""
-    options = job["options"]
-    model = detector.model
-    thresholds = tuple(options.get("thresholds", (0.6, 0.7, 0.7)))
-    values = (options.get("min_size", 20.0), thresholds, options.get("factor", 0.709))
-    check_parameters(*values, options.get("max_faces", 0))
-    request = DetectRequest(*values, model.mean, model.std, model.channels, options.get("max_faces", 0))
+    options = DetectOptions.from_dict(job["options"])
+    if "pictures" not in job:
 
-    def detect(image: Any) -> Detection:
-        return detector.detect(image, request)
+        def answer(name: str, photo: bytes) -> dict[str, Any]:
+            return detector.detect(detector.open(photo, name=name), options).to_dict()
 
-    if not job.get("picture"):
-        return each(job["names"], photos, lambda name, photo: detect(detector.open(photo, name=name)).to_dict()), []
+        return each(job["names"], photos, answer), []
     from aicli.output.pictures.drawing import draw_faces
 
+    pictures = PictureOptions.from_dict(job["pictures"])
     image = detector.open(photos[0], name=job["names"][0])
-    landmarks, scores = bool(options.get("landmarks")), bool(options.get("scores"))
-    drawn = draw_faces(image.to_pil(), detect(image).faces, landmarks=landmarks, scores=scores)
+    faces = detector.detect(image, options).faces
+    drawn = draw_faces(image.to_pil(), faces, landmarks=pictures.landmarks, scores=pictures.scores)
     out = io.BytesIO()
     drawn.save(out, "PNG", compress_level=1)
     return {"type": "image/png"}, [out.getvalue()]

@@ -1,0 +1,378 @@
+"""Every option of the tasks and of a run, once: name, type, default, range, choices and help.
+
+The command line, the HTTP API with its description, and the keywords of ``Classifier`` and ``FaceDetector`` are made
+from these classes. To add an option, add a field here and use it where the object arrives; ``section`` puts it on the
+command line, ``http`` gives it a query parameter. What else can be said of one stands in :class:`aicli._option.Option`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from aicli._option import Options, option
+
+__all__ = [
+    "ClassifyFiles",
+    "ClassifyOptions",
+    "DetectFiles",
+    "DetectOptions",
+    "InputOptions",
+    "Limits",
+    "PictureOptions",
+    "RunOptions",
+    "SandboxOptions",
+]
+
+
+class Limits(Options):
+    """What one guest may use: ``memory`` in bytes, ``timeout`` in seconds for one call (``None``: no limit)."""
+
+    memory: int = option(
+        default=1 << 30,
+        help="Memory that the guest may use, such as 512M.",
+        section="Sandbox",
+        flags=("--guest-memory",),
+        metavar="SIZE",
+        shown="1G",
+        least=1,
+        size=True,
+        kw_only=False,
+    )
+    timeout: float | None = option(
+        default=60.0,
+        help="Time that the guest may use for one image.",
+        section="Sandbox",
+        flags=("--guest-timeout",),
+        metavar="SECONDS",
+        least=0,
+        above=True,
+        kw_only=False,
+    )
+
+
+class SandboxOptions(Options):
+    """Where a guest runs, and what it may use."""
+
+    max_pixels: int = option(
+        default=100_000_000, help="Refuse images of more pixels.", section="Input", metavar="N", least=1
+    )
+    runtime: str | None = option(
+        default=None,
+        help="WebAssembly runtime: wasmer or wasmtime.",
+        section="Sandbox",
+        metavar="NAME",
+        environment="AICLI_RUNTIME",
+        shown="the first installed; for --guest wasmtime",
+    )
+    engine: str | None = option(
+        default=None,
+        help="TFLite engine: litert or tflite-runtime.",
+        section="Sandbox",
+        metavar="NAME",
+        environment="AICLI_ENGINE",
+        shown="the first installed",
+    )
+    threads: int | None = option(
+        default=None,
+        help="Threads of the network in each job.",
+        section="Sandbox",
+        metavar="N",
+        shown="the cores / --jobs",
+        least=1,
+        most=64,
+    )
+    guest: str | Path | None = option(
+        default=None, help="Run this WebAssembly guest instead of the packaged one.", section="Sandbox", metavar="FILE"
+    )
+    limits: Limits = option(default=Limits())
+    trust_guest: bool = option(
+        default=False,
+        help="Run --guest even on a runtime that cannot end it when it hangs (wasmer).",
+        section="Sandbox",
+    )
+    fresh_guest: bool = option(
+        default=False, help="Answer each image by an instance of the guest that has seen no other."
+    )
+
+
+class ClassifyOptions(SandboxOptions):
+    """What a classifier is made from; ``model`` and ``labels`` may be given by position."""
+
+    model: str | Path = option(
+        default="efficientnet_lite0",
+        help="A model of the catalog (aicli models list) or a .tflite file.",
+        section="Model",
+        flags=("-m", "--model"),
+        metavar="NAME|FILE",
+        models="classify",
+        http="model",
+        kw_only=False,
+    )
+    labels: str | Path | Sequence[str] | None = option(
+        default=None,
+        help="Class names, one a line, for a model that brings none.",
+        section="Model",
+        flags=("-l", "--labels"),
+        metavar="FILE",
+        kw_only=False,
+    )
+    top_k: int = option(
+        default=5,
+        help="How many labels to answer.",
+        section="Output",
+        flags=("-k", "--top"),
+        metavar="N",
+        least=1,
+        also=(0,),
+        http="top",
+    )
+    min_score: float = option(
+        default=0.0,
+        help="Leave out labels below this score (0 to 1).",
+        section="Output",
+        metavar="SCORE",
+        least=0,
+        most=1,
+        http="min_score",
+    )
+    input_range: str | tuple[float, float] | None = option(
+        default=None,
+        help="The range that the model takes pixels in.",
+        section="Model",
+        choices=("0,1", "-1,1", "0,255"),
+        open=True,
+        http="input_range",
+    )
+    resize: Literal["squash", "crop", "pad"] | None = option(
+        default=None, help="How a photo is fitted to the input.", section="Model", http="resize"
+    )
+    channels: Literal["rgb", "bgr"] | None = option(
+        default=None, help="The model's channel order.", section="Model", http="channels"
+    )
+    output_tensor: int | None = option(
+        default=None, help="Which output holds the scores.", section="Model", metavar="N", least=0, http="output_tensor"
+    )
+
+
+class DetectOptions(SandboxOptions):
+    """What a face detector is made from; ``model`` may be given by position."""
+
+    model: str = option(
+        default="mtcnn",
+        help="A face model of the catalog.",
+        section="Model",
+        flags=("-m", "--model"),
+        metavar="NAME",
+        models="detect-faces",
+        http="model",
+        kw_only=False,
+    )
+    min_size: float = option(
+        default=20.0,
+        help="Side of the smallest face.",
+        section="Model",
+        metavar="PIXELS",
+        least=1,
+        most=100_000,
+        http="min_size",
+    )
+    thresholds: tuple[float, float, float] = option(
+        default=(0.6, 0.7, 0.7),
+        help="Lowest scores of P-Net, R-Net and O-Net.",
+        section="Model",
+        metavar="A B C",
+        least=0,
+        most=1,
+        http="thresholds",
+    )
+    factor: float = option(
+        default=0.709,
+        help="Ratio from one pyramid level to the next.",
+        section="Model",
+        metavar="RATIO",
+        least=0.1,
+        most=0.95,
+        http="factor",
+    )
+    max_faces: int = option(
+        default=0,
+        help="The N best faces of an image only; 0 for all.",
+        section="Output",
+        metavar="N",
+        shown="all",
+        least=0,
+        most=100_000,
+        http="max_faces",
+    )
+    min_score: float = option(
+        default=0.0,
+        help="Leave out faces below this score (0 to 1).",
+        section="Output",
+        metavar="SCORE",
+        least=0,
+        most=1,
+        http="min_score",
+    )
+
+
+class PictureOptions(Options):
+    """How faces are drawn, hidden and cut out."""
+
+    landmarks: bool = option(
+        default=False, help="Draw eyes, nose and mouth corners too.", section="Pictures", http="landmarks"
+    )
+    scores: bool = option(default=False, help="Draw each face's score too.", section="Pictures", http="scores")
+    color: str = option(default="lime", help="Colour of boxes and dots.", section="Pictures", metavar="NAME|#RRGGBB")
+    line_width: int | None = option(
+        default=None,
+        help="Width of their lines.",
+        section="Pictures",
+        metavar="PIXELS",
+        shown="by the photo's size",
+        least=1,
+        most=500,
+    )
+    anonymize: Literal["blur", "pixelate"] | None = option(
+        default=None,
+        section="Pictures",
+        switches={
+            "blur": "With -o: blur the faces beyond recognition, drop EXIF.",
+            "pixelate": "With -o: the same with squares.",
+        },
+    )
+    margin: float = option(
+        default=0.2,
+        help="With --crop: what to add on each side, in parts of the face.",
+        section="Pictures",
+        metavar="PARTS",
+        least=0,
+        most=10,
+    )
+    align: bool = option(
+        default=False, help="With --crop: turn each face so that its eyes lie level.", section="Pictures"
+    )
+
+
+class DetectFiles(Options):
+    """The files that detect-faces writes beside its records."""
+
+    output: str | None = option(
+        default=None,
+        help="Write the photo with boxes here; a folder keeps the names.",
+        section="Pictures",
+        flags=("-o", "--output"),
+        metavar="FILE|FOLDER",
+    )
+    crop: str | None = option(
+        default=None, help="Write each face as a JPEG of its own.", section="Pictures", metavar="FOLDER"
+    )
+    sheet: str | None = option(
+        default=None,
+        help="Write a contact sheet: thumbnails with the number of faces.",
+        section="Pictures",
+        metavar="FILE",
+    )
+
+
+class ClassifyFiles(Options):
+    """The files that classify writes beside its records."""
+
+    output: str | None = option(
+        default=None,
+        help="Write the photo with its label here.",
+        section="Pictures",
+        flags=("-o", "--output"),
+        metavar="FILE|FOLDER",
+    )
+    group: str | None = option(
+        default=None, help="Put each photo into FOLDER/LABEL/.", section="Pictures", metavar="FOLDER"
+    )
+    how: Literal["move", "copy", "link"] | None = option(
+        default=None,
+        section="Pictures",
+        switches={
+            "move": "With --group: move the photos.",
+            "copy": "With --group: copy them (the default).",
+            "link": "With --group: make symbolic links.",
+        },
+    )
+    dry_run: bool = option(default=False, help="With --group: show the plan and touch no file.", section="Pictures")
+    sheet: str | None = option(
+        default=None, help="Write a contact sheet: thumbnails with label and score.", section="Pictures", metavar="FILE"
+    )
+
+
+class InputOptions(Options):
+    """What a command line names as images."""
+
+    images: tuple[str, ...] = option(default=(), argument=True, section="Input", metavar="[IMAGE|FOLDER|-]...")
+    files_from: str | None = option(
+        default=None,
+        help="Read the names of images from a file, or - for standard input.",
+        section="Input",
+        metavar="FILE|-",
+    )
+    null: bool = option(
+        default=False,
+        help="Names in --files-from end with NUL (find -print0).",
+        section="Input",
+        flags=("-0", "--null"),
+    )
+    include: tuple[str, ...] = option(
+        default=(), help="From folders take only names like this (*.jpg).", section="Input", metavar="PATTERN"
+    )
+
+
+class RunOptions(Options):
+    """How a run over many images goes, and how its results are written."""
+
+    pull: bool = option(
+        default=False, help="Get the model if it is not here yet.  [also: AICLI_AUTO_PULL=1]", section="Model"
+    )
+    format: Literal["table", "text", "json", "jsonl", "csv"] | None = option(
+        default=None,
+        help="How results are written.",
+        section="Output",
+        flags=("-f", "--format"),
+        shown="table on a terminal, else text; by the suffix of --output-file",
+    )
+    output_file: str | None = option(
+        default=None,
+        help="Write the results here; the file appears when it is complete.",
+        section="Output",
+        flags=("-O", "--output-file"),
+        metavar="FILE",
+    )
+    timing: bool = option(
+        default=False, help="Add the milliseconds of each stage to json and jsonl records.", section="Output"
+    )
+    resume: bool = option(
+        default=False, help="Go on with an --output-file (jsonl, csv): skip what it answers.", section="Run"
+    )
+    jobs: int | None = option(
+        default=None,
+        help="Images worked on at once.",
+        section="Run",
+        flags=("-j", "--jobs"),
+        metavar="N",
+        shown="the cores; 1 for up to 4 images",
+        least=1,
+        most=256,
+    )
+    on_error: Literal["skip", "stop"] = option(
+        default="skip", help="What to do after an image that cannot be answered.", section="Run"
+    )
+    timeout: float | None = option(
+        default=None,
+        help="Give up an image after this time: reading, guest and pictures.",
+        section="Run",
+        metavar="SECONDS",
+        least=0,
+        above=True,
+    )
+    quiet: bool = option(
+        default=False, help="Errors only: no progress, no notes, no summary.", section="Run", flags=("-q", "--quiet")
+    )
+    verbose: bool = option(
+        default=False, help="Show the time of each stage of each image.", section="Run", flags=("-v", "--verbose")
+    )
