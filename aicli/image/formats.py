@@ -6,6 +6,7 @@ No format whose plugin starts another program (EPS) or reads documents (PDF, PSD
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from aicli.errors import UnavailableError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["HEAD_BYTES", "SUFFIXES", "foreign_kind", "identify", "open_with", "quiet_pillow"]
+__all__ = ["HEAD_BYTES", "SUFFIXES", "foreign_kind", "identify", "open_with", "quiet_pillow", "require_plugin"]
 
 HEAD_BYTES = 512
 """So many first bytes :func:`identify` wants to see."""
@@ -139,6 +140,12 @@ def open_with(kind: str, stream: IO[bytes]) -> Image.Image:
         raise UnavailableError(kind)
     factory = cast("Callable[[IO[bytes]], Image.Image]", getattr(plugin, name))
     return factory(stream)
+
+
+def require_plugin(kind: str) -> None:
+    """Raises UnavailableError when the plugin of ``kind`` is not installed; loads nothing."""
+    if importlib.util.find_spec(_PLUGINS[kind][0].partition(".")[0]) is None:
+        raise UnavailableError(kind)
 
 
 _quiet_lock = threading.Lock()

@@ -220,6 +220,9 @@ class Batch:
         if self.options.verbose:
             stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in done.stages.items())
             complain(f"{job.name}: {stages}")
+            for note in done.notes:
+                if note.kind is None:
+                    complain(f"{job.name}: {note.text}")
         self.progress.show(self.done, self.failed)
 
     def _failure(self, job: Job, error: AicliError) -> None:

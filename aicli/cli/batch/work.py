@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aicli.image.decode import DecodedImage
     from aicli.results import Classification, Detection, Face
 
-__all__ = ["ClassifyRecipe", "DetectRecipe", "Done", "Job"]
+__all__ = ["ClassifyRecipe", "DetectRecipe", "Done", "Job", "Note"]
 
 THUMBNAIL = 240
 
@@ -37,6 +37,13 @@ class Job(NamedTuple):
     crops: str | None = None
 
 
+class Note(NamedTuple):
+    """A line for the user about one image; without a ``kind`` for -v only, else the first of its kind in a run."""
+
+    kind: str | None
+    text: str
+
+
 class Done(NamedTuple):
     """The answer for one image, what else belongs into its record, seconds per stage, a thumbnail if asked for."""
 
@@ -44,6 +51,7 @@ class Done(NamedTuple):
     extra: dict[str, Any]
     stages: dict[str, float]
     thumbnail: Image.Image | None = None
+    notes: tuple[Note, ...] = ()
 
 
 class Stopwatch:
@@ -75,6 +83,15 @@ def checked_source(job: Job) -> Path | bytes:
     if job.source is None:
         raise ImageError(job.problem or f"{job.name}: there is nothing to open")
     return job.source
+
+
+def notes_of(image: DecodedImage) -> tuple[Note, ...]:
+    """What is to be said about how an image was decoded."""
+    count, first = image.messages
+    if not count:
+        return ()
+    said = "; ".join(first)
+    return (Note(None, f"its decoder printed {count:,} line{'' if count == 1 else 's'}: {said}"),)
 
 
 def small(picture: Image.Image) -> Image.Image:
@@ -128,7 +145,8 @@ class ClassifyWork:
 
                 save(draw_label(image.to_pil(), result), job.picture, image)
                 extra["output"] = job.picture
-        return Done(result, extra, watch.stages, small(image.to_pil()) if self.thumbnail else None)
+        thumbnail = small(image.to_pil()) if self.thumbnail else None
+        return Done(result, extra, watch.stages, thumbnail, notes_of(image))
 
     def warm_up(self) -> None:
         self.classifier.warm_up()
@@ -179,7 +197,7 @@ class DetectWork:
                     extra["output"] = job.picture
                 if job.crops is not None:
                     extra["crops"] = list(self._crop(image, result.faces, job.crops))
-        return Done(result, extra, watch.stages, small(shown) if self.thumbnail else None)
+        return Done(result, extra, watch.stages, small(shown) if self.thumbnail else None, notes_of(image))
 
     def warm_up(self) -> None:
         self.detector.warm_up()

@@ -1,0 +1,74 @@
+"""Whatever goes wrong in a decoder becomes an ImageError, and no image is larger than its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from PIL import Image
+
+from aicli._extras import install_command
+from aicli._text import shown
+from aicli.errors import ImageError, ImageTooLargeError, UnavailableError
+from aicli.image.formats import quiet_pillow
+from aicli.image.reading import one_line
+
+__all__ = ["DecoderDied", "Messages", "check_size", "guarded"]
+
+
+class DecoderDied(Exception):
+    """The decoder process ended while it decoded a file."""
+
+
+class Messages:
+    """What a library printed about one file: how many lines, and the first different ones."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[str] = []
+
+    def add(self, header: dict[str, Any]) -> None:
+        self.count += header["lines"]
+        self.first += [line for line in header["said"] if line not in self.first]
+
+
+@contextmanager
+def guarded(label: str, kind: str | None) -> Iterator[None]:
+    """Decoders raise nearly every exception on damaged files (SyntaxError, struct.error, IndexError, OSError, ...)."""
+    what = f"{kind} image" if kind else "image"
+    try:
+        with quiet_pillow():
+            yield
+    except ImageError:
+        raise
+    except UnavailableError as error:
+        how = install_command("heif") if kind == "HEIF" else "install a Pillow that supports it, or convert it"
+        raise ImageError(f"{shown(label)}: no decoder for {kind} is installed; {how}") from error
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(
+            f"{shown(label)}: larger than Pillow decodes ({one_line(error)}); make it smaller first"
+        ) from error
+    except MemoryError as error:
+        raise ImageTooLargeError(
+            f"{shown(label)}: needs more memory than a {what} of its size may take; make it smaller first"
+        ) from error
+    except DecoderDied as error:
+        raise ImageError(
+            f"{shown(label)}: the decoder of this {what} ended ({one_line(error)}), for it is damaged or takes more "
+            "memory than its size allows; get or export it again"
+        ) from error
+    except Exception as error:
+        raise ImageError(
+            f"{shown(label)}: a damaged or truncated {what} ({one_line(error)}); get or export it again"
+        ) from error
+
+
+def check_size(width: int, height: int, label: str, max_pixels: int) -> None:
+    if width <= 0 or height <= 0:
+        raise ImageError(f"{shown(label)}: has no pixels ({width} x {height}); give another image")
+    if width * height > max_pixels:
+        raise ImageTooLargeError(
+            f"{shown(label)}: {width:,} x {height:,} pixels, the limit is {max_pixels:,}; "
+            "make it smaller or raise the limit with --max-pixels"
+        )

@@ -1,0 +1,180 @@
+"""Files that lie about their size or make their decoder talk: limits hold, and nothing is printed."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from aicli.errors import ImageError, ImageTooLargeError
+from aicli.image.av1 import stream_sizes
+from aicli.image.decode import open_image
+from aicli.image.decoder_process import decoder_process
+from tests.corpus import encode, photo
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits the memory of a process so")
+
+
+def fax(width: int, height: int, compression: int, data: bytes) -> bytes:
+    """A black and white TIFF whose one strip is ``data``."""
+    entries = ((256, width), (257, height), (258, 1), (259, compression), (262, 0), (273, 8), (277, 1), (278, height))
+    tags = [*entries, (279, len(data))]
+    data += b"\0" * (len(data) % 2)
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + table + bytes(4)
+
+
+def noise(size: int) -> bytes:
+    return random.Random(1).randbytes(size)
+
+
+def lying(data: bytes, box: bytes, before: int) -> bytes:
+    """The file with 50 x 50 for the size in all boxes of a kind; ``before`` bytes come before it in the box."""
+    parts = data.split(box)
+    assert len(parts) > 1
+    size = struct.pack(">II", 50, 50)
+    return box.join([parts[0], *(part[:before] + size + part[before + 8 :] for part in parts[1:])])
+
+
+def test_what_a_decoder_prints_is_counted_and_shown_to_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    answer = open_image(fax(20000, 400, 3, noise(600)))
+    assert answer.width == 20000
+    count, first = answer.messages
+    assert count >= len(first) >= 1
+    assert any("Bad code word" in line for line in first)
+    assert all(len(line) <= 200 for line in first) and len(first) <= 3
+    assert capfd.readouterr() == ("", "")
+    assert open_image(encode(photo(), "TIFF", compression="tiff_lzw")).messages == (0, ())
+
+
+def test_what_a_decoder_printed_is_part_of_the_reason(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ImageError, match="Bad code word"):
+        open_image(fax(20000, 400, 2, noise(600)))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_flood_is_bounded(tmp_path: Path) -> None:
+    """A thousand lines and more that libtiff would print for 1.1 KB: the process that looks at the file prints none."""
+    path = tmp_path / "flood.tif"
+    path.write_bytes(fax(20000, 4000, 3, noise(1000)))
+    code = "import sys; from aicli.image.decode import open_image; print(open_image(sys.argv[1]).messages[0])"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert done.stderr == "" and int(done.stdout) > 3000
+
+
+def test_what_a_decoder_printed_is_the_reason_of_the_error(capfd: pytest.CaptureFixture[str]) -> None:
+    data = encode(photo(400, 300), "TIFF", compression="tiff_lzw")
+    with pytest.raises(ImageError, match="damaged or truncated TIFF image") as caught:
+        open_image(data.replace(data[8:2000], noise(1992)))
+    assert str(caught.value).isprintable()
+    assert capfd.readouterr() == ("", "")
+
+
+def icon(picture: bytes) -> bytes:
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 32, 32, 0, 0, 1, 32, len(picture), 22) + picture
+
+
+def test_icons_are_as_large_as_the_picture_in_them() -> None:
+    png = encode(Image.new("L", (3000, 2000)), "PNG")
+    bitmap = struct.pack("<IiiHHIIiiII", 40, 3000, 4000, 1, 1, 0, 0, 0, 0, 0, 0) + bytes(20)
+    for picture in (png, bitmap):
+        with pytest.raises(ImageTooLargeError, match="3,000 x 2,000 pixels, the limit is 5,999,999"):
+            open_image(icon(picture), max_pixels=5_999_999)
+    assert open_image(icon(png)).pixels.shape == (2000, 3000, 3)
+
+
+def test_tiles_of_a_tiff_count() -> None:
+    data = bytearray(fax(50, 50, 4, noise(50)))
+    start = struct.unpack_from("<I", data, 4)[0]
+    tags = {256: 50, 257: 50, 258: 1, 259: 4, 262: 0, 277: 1, 322: 32000, 323: 32000, 324: 8, 325: 50}
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    with pytest.raises(ImageTooLargeError, match="32,000 x 32,000"):
+        open_image(bytes(data[:start]) + struct.pack("<H", len(tags)) + table + bytes(4))
+
+
+def test_avif_is_as_large_as_its_stream() -> None:
+    data = lying(encode(Image.new("RGB", (2000, 1500), "red"), "AVIF", speed=10), b"ispe", 4)
+    assert list(stream_sizes(data)) == [(2000, 1500)]
+    with pytest.raises(ImageTooLargeError, match="2,000 x 1,500 pixels, the limit is 10,000"):
+        open_image(data, max_pixels=10_000)
+
+
+def test_jpeg_2000_is_as_large_as_its_stream() -> None:
+    data = lying(encode(Image.new("RGB", (600, 400), "red"), "JPEG2000"), b"ihdr", 0)
+    with pytest.raises(ImageTooLargeError, match="600 x 400"):
+        open_image(data, max_pixels=10_000)
+
+
+@linux
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_a_decoder_takes_no_more_memory_than_the_header_is_worth(kind: str) -> None:
+    picture = Image.new("RGB", (6000, 6000), "red")
+    if kind == "HEIF":
+        heif = pytest.importorskip("pillow_heif")
+        stream = io.BytesIO()
+        heif.from_pillow(picture).save(stream, quality=30)
+        data = lying(stream.getvalue(), b"ispe", 4)
+    else:
+        data = lying(encode(picture, "AVIF", speed=10), b"ispe", 4)
+    try:
+        open_image(data)
+    except ImageError as error:
+        assert "\n" not in str(error)
+    process = decoder_process()._process
+    if process is not None and process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        assert peak < 450_000
+
+
+def test_a_decoder_that_dies_costs_one_file() -> None:
+    good = encode(photo(), "TIFF", compression="tiff_lzw")
+    assert open_image(good).width == 61
+    process = decoder_process()._process
+    assert process is not None
+    process.kill()
+    with pytest.raises(ImageError, match="ended \\(signal 9\\)"):
+        open_image(good)
+    assert open_image(good).width == 61
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX processes")
+def test_the_decoder_process_ends_with_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(encode(photo(), "TIFF", compression="tiff_lzw"))
+    code = (
+        "import sys, os, signal; from aicli.image.decode import open_image;"
+        "from aicli.image.decoder_process import decoder_process; open_image(sys.argv[1]);"
+        "print(decoder_process()._process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    pid, until = int(done.stdout), time.monotonic() + 5
+    while alive(pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "I;16", "F", "LAB"])
+def test_pixels_are_the_same_as_without_the_process(mode: str) -> None:
+    picture = photo().convert("RGB").convert("L").convert("I;16") if mode == "I;16" else None
+    if picture is None:
+        picture = Image.new("LAB", (61, 43), (200, 120, 140)) if mode == "LAB" else photo().convert(mode)
+    compression = "group4" if mode == "1" else "tiff_adobe_deflate"
+    apart = open_image(encode(picture, "TIFF", compression=compression))
+    here = open_image(encode(picture, "TIFF"))
+    assert (apart.pixels == here.pixels).all()
