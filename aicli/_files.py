@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -14,12 +15,22 @@ from typing import IO, Literal
 
 from aicli.errors import AicliError, WriteError
 
-__all__ = ["cache_folder", "file_lock", "naming", "platform_folder", "replacing", "wait_for_lock", "write_file"]
+__all__ = [
+    "cache_folder",
+    "file_lock",
+    "naming",
+    "platform_folder",
+    "publish",
+    "replacing",
+    "wait_for_lock",
+    "write_file",
+]
 
 PathLike = str | os.PathLike[str]
 
 TEMPORARY = ".tmp"
 """How the names of unfinished files end."""
+NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES}
 POLL = 0.02  # seconds between two attempts to get a lock
 PATIENCE = 3600.0  # seconds; another process may be pulling a large model over a slow line
 
@@ -99,6 +110,31 @@ def naming(path: PathLike) -> Iterator[None]:
     except OSError as error:
         hint = "; make its folder first" if isinstance(error, FileNotFoundError) else ""
         raise WriteError(path, f"{error.strerror or error}{hint}") from error
+
+
+def publish(part: str, path: str) -> bool:
+    """Gives a finished file its name, if nothing has that name; returns whether. Raises :class:`OSError`."""
+    if os.name == "nt":
+        try:
+            os.rename(part, path)  # fails where the name exists, unlike elsewhere
+        except FileExistsError:
+            return False
+        return True
+    try:
+        os.link(part, path, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        try:  # a file system without hard links: an empty file keeps the name for this one
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        os.replace(part, path)
+        return True
+    os.unlink(part)
+    return True
 
 
 @contextmanager

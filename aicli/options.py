@@ -349,6 +349,11 @@ class RunOptions(Options):
     resume: bool = option(
         default=False, help="Go on with an --output-file (jsonl, csv): skip what it answers.", section="Run"
     )
+    overwrite: bool = option(
+        default=False,
+        help="Replace pictures of the same name (-o, --crop), and the records of a run that was broken off.",
+        section="Run",
+    )
     jobs: int | None = option(
         default=None,
         help="Images worked on at once.",

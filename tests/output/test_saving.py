@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from aicli.errors import AicliError, UsageError
-from aicli.output.pictures.saving import ImageMetadata, atomic_text_file, save_image, unique_path
+from aicli.output.pictures.saving import ImageMetadata, atomic_text_file, save_image
 from aicli.output.records import make_writer
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -227,13 +227,3 @@ def test_devices_are_written_not_replaced() -> None:
         file.write("x")
     with pytest.raises(AicliError, match="/dev/full: No space left"), atomic_text_file("/dev/full") as file:
         make_writer("jsonl", file, task="classify").failure("a", "b")
-
-
-def test_unique_paths() -> None:
-    taken: set[str] = set()
-    names = ["a.jpg", "a.jpg", "A.JPG", "a-2.jpg", "b.tar.gz", "b.tar.gz", "none", "none"]
-    assert [unique_path("out", name, taken).name for name in names] == [
-        *("a.jpg", "a-2.jpg", "A-3.JPG", "a-2-2.jpg"),
-        *("b.tar.gz", "b.tar-2.gz", "none", "none-2"),
-    ]
-    assert unique_path("other", "a.jpg", taken) == Path("other/a.jpg")

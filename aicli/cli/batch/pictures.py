@@ -1,72 +1,187 @@
-"""Where pictures go: one file or a folder, names kept, collisions solved, no input ever overwritten."""
+"""Where pictures go: one file or a folder. In a folder names are kept, and none replaces a file unasked."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from aicli.cli.batch.sources import in_folder
-from aicli.errors import AicliError, UsageError
-from aicli.output.pictures.saving import IMAGE_SUFFIXES, image_format, unique_path
+from aicli.cli.batch.plan import Plan, remove_parts
+from aicli.errors import UsageError
+from aicli.output.pictures.places import Place, crop_stem, name_key, numbered
+from aicli.output.pictures.saving import IMAGE_SUFFIXES, image_format
 
 if TYPE_CHECKING:
+    from aicli.cli.batch.record_file import RecordFile
     from aicli.cli.batch.sources import Sources
 
-__all__ = ["CropTarget", "PictureTarget", "make_folder"]
+__all__ = ["Names", "Outputs", "make_folder"]
 
 
-class PictureTarget:
-    """The value of ``-o``: a folder where it is one, ends in a slash or has no suffix; else one file."""
+class Names:
+    """The names that are taken in folders of results: on the disk, by this run, and by the run that it goes on with."""
 
-    def __init__(self, value: str, sources: Sources) -> None:
-        path = Path(value)
-        self._is_folder = path.is_dir() or value.endswith(("/", "\\")) or path.suffix == ""
-        if not self._is_folder:
-            image_format(path)
-            if not sources.is_one_file:
-                raise UsageError(f"{value}: one file cannot hold the pictures of several images; give a folder")
-        else:
-            sources.exclude(value)
-        self._path = path
-        self._inputs: Sequence[str] = sources.arguments
-        self._folders = [folder for folder in sources.folders() if os.path.realpath(path).startswith(folder)]
-        self._own_folder = os.path.realpath(path) not in sources.folders()
+    def __init__(self, sources: Sources, *, overwrite: bool) -> None:
+        self._sources, self._overwrite = sources, overwrite
         self._taken: set[str] = set()
+        self._stems: set[str] = set()
+        """Of crops that are taken, and of pictures that are named like crops."""
+        self._next: dict[str, int] = {}
+        self._real: dict[str, str] = {}
+        self._on_disk: dict[str, tuple[set[str], set[str]]] = {}
 
-    def __call__(self, name: str, source: Path | None) -> str:
-        """The path for the picture of one image. Raises :class:`AicliError` rather than let it replace an input."""
-        path = self._path
-        if self._is_folder:
-            make_folder(path)
-            path = unique_path(path, kept_name(name), self._taken)
-        if (source is not None and is_same_file(source, path)) or self._is_input(path):
-            raise AicliError(f"{path}: this is a photo of the input, which is never overwritten; choose another -o")
-        return str(path)
+    def take(self, path: str) -> None:
+        """Nothing else gets this name."""
+        key = self._key(*os.path.split(path))
+        self._taken.add(key)
+        if stem := crop_stem(key):
+            self._stems.add(stem)
 
-    def _is_input(self, path: Path) -> bool:
-        if not path.exists():
-            return False
-        if any(is_same_file(Path(name), path) for name in self._inputs):
+    def take_stem(self, path: str) -> None:
+        """Nothing else gets this name for the faces of a photo."""
+        self._stems.add(self._key(*os.path.split(path)))
+
+    def choose(self, folder: str, name: str, *, stem: bool = False, disk: bool = True) -> int:
+        """Takes the first free number of a name, and returns it; ``disk=False`` asks only what was taken by runs."""
+        asked = self._key(folder, name + "\0" * stem)
+        number = self._next.get(asked, 1)
+        while self._is_taken(folder, numbered(name, number), stem, disk):
+            number += 1
+        self._next[asked] = number + 1
+        path = os.path.join(folder, numbered(name, number))
+        self.take_stem(path) if stem else self.take(path)
+        return number
+
+    def _is_taken(self, folder: str, name: str, stem: bool, disk: bool) -> bool:
+        key = self._key(folder, name)
+        if key in (self._stems if stem else self._taken) or (not stem and crop_stem(key) in self._stems):
             return True
-        return not self._own_folder and in_folder(path, self._folders)
+        if not disk:
+            return False
+        files, stems = self._listed(folder)
+        if key not in (stems if stem else files):
+            return False
+        return not self._overwrite or self._is_input(folder, name, stem)
+
+    def _is_input(self, folder: str, name: str, stem: bool) -> bool:
+        if not stem:
+            return self._sources.holds(os.path.join(folder, name))
+        start = name_key(name) + ".face"
+        crops = (entry.path for entry in os.scandir(folder) if name_key(entry.name).startswith(start))
+        return any(map(self._sources.holds, crops))
+
+    def _listed(self, folder: str) -> tuple[set[str], set[str]]:
+        """What lay in a folder when it was first asked for: the keys of files, and of stems of crops."""
+        if folder not in self._on_disk:
+            keys = {self._key(folder, name) for name in os.listdir(folder)} if os.path.isdir(folder) else set()
+            self._on_disk[folder] = (keys, {stem for key in keys if (stem := crop_stem(key))})
+        return self._on_disk[folder]
+
+    def _key(self, folder: str, name: str) -> str:
+        if folder not in self._real:
+            self._real[folder] = name_key(os.path.realpath(folder))
+        return os.path.join(self._real[folder], name_key(name))
 
 
-class CropTarget:
-    """The value of ``--crop``: a folder with a file per face."""
+class Outputs:
+    """The values of ``-o`` and ``--crop``, and the names that the pictures of a run get."""
 
-    def __init__(self, value: str, sources: Sources) -> None:
-        sources.exclude(value)
-        self._path = Path(value)
-        if self._path.exists() and not self._path.is_dir():
-            raise UsageError(f"{value}: a file; --crop takes a folder")
-        self._taken: set[str] = set()
+    def __init__(
+        self,
+        sources: Sources,
+        *,
+        output: str | None = None,
+        crop: str | None = None,
+        group: str | None = None,
+        overwrite: bool = False,
+        spelled: Iterable[str | None] = (),
+    ) -> None:
+        self._overwrite = overwrite
+        self.names = Names(sources, overwrite=overwrite)
+        self.plan = Plan()
+        self._file, self._folder = None, None
+        if output is not None and is_folder(output):
+            self._folder = output
+        elif output is not None:
+            image_format(output)
+            if not sources.is_one_file:
+                raise UsageError(f"{output}: one file cannot hold the pictures of several images; give a folder")
+            sources.refuse_as_output(output, "-o")
+            self._file = output
+        if crop is not None and os.path.exists(crop) and not os.path.isdir(crop):
+            raise UsageError(f"{crop}: a file; --crop takes a folder")
+        self._crops = crop
+        self._group = group
+        for path in spelled:
+            if path is not None:
+                self.names.take(path)
+        for folder in self._folders():
+            sources.exclude(folder)
+        if overwrite and self._folders():
+            sources.read_all()
 
-    def __call__(self, name: str) -> str:
-        """The path of an image's faces without their number and suffix."""
-        make_folder(self._path)
-        return str(unique_path(self._path, Path(kept_name(name)).stem + ".jpg", self._taken).with_suffix(""))
+    def _folders(self) -> list[str]:
+        return [folder for folder in (self._folder, self._crops, self._group) if folder is not None]
+
+    def begin(self, file: RecordFile | None, *, resume: bool) -> None:
+        """Before the first image: the names that the records and the plan of a former run know are taken."""
+        if not self._folders() or file is None or file.part is None:
+            return
+        self.plan = file.open_plan(resume=resume)
+        for kind, path in file.named_paths():
+            self.names.take_stem(path) if kind == "crops" else self.names.take(path)
+        remove_parts(self._all_folders(), self.plan.former_runs)
+
+    def __call__(self, image: str) -> dict[str, Any]:
+        """The places for the pictures of one image, as a Job takes them."""
+        places: dict[str, Any] = {}
+        if self._file is not None:
+            places["picture"] = self._file
+        if self._folder is not None:
+            places["picture"] = self._place(self._folder, image, "picture", kept_name(image))
+        if self._crops is not None:
+            places["crops"] = self._place(self._crops, image, "crops", Path(kept_name(image)).stem)
+        return places
+
+    def _place(self, folder: str, image: str, kind: str, name: str) -> Place:
+        make_folder(Path(folder))
+        begun = self.plan.begun(image, kind)
+        when_taken: Any = "replace" if self._overwrite else "next"
+        if begun is not None and begun[:2] == [folder, name]:
+            number, when_taken = int(begun[2]), "replace" if self._overwrite else "compare"
+        else:
+            number = self.names.choose(folder, name, stem=kind == "crops")
+            self.plan.write(image, {kind: [folder, name, number]})
+        return Place(folder, name, number, self.plan.part(), when_taken)
+
+    def skipped(self, image: str, file: RecordFile) -> None:
+        """Keeps the names for the pictures of an image that is answered already."""
+        for kind, folder, name in (
+            ("picture", self._folder, kept_name(image)),
+            ("crops", self._crops, Path(kept_name(image)).stem),
+        ):
+            if folder is not None and self.plan.begun(image, kind) is None and not file.has_named(image, kind):
+                self.names.choose(folder, name, stem=kind == "crops", disk=False)
+
+    def end(self, *, complete: bool, tidy: bool) -> None:
+        """After the last image, or when the run is broken off; ``tidy`` after processes that may have been ended."""
+        self.plan.close(complete=complete)
+        if tidy:
+            remove_parts(self._all_folders(), [self.plan.run])
+
+    def _all_folders(self) -> list[str]:
+        """The folders of results and, of groups, those in it."""
+        folders = self._folders()
+        if self._group is not None and os.path.isdir(self._group):
+            folders += [entry.path for entry in os.scandir(self._group) if entry.is_dir()]
+        return folders
+
+
+def is_folder(value: str) -> bool:
+    """Whether the value of ``-o`` names a folder: it is one, ends in a slash or has no suffix."""
+    path = Path(value)
+    return path.is_dir() or value.endswith(("/", "\\")) or path.suffix == ""
 
 
 def kept_name(name: str) -> str:
@@ -80,10 +195,3 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{path}: cannot make this folder ({error.strerror})") from None
-
-
-def is_same_file(source: Path, target: Path) -> bool:
-    try:
-        return source.samefile(target)
-    except OSError:
-        return False

@@ -13,8 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from aicli._files import write_file
+from aicli.cli.batch.plan import Plan
 from aicli.errors import AicliError, UsageError
 from aicli.output.escape import escape_bytes
+from aicli.output.pictures.places import crop_stem, numbered
 
 __all__ = ["RecordFile", "format_of"]
 
@@ -30,7 +33,7 @@ def format_of(path: str) -> str:
 class RecordFile:
     """The file of ``--output-file``. ``answered`` holds the names of images that it answers already."""
 
-    def __init__(self, path: str, format: str, *, resume: bool) -> None:
+    def __init__(self, path: str, format: str, *, resume: bool, overwrite: bool = False) -> None:
         if resume and format not in RESUMABLE:
             raise UsageError(f"--resume works with -f {' and -f '.join(RESUMABLE)}, not with {format}")
         if os.path.isdir(path):
@@ -38,9 +41,25 @@ class RecordFile:
         self.path, self.format = path, format
         self.part = f"{path}.part" if format in RESUMABLE and is_plain(path) else None
         self.answered: set[str] = set()
+        self._named: dict[str, list[tuple[str, str]]] = {}
         self._kept = ""
+        self._plan: Plan | None = None
+        if self.part and os.path.lexists(self.part):
+            self._check_part(self.part, may_replace=resume or overwrite)
         if resume and self.part:
             self._take_up(self.part if os.path.exists(self.part) else path, self.part)
+
+    def _check_part(self, part: str, *, may_replace: bool) -> None:
+        """A part is only taken for one that is aicli's, and never thrown away with records in it."""
+        text = "" if os.path.islink(part) or not os.path.isfile(part) else read(part)
+        begin = text[:1] == "{" if self.format == "jsonl" else text.startswith("image,")
+        if not begin and (text or os.path.islink(part) or not os.path.isfile(part)):
+            raise UsageError(f"{part}: no file of aicli's, but the records are written there first; move it away")
+        if not may_replace and any(True for _ in self._whole(text, whole=False)):
+            raise UsageError(f"{part}: records of a run that was broken off; go on with --resume, or --overwrite them")
+
+    def _whole(self, text: str, *, whole: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        return whole_lines(text) if self.format == "jsonl" else whole_rows(text, whole)
 
     @property
     def has_header(self) -> bool:
@@ -51,24 +70,53 @@ class RecordFile:
 
     def _take_up(self, source: str, part: str) -> None:
         """Copies what is whole and no failure into the new part."""
-        try:
-            text = Path(source).read_bytes().decode("utf-8", "replace")
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise AicliError(f"cannot read {source}: {error.strerror}; --resume needs it") from None
-        whole = source == self.path
-        lines = list(whole_lines(text) if self.format == "jsonl" else whole_rows(text, whole))
-        self.answered = {name for name, _ in lines}
-        self._kept = "".join(line for _, line in lines)
-        if self.format == "csv" and text:
-            self._kept = text.partition("\n")[0] + "\n" + self._kept
-        fresh = f"{part}.new"
-        try:
-            Path(fresh).write_text(self._kept, encoding="utf-8", newline="")
-            os.replace(fresh, part)
-        except OSError as error:
-            raise AicliError(f"cannot write {part}: {error.strerror}") from None
+        text = read(source) if os.path.exists(source) else ""
+        lines = [text.partition("\n")[0] + "\n"] if self.format == "csv" and text else []
+        for name, line, record in self._whole(text, whole=source == self.path):
+            self.answered.add(name)
+            self._name_files(name, record)
+            lines.append(line)
+        self._kept = "".join(lines)
+        if text:
+            write_file(part, self._kept.encode())
+
+    def _name_files(self, image: str, record: dict[str, Any]) -> None:
+        crops = record.get("crops")
+        paths = [("picture", record.get("output")), ("group", record.get("group"))]
+        paths += [("crops", crop_stem(path)) for path in crops if isinstance(path, str)][:1] if crops else []
+        named = [(kind, path) for kind, path in paths if isinstance(path, str)]
+        if named:
+            self._named[image] = named
+
+    def named_paths(self) -> Iterator[tuple[str, str]]:
+        """What the records and the plan name, as kind and path: ``picture``, ``group``, ``crops`` (a stem)."""
+        for named in self._named.values():
+            yield from named
+        for entry in self._plan.entries() if self._plan is not None else ():
+            for kind in ("picture", "crops"):
+                if kind in entry:
+                    folder, name, number = entry[kind]
+                    yield kind, os.path.join(folder, numbered(name, number))
+            if "group" in entry:
+                yield "group", entry["group"]
+
+    def has_named(self, image: str, kind: str) -> bool:
+        """Whether the record of an image names a file of this kind."""
+        return any(kind == other for other, _ in self._named.get(image, ()))
+
+    def open_plan(self, *, resume: bool) -> Plan:
+        """The plan beside the part; photos that were moved without a record get theirs from it."""
+        self._plan = Plan(f"{self.path}.plan", resume=resume)
+        for entry in self._plan.entries():
+            image, record = entry["image"], entry.get("record")
+            moved = os.path.lexists(entry.get("group", "")) and not os.path.lexists(image)
+            if isinstance(record, str) and moved and not self.answers(image):
+                header, _, rows = record.partition("\n") if self.format == "csv" else ("", "", record)
+                self._kept = (self._kept or (header + "\n" if header else "")) + rows
+                self.answered.add(escape_bytes(image) if self.format == "csv" else image)
+                assert self.part is not None
+                write_file(self.part, self._kept.encode())
+        return self._plan
 
     @contextmanager
     def open(self) -> Iterator[TextIO]:
@@ -97,19 +145,29 @@ def is_plain(path: str) -> bool:
     return os.path.isfile(path) or not os.path.exists(path)
 
 
-def whole_lines(text: str) -> Iterator[tuple[str, str]]:
-    """Name and line of every complete answer in jsonl; a torn last line is no JSON and falls away."""
+def read(path: str) -> str:
+    try:
+        return Path(path).read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        raise AicliError(f"cannot read {path}: {error.strerror}; --resume needs it") from None
+
+
+def whole_lines(text: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, line and record of every complete answer in jsonl; a torn last line is no JSON and falls away."""
     for line in text.split("\n"):
         try:
             record: Any = json.loads(line)
         except ValueError:
             continue
         if isinstance(record, dict) and isinstance(record.get("image"), str) and "error" not in record:
-            yield record["image"], line + "\n"
+            yield record["image"], line + "\n", record
 
 
-def whole_rows(text: str, whole: bool) -> Iterator[tuple[str, str]]:
-    """Name and rows of every complete answer in csv; of a part the last image is left out, its rows may lack some."""
+def whole_rows(text: str, whole: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, row, and nothing else of every complete answer in csv.
+
+    Of a part the last image is left out: its rows may lack some.
+    """
     import csv
     import io
 
@@ -122,4 +180,4 @@ def whole_rows(text: str, whole: bool) -> Iterator[tuple[str, str]]:
             continue
         line = io.StringIO()
         csv.writer(line).writerow(row)
-        yield row[0], line.getvalue()
+        yield row[0], line.getvalue(), {}

@@ -7,55 +7,51 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from aicli._text import shown
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile, format_of
-from aicli.cli.batch.work import Done, Job
+from aicli.cli.batch.work import Done, Job, Render
 from aicli.cli.main import EXIT_INTERRUPTED, complain
 from aicli.errors import AicliError, UsageError
 from aicli.output.records import Task, Writer, make_writer
 
 if TYPE_CHECKING:
+    from aicli.cli.batch.pictures import Outputs
     from aicli.cli.batch.sources import Sources
     from aicli.options import RunOptions
 
-__all__ = ["Batch", "Places"]
+__all__ = ["Batch"]
 
 FEW = 4
 """Up to this many images are answered in this process: starting others would take longer than they save."""
-
-
-class Places(Protocol):
-    """Decides where the pictures of an image go. Raises :class:`AicliError`."""
-
-    def __call__(self, name: str, path: Path | None) -> dict[str, str]: ...
 
 
 class Stopped(Exception):
     """The run ends before its last image: --on-error stop."""
 
 
-def no_places(name: str, path: Path | None) -> dict[str, str]:
-    return {}
+After = Callable[[Job, Done, Render], dict[str, Any]]
 
 
 @dataclass(eq=False, repr=False)
 class Batch:
-    """One run. ``recipe`` makes the work from the number of threads, which ``threads`` asks for; ``after`` sees each
-    answer, in order, in this process, and gives what else belongs into its record; ``finish`` is called when all are
-    answered; ``plans`` says that ``after`` prints lines."""
+    """One run. ``recipe`` makes the work from the number of threads, which ``threads`` asks for; ``outputs`` says where
+    pictures go; ``after`` sees each answer, in order, in this process, and gives what else belongs into its record,
+    which it can have rendered; ``finish`` is called when all are answered; ``plans``: ``after``
+    prints lines."""
 
     task: Task
     sources: Sources
     options: RunOptions
     recipe: Callable[[int | None], Any]
+    outputs: Outputs
     threads: int | None = None
     top_given: bool = False
-    places: Places = no_places
-    after: Callable[[Job, Done], dict[str, Any]] | None = None
+    after: After | None = None
     finish: Callable[[], None] | None = None
     plans: bool = False
     done: int = 0
@@ -71,17 +67,20 @@ class Batch:
         if options.resume and options.output_file is None:
             raise UsageError("--resume takes up an --output-file; name it")
         if options.output_file is not None:
-            self.sources.refuse_as_output(options.output_file)
+            self.sources.refuse_as_output(options.output_file, "--output-file")
             chosen = options.format or format_of(options.output_file)
-            self.file = RecordFile(options.output_file, chosen, resume=options.resume)
+            self.file = RecordFile(options.output_file, chosen, resume=options.resume, overwrite=options.overwrite)
+        self.outputs.begin(self.file, resume=options.resume)
         self.progress = Progress(not options.quiet)
         self._begun = time.monotonic()
         if self.progress.enabled:
             self.sources.count_into(self.progress, self._is_answered)
+        complete = False
         try:
             with self._stack:
                 self._answer_all()
                 self._open_writer()
+            complete = True
         except KeyboardInterrupt:
             self.progress.hide()
             complain(f"interrupted after {self._so_far()}{self._how_to_go_on()}")
@@ -91,6 +90,7 @@ class Batch:
             return 1
         finally:
             self.progress.hide()
+            self.outputs.end(complete=complete, tidy=not complete or self.failed > 0)
         if self.finish is not None:
             self.finish()
         total = self.done + self.skipped
@@ -105,14 +105,15 @@ class Batch:
         for item in inputs:
             if not hasattr(item, "name"):
                 yield item  # PENDING
-            elif self._is_answered(item.name):
+            elif self.file is not None and self.file.answers(item.name):
+                self.outputs.skipped(item.name, self.file)
                 self.skipped += 1
             else:
                 yield self._job(item)
 
     def _job(self, item: Any) -> Job:
         try:
-            return Job(item.name, item.source(), **self.places(item.name, item.path))
+            return Job(item.name, item.source(), **self.outputs(item.name))
         except UsageError:
             raise
         except AicliError as error:
@@ -209,13 +210,11 @@ class Batch:
             if self.plans:
                 self.progress.hide()
             try:
-                extra |= self.after(job, done)
+                extra |= self.after(job, done, lambda more: self._rendered(done, extra | more))
             except AicliError as error:
                 self._failure(job, error)
                 return
-        if self.options.timing:
-            extra["timing"] = {stage: round(seconds * 1000, 3) for stage, seconds in done.stages.items()}
-        self._open_writer().result(done.result, extra)
+        self._open_writer().result(done.result, self._with_timing(done, extra))
         self.done += 1
         if self.options.verbose:
             stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in done.stages.items())
@@ -224,6 +223,20 @@ class Batch:
                 if note.kind is None:
                     complain(f"{job.name}: {note.text}")
         self.progress.show(self.done, self.failed)
+
+    def _with_timing(self, done: Done, extra: dict[str, Any]) -> dict[str, Any]:
+        if not self.options.timing:
+            return extra
+        return extra | {"timing": {stage: round(seconds * 1000, 3) for stage, seconds in done.stages.items()}}
+
+    def _rendered(self, done: Done, extra: dict[str, Any]) -> str | None:
+        """A record as the file will hold it, for csv with the header; ``None`` where no run can be resumed."""
+        if self.file is None or self.file.part is None:
+            return None
+        text = StringIO()
+        writer = make_writer(self.file.format, text, task=self.task, top_given=self.top_given)
+        writer.result(done.result, self._with_timing(done, extra))
+        return text.getvalue()
 
     def _failure(self, job: Job, error: AicliError) -> None:
         self.progress.hide()

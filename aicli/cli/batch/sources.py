@@ -29,12 +29,15 @@ class Sources:
         if not self.arguments and options.files_from is None:
             raise UsageError("no image was given; name files or folders, '-' for standard input, or use --files-from")
         self.excluded: list[str] = []
+        self._outputs: list[tuple[str, str]] = []
+        self._identities: set[tuple[int, int]] | None = None
         self._first: Iterator[Input] | None = self._expand()  # now, because it may raise UsageError
 
     @property
     def is_slow(self) -> bool:
-        """Whether another program is still writing the names."""
-        return self._options.files_from == "-"
+        """Whether the names come from standard input or a pipe: they may come slowly, and can be read only once."""
+        name = self._options.files_from
+        return name == "-" or (name is not None and os.path.exists(name) and not os.path.isfile(name))
 
     @property
     def is_one_file(self) -> bool:
@@ -48,25 +51,72 @@ class Sources:
 
     def exclude(self, folder: str) -> None:
         """Leaves out what lies in this folder of results, unless it is itself named as input."""
-        real = os.path.realpath(folder)
-        if real not in self.folders():
-            self.excluded.append(real + os.sep)
+        if not any(same_file(folder, other) for other in self.folders()):
+            self.excluded.append(folder)
 
-    def refuse_as_output(self, path: str) -> None:
-        """Raises :class:`UsageError` when a file of results is one of the images."""
-        if any(name == path or (os.path.exists(path) and same_file(name, path)) for name in self.arguments):
-            raise UsageError(f"{path}: this is a photo of the input, which is never overwritten; name another file")
+    def refuse_as_output(self, path: str, option: str) -> None:
+        """Raises :class:`UsageError` when a file of results is one of the images, or a link to one.
+
+        Where the names come slowly, :meth:`inputs` raises it as soon as that image comes.
+        """
+        reason = self._why_not(path, option) if os.path.exists(path) else None
+        if reason is not None:
+            for _ in self._first or ():  # a list that was opened is closed by who has begun to read it
+                break
+            raise UsageError(f"{path}: this is {reason}, which is never overwritten; choose another {option}")
+
+    def _why_not(self, path: str, option: str) -> str | None:
+        if self._options.files_from is not None and same_file(self._options.files_from, path):
+            return "the list of --files-from"
+        if any(same_file(name, path) for name in self.arguments):
+            return "a photo of the input"
+        if not os.path.isfile(path) or not looks_like_a_photo(path):
+            return None
+        if self.is_slow:
+            self._outputs.append((path, option))
+            return None
+        held = any(item.path is not None and same_file(str(item.path), path) for item in self._expand())
+        return "a photo of the input" if held else None
+
+    def read_all(self) -> None:
+        """Reads names that come slowly to their end, so that :meth:`holds` knows them from the beginning."""
+        if self.is_slow:
+            items = list(self._first or ())
+            self._first = iter(items)
+            self._identities = identities(items)
+
+    def holds(self, path: str) -> bool:
+        """Whether a file is one of the images, or a link to one."""
+        if self._identities is None:
+            self._identities = identities(self._expand())
+        return identity_of(path) in self._identities
+
+    def may_hold(self, path: str) -> bool:
+        """Whether a real path is named as an image, or lies in a folder that is; lists of names are not looked at."""
+        real = [os.path.realpath(name) for name in self.arguments if name != "-"]
+        return path in real or any(path.startswith(folder.rstrip(os.sep) + os.sep) for folder in real)
 
     def inputs(self) -> Iterator[Input]:
         first, self._first = self._first or self._expand(), None
-        if not self.excluded or not self.folders():
-            yield from first
-            return
-        out = tuple(self.excluded)
         named = set(self.arguments)
+        in_results: dict[str, bool] = {}
+        watches = bool(self.excluded and self.folders())
         for item in first:
-            if item.path is None or item.name in named or not os.path.realpath(item.path).startswith(out):
-                yield item
+            for path, option in self._outputs:
+                if item.path is not None and same_file(str(item.path), path):
+                    what = "a photo of the input, which is never overwritten"
+                    raise UsageError(f"{path}: this is {what}; choose another {option}")
+            if watches and item.path is not None and item.name not in named and self._is_result(item.path, in_results):
+                continue
+            yield item
+
+    def _is_result(self, path: Path, known: dict[str, bool]) -> bool:
+        """Whether a file lies in a folder of results, asked once for each folder."""
+        folder = os.path.dirname(path)
+        if folder not in known:
+            parents = [folder, *map(str, Path(os.path.realpath(folder)).parents)]
+            known[folder] = any(same_file(parent, other) for parent in parents for other in self.excluded)
+        return known[folder]
 
     def _expand(self) -> Iterator[Input]:
         from aicli.image.inputs import expand
@@ -137,7 +187,26 @@ def same_file(first: str, second: str) -> bool:
         return False
 
 
-def in_folder(path: Path, folders: Iterable[str]) -> bool:
-    """Whether a path lies in one of these (real) folders."""
-    real = os.path.realpath(path)
-    return any(real.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+def identity_of(path: str | Path) -> tuple[int, int] | None:
+    """What tells a file from all others, whatever links lead to it; ``None`` where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def identities(inputs: Iterable[Input]) -> set[tuple[int, int]]:
+    return {identity for item in inputs if item.path is not None and (identity := identity_of(item.path)) is not None}
+
+
+def looks_like_a_photo(path: str) -> bool:
+    """Whether a file would be taken from a folder, or begins as an image does."""
+    from aicli.image.formats import HEAD_BYTES, SUFFIXES, identify
+
+    suffix = os.path.splitext(path)[1].lower()
+    try:
+        with open(path, "rb") as file:
+            return suffix in SUFFIXES or identify(file.read(HEAD_BYTES), suffix) is not None
+    except OSError:
+        return suffix in SUFFIXES

@@ -6,7 +6,7 @@ several jobs write the same files as one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -20,21 +20,25 @@ if TYPE_CHECKING:
 
     from aicli.guest.client import Guest
     from aicli.image.decode import DecodedImage
+    from aicli.output.pictures.places import Place
     from aicli.results import Classification, Detection, Face
 
-__all__ = ["ClassifyRecipe", "DetectRecipe", "Done", "Job", "Note"]
+__all__ = ["ClassifyRecipe", "DetectRecipe", "Done", "Job", "Note", "Render"]
 
 THUMBNAIL = 240
 
+Render = Callable[[dict[str, Any]], str | None]
+"""Makes the record of an answer, as the file will hold it, from what else belongs into it."""
+
 
 class Job(NamedTuple):
-    """One image, and where its pictures go: ``picture`` and ``crops`` are paths, the latter one without suffix."""
+    """One image, and where its pictures go: ``picture`` is a path that the user spelled, or a place."""
 
     name: str
     source: Path | bytes | None
     problem: str | None = None
-    picture: str | None = None
-    crops: str | None = None
+    picture: str | Place | None = None
+    crops: Place | None = None
 
 
 class Note(NamedTuple):
@@ -103,10 +107,18 @@ def small(picture: Image.Image) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0) if scale < 1 else picture
 
 
-def save(picture: Image.Image, path: str, image: DecodedImage, *, keep_exif: bool = True) -> None:
-    from aicli.output.pictures.saving import ImageMetadata, save_image
+def save(picture: Image.Image, place: str | Place, image: DecodedImage, *, keep_exif: bool = True) -> str:
+    """Writes a picture; returns the path that it got."""
+    from aicli.output.pictures.places import write_picture
+    from aicli.output.pictures.saving import ImageMetadata, encode_image, image_format, save_image
 
-    save_image(picture, path, metadata=ImageMetadata(image.icc_profile, image.exif), keep_exif=keep_exif)
+    metadata = ImageMetadata(image.icc_profile, image.exif)
+    if isinstance(place, str):
+        save_image(picture, place, metadata=metadata, keep_exif=keep_exif)
+        return place
+    format = image_format(place.path)
+    data = encode_image(picture, format, name=place.path, metadata=metadata, keep_exif=keep_exif)
+    return write_picture(data, place)
 
 
 class ClassifyRecipe(NamedTuple):
@@ -143,8 +155,7 @@ class ClassifyWork:
             with watch.stage("drawing"):
                 from aicli.output.pictures.drawing import draw_label
 
-                save(draw_label(image.to_pil(), result), job.picture, image)
-                extra["output"] = job.picture
+                extra["output"] = save(draw_label(image.to_pil(), result), job.picture, image)
         thumbnail = small(image.to_pil()) if self.thumbnail else None
         return Done(result, extra, watch.stages, thumbnail, notes_of(image))
 
@@ -193,10 +204,9 @@ class DetectWork:
                 if job.picture is not None:
                     keep = options.anonymize is None
                     shown = self._draw(shown, result.faces)
-                    save(shown, job.picture, image, keep_exif=keep)
-                    extra["output"] = job.picture
+                    extra["output"] = save(shown, job.picture, image, keep_exif=keep)
                 if job.crops is not None:
-                    extra["crops"] = list(self._crop(image, result.faces, job.crops))
+                    extra["crops"] = self._crop(image, result.faces, job.crops)
         return Done(result, extra, watch.stages, small(shown) if self.thumbnail else None, notes_of(image))
 
     def warm_up(self) -> None:
@@ -221,16 +231,18 @@ class DetectWork:
             scores=options.scores,
         )
 
-    def _crop(self, image: DecodedImage, faces: tuple[Face, ...], stem: str) -> Iterator[str]:
-        """Writes each face as ``stem.face1.jpg`` and on, without EXIF: it describes the whole photo."""
+    def _crop(self, image: DecodedImage, faces: tuple[Face, ...], place: Place) -> list[str]:
+        """Writes each face as a file of its own, without EXIF: it describes the whole photo."""
         from aicli.output.pictures.crops import crop_face
+        from aicli.output.pictures.places import write_crops
+        from aicli.output.pictures.saving import ImageMetadata, encode_image
 
-        picture = image.to_pil()
+        picture, metadata = image.to_pil(), ImageMetadata(image.icc_profile)
+        cuts = []
         for number, face in enumerate(faces, 1):
-            path = f"{stem}.face{number}.jpg"
             try:
                 cut = crop_face(picture, face, margin=self.pictures.margin, align=self.pictures.align)
             except AicliError:  # a box wholly outside the image
                 continue
-            save(cut, path, image, keep_exif=False)
-            yield path
+            cuts.append((number, encode_image(cut, "JPEG", name=place.path, metadata=metadata)))
+        return write_crops(cuts, place)

@@ -10,10 +10,8 @@ from aicli.cli.options import given, option_command
 from aicli.options import ClassifyFiles, ClassifyOptions, InputOptions, RunOptions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from aicli.cli.batch.sources import Sources
-    from aicli.cli.batch.work import Done, Job
+    from aicli.cli.batch.work import Done, Job, Render
 
 __all__ = ["command"]
 
@@ -37,7 +35,7 @@ def command(inputs: InputOptions, options: ClassifyOptions, files: ClassifyFiles
     from aicli.cli.pulling import pull_if_absent
 
     sources = Sources(inputs)
-    extras = Extras(sources, files)
+    extras = Extras(sources, files, run)
     pull_if_absent(str(options.model), run.pull)
 
     def recipe(threads: int | None) -> ClassifyRecipe:
@@ -48,9 +46,9 @@ def command(inputs: InputOptions, options: ClassifyOptions, files: ClassifyFiles
         sources,
         run,
         recipe,
+        extras.outputs,
         threads=options.threads,
         top_given=given("top_k"),
-        places=extras.places,
         after=extras.after,
         finish=extras.finish,
         plans=extras.shows_plan,
@@ -60,30 +58,28 @@ def command(inputs: InputOptions, options: ClassifyOptions, files: ClassifyFiles
 class Extras:
     """What classify does beside answering: labelled photos, groups, a contact sheet."""
 
-    def __init__(self, sources: Sources, files: ClassifyFiles) -> None:
+    def __init__(self, sources: Sources, files: ClassifyFiles, run: RunOptions) -> None:
+        from aicli.cli.batch.pictures import Outputs
+
         self.shows_plan = bool(files.group and files.dry_run)
-        self.target = self.grouping = self.sheet = None
+        self.grouping = self.sheet = None
         if files.group is None and (files.dry_run or files.how not in (None, "copy")):
             raise click.UsageError("--move, --link and --dry-run belong to --group FOLDER")
-        if files.output is not None:
-            from aicli.cli.batch.pictures import PictureTarget
-
-            self.target = PictureTarget(files.output, sources)
+        spelled = (files.sheet, run.output_file)
+        self.outputs = Outputs(
+            sources, output=files.output, group=files.group, overwrite=run.overwrite, spelled=spelled
+        )
         if files.group is not None:
             from aicli.cli.batch.grouping import Grouping
 
-            sources.exclude(files.group)
-            self.grouping = Grouping(files.group, files.how or "copy", dry_run=files.dry_run)
+            self.grouping = Grouping(files.group, files.how or "copy", sources, self.outputs, dry_run=files.dry_run)
         if files.sheet is not None:
             from aicli.cli.batch.sheets import SheetFile
 
-            sources.refuse_as_output(files.sheet)
+            sources.refuse_as_output(files.sheet, "--sheet")
             self.sheet = SheetFile(files.sheet)
 
-    def places(self, name: str, path: Path | None) -> dict[str, str]:
-        return {} if self.target is None else {"picture": self.target(name, path)}
-
-    def after(self, job: Job, done: Done) -> dict[str, Any]:
+    def after(self, job: Job, done: Done, render: Render) -> dict[str, Any]:
         from aicli.results import Classification
 
         assert isinstance(done.result, Classification)
@@ -93,7 +89,7 @@ class Extras:
         if self.grouping is None:
             return {}
         source = None if isinstance(job.source, bytes) else job.source
-        return {"group": self.grouping.place(source, best.label if best else None)}
+        return {"group": self.grouping.place(job.name, source, best.label if best else None, render)}
 
     def finish(self) -> None:
         if self.sheet is not None:

@@ -10,10 +10,8 @@ from aicli.cli.options import option_command
 from aicli.options import DetectFiles, DetectOptions, InputOptions, PictureOptions, RunOptions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from aicli.cli.batch.sheets import SheetFile
-    from aicli.cli.batch.work import Done, Job
+    from aicli.cli.batch.work import Done, Job, Render
 
 __all__ = ["command"]
 
@@ -34,7 +32,7 @@ def command(
     Coordinates are pixels of the upright image; left and right are as seen in it. An image without a face is an
     answer: an empty list, exit code 0. Text output is PATH, X1, Y1, X2, Y2 and SCORE between tabs, a line per face.
     """
-    from aicli.cli.batch.pictures import CropTarget, PictureTarget
+    from aicli.cli.batch.pictures import Outputs
     from aicli.cli.batch.run import Batch
     from aicli.cli.batch.sources import Sources
     from aicli.cli.batch.work import DetectRecipe
@@ -43,21 +41,17 @@ def command(
 
     sources = Sources(inputs)
     check_pictures(files, pictures)
-    target = PictureTarget(files.output, sources) if files.output is not None else None
-    crops = CropTarget(files.crop, sources) if files.crop is not None else None
+    spelled = (files.sheet, run.output_file)
+    outputs = Outputs(sources, output=files.output, crop=files.crop, overwrite=run.overwrite, spelled=spelled)
     if files.sheet is not None:
-        sources.refuse_as_output(files.sheet)
+        sources.refuse_as_output(files.sheet, "--sheet")
     sheet = open_sheet(files.sheet)
     pull_if_absent(options.model, run.pull)
 
     def recipe(threads: int | None) -> DetectRecipe:
         return DetectRecipe(options.replace(threads=threads), pictures, thumbnail=sheet is not None)
 
-    def places(name: str, path: Path | None) -> dict[str, str]:
-        found = {} if target is None else {"picture": target(name, path)}
-        return found if crops is None else {**found, "crops": crops(name)}
-
-    def after(job: Job, done: Done) -> dict[str, Any]:
+    def after(job: Job, done: Done, render: Render) -> dict[str, Any]:
         if sheet is not None and done.thumbnail is not None:
             assert isinstance(done.result, Detection)
             count = len(done.result.faces)
@@ -66,7 +60,7 @@ def command(
 
     finish = sheet.save if sheet is not None else None
     return Batch(
-        "detect-faces", sources, run, recipe, threads=options.threads, places=places, after=after, finish=finish
+        "detect-faces", sources, run, recipe, outputs, threads=options.threads, after=after, finish=finish
     ).run()
 
 

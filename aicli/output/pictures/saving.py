@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
+from aicli._files import closing, naming, replacing
 from aicli.errors import AicliError, UsageError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["IMAGE_SUFFIXES", "ImageMetadata", "atomic_text_file", "image_format", "save_image", "unique_path"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "ImageMetadata",
+    "atomic_text_file",
+    "encode_image",
+    "image_format",
+    "save_image",
+]
 
 PathLike = str | os.PathLike[str]
 
@@ -68,24 +74,39 @@ def save_image(
     ``quality``: 1 to 100, for JPEG and WebP. Raises :class:`UsageError` for another suffix or a bad quality,
     :class:`AicliError` when the file cannot be written.
     """
-    format = image_format(path)
+    data = encode_image(image, image_format(path), name=path, metadata=metadata, keep_exif=keep_exif, quality=quality)
+    with replacing(path) as file, naming(path):
+        file.write(data)
+
+
+def encode_image(
+    image: Image.Image,
+    format: str,
+    *,
+    name: PathLike = "the picture",
+    metadata: ImageMetadata | None = None,
+    keep_exif: bool = True,
+    quality: int = 90,
+) -> memoryview:
+    """The bytes of a picture, as :func:`save_image` writes them: ``format`` is PNG, JPEG or WEBP.
+
+    Pillow's encoders write to a file's descriptor themselves and take a short write, on a disk that is nearly full, for
+    success; the picture would lack its end. Raises as :func:`save_image` does, with ``name`` in the message.
+    """
     if not 1 <= quality <= 100:
         raise UsageError(f"the quality of a picture must be 1 to 100, not {quality}")
     if max(image.size) > _LARGEST_SIDE[format]:
         size = f"{image.width} x {image.height}"
-        raise AicliError(f"{os.fspath(path)}: {size} pixels are too large for {format}; write .png instead")
+        raise AicliError(f"{os.fspath(name)}: {size} pixels are too large for {format}; write .png instead")
     plain = image.copy() if image.mode in ("RGB", "L") else image.convert("RGB")
     plain.info = {}  # Pillow writes some of it (a JPEG comment, a PNG's profile) without being asked
     options = _options(plain, format, metadata or ImageMetadata(), keep_exif, quality)
-    # Encoded in memory first: Pillow's encoders write to a file's descriptor themselves and take a short write, on a
-    # disk that is nearly full, for success. The picture would lack its end.
     encoded = io.BytesIO()
     try:
         plain.save(encoded, format, **options)
     except (ValueError, SyntaxError, OSError) as error:  # what Pillow raises for pictures that a format cannot hold
-        raise AicliError(f"{os.fspath(path)}: cannot be written as {format}: {error}") from error
-    with _replacing(path) as file, _named_errors(path):
-        file.write(encoded.getbuffer())
+        raise AicliError(f"{os.fspath(name)}: cannot be written as {format}: {error}") from error
+    return encoded.getbuffer()
 
 
 def _options(image: Image.Image, format: str, metadata: ImageMetadata, keep_exif: bool, quality: int) -> dict[str, Any]:
@@ -131,21 +152,6 @@ def _upright_exif(data: bytes, size: tuple[int, int], limit: int | None) -> byte
     return None if limit and len(block) > limit else block
 
 
-def unique_path(folder: PathLike, name: str, taken: set[str]) -> Path:
-    """``folder/name``, or ``name-2``, ``name-3``, ... before the suffix when this run has given that name away.
-
-    ``taken`` remembers the names, in lower case because many file systems do not tell cases apart. Files that exist
-    already are no obstacle: a second run writes the same names as the first.
-    """
-    stem, suffix = PurePath(name).stem, PurePath(name).suffix
-    candidate, number = name, 1
-    while (key := os.path.join(folder, candidate).casefold()) in taken:
-        number += 1
-        candidate = f"{stem}-{number}{suffix}"
-    taken.add(key)
-    return Path(folder, candidate)
-
-
 class _Utf8File(io.TextIOWrapper):
     """A UTF-8 text file that names its target, not its temporary file, to whoever reports an error."""
 
@@ -166,11 +172,11 @@ def atomic_text_file(path: PathLike, *, append: bool = False) -> Iterator[TextIO
     whatever happens: a run that is broken off can be taken up again. A last line without an end gets one first.
     Pipes and devices (``/dev/stdout``) cannot be replaced and are written directly too. Raises :class:`AicliError`.
     """
-    with _appending(path) if append else _replacing(path) as file:
+    with _appending(path) if append else replacing(path) as file:
         text = _Utf8File(file, os.fspath(path))
         try:
             yield text
-            with _named_errors(path):
+            with naming(path):
                 text.flush()
         finally:
             with suppress(OSError, ValueError):  # after a failed write it would only fail to flush again
@@ -179,9 +185,9 @@ def atomic_text_file(path: PathLike, *, append: bool = False) -> Iterator[TextIO
 
 @contextmanager
 def _appending(path: PathLike) -> Iterator[IO[bytes]]:
-    with _named_errors(path):
+    with naming(path):
         file = open(path, "ab")  # noqa: SIM115 - closed below, where an error has another meaning
-    with _closing(file, path):
+    with closing(file, path):
         if os.path.isfile(path) and _last_byte(path) not in (b"", b"\n"):
             file.write(b"\n")
         yield file
@@ -191,53 +197,3 @@ def _last_byte(path: PathLike) -> bytes:
     with open(path, "rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         return file.read(1)
-
-
-@contextmanager
-def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
-    """A new file beside ``path`` that takes its place when the block ends without an error, else is removed."""
-    if os.path.isdir(path):
-        raise AicliError(f"cannot write {os.fspath(path)}: it is a folder; give a file name")
-    direct = os.path.exists(path) and not os.path.isfile(path)
-    target = os.path.realpath(path)  # a symbolic link stays one: the file that it names is replaced
-    temporary = os.path.join(os.path.dirname(target), f".aicli-{secrets.token_hex(6)}.part")
-    with _named_errors(path):
-        file = open(path, "wb") if direct else open(temporary, "xb")  # noqa: SIM115 - closed below
-    try:
-        with _closing(file, path):
-            yield file
-        if not direct:
-            with _named_errors(path):
-                if os.path.exists(target):
-                    os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
-                os.replace(temporary, target)
-    except BaseException:
-        if not direct:
-            with suppress(OSError):
-                os.unlink(temporary)
-        raise
-
-
-@contextmanager
-def _closing(file: IO[bytes], path: PathLike) -> Iterator[None]:
-    """Close the file; an error then (a full disk) counts only when the block had none."""
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            file.close()
-        raise
-    with _named_errors(path):
-        file.close()
-
-
-@contextmanager
-def _named_errors(path: PathLike) -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        hint = "; make its folder first" if isinstance(error, FileNotFoundError) else ""
-        raise AicliError(f"cannot write {os.fspath(path)}: {reason}{hint}") from error
