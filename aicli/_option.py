@@ -213,7 +213,7 @@ class Options:
         return cls(**{name: groups[name].from_dict(v) if name in groups else v for name, v in values.items()})
 
     @classmethod
-    def signature(cls) -> list[Parameter]:
+    def call_parameters(cls) -> list[Parameter]:
         """The parameters of ``__init__``, as help() shows them."""
         kinds = {True: Parameter.KEYWORD_ONLY, False: Parameter.POSITIONAL_OR_KEYWORD}
         items = sorted(cls.fields, key=lambda item: item.kw_only)
@@ -256,7 +256,7 @@ def made_from(
         def initialise(self: Owner, /, *args: P.args, **keywords: P.kwargs) -> None:
             init(self, options(*args, **keywords))
 
-        parameters = cast(type[Options], options).signature()
+        parameters = cast(type[Options], options).call_parameters()
         owner = Parameter("self", Parameter.POSITIONAL_ONLY)
         initialise.__signature__ = Signature([owner, *parameters])  # type: ignore[attr-defined]
         initialise.__doc__ = init.__doc__

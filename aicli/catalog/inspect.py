@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aicli.catalog.files import open_mapped
 from aicli.catalog.formats.tflite import ModelInfo, read_model
+from aicli.catalog.formats.ultralytics import Ultralytics, read_ultralytics
+from aicli.catalog.specs import Triple
 from aicli.errors import ModelError
 from aicli.nn.model_file.flatbuffer import DamagedError
 
@@ -19,7 +21,10 @@ __all__ = ["ModelFile", "inspect_file"]
 
 
 class ModelFile(NamedTuple):
-    """What the bytes of a .tflite file say. ``metadata_error`` tells why metadata that are there cannot be read."""
+    """What the bytes of a .tflite file say. ``metadata_error`` tells why metadata that are there cannot be read.
+
+    ``ultralytics`` is what that exporter appends to its files.
+    """
 
     path: Path
     size: int
@@ -27,10 +32,32 @@ class ModelFile(NamedTuple):
     info: ModelInfo
     metadata: Metadata | None
     metadata_error: str | None
+    ultralytics: Ultralytics | None = None
+
+    @property
+    def normalization(self) -> tuple[Triple, Triple] | None:
+        """The normalisation that the file states: TFLite Metadata's, or the one that Ultralytics' models always have."""
+        if self.metadata and self.metadata.normalization:
+            return self.metadata.normalization
+        return ((0.0,) * 3, (255.0,) * 3) if self.ultralytics else None
+
+    @property
+    def crop(self) -> str:
+        """How photos were fitted to the input where it was trained: the centre for Ultralytics, else what is usual."""
+        return "crop" if self.ultralytics else "squash"
 
 
-def inspect_file(path: Path, *, metadata: bool = True, check: Callable[[str], None] | None = None) -> ModelFile:
+def inspect_file(
+    path: Path,
+    *,
+    metadata: bool = True,
+    check: Callable[[str], None] | None = None,
+    graph: int = 0,
+    locale: str | None = None,
+) -> ModelFile:
     """Reads a .tflite file without running it; ``check`` sees its SHA-256 first and may refuse it.
+
+    ``graph`` is the one whose inputs and outputs are described; labels are those for ``locale`` where there are any.
 
     Raises :class:`ModelError` when it is none or is damaged.
     """
@@ -39,21 +66,26 @@ def inspect_file(path: Path, *, metadata: bool = True, check: Callable[[str], No
         if check is not None:
             check(digest)
         try:
-            info = read_model(data)
+            info = read_model(data, graph)
         except DamagedError as error:
             if data[4:8] != b"TFL3":
                 raise ModelError(f"{path}: no TFLite model: {_looks_like(data[:512])}") from None
             raise ModelError(f"{path}: the TFLite model is damaged: {error}") from None
-        found, problem = None, None
+        found, problem, ultralytics = None, None, None
         block = info.metadata.get("TFLITE_METADATA")
         if metadata and block:
             from aicli.catalog.formats.metadata import read_metadata
 
             try:
-                found = read_metadata(block, data)
+                found = read_metadata(block, data, locale)
             except DamagedError as error:
                 problem = str(error)
-        return ModelFile(path, len(data), digest, info, found, problem)
+        if metadata:
+            try:
+                ultralytics = read_ultralytics(data)
+            except DamagedError as error:
+                problem = problem or str(error)
+        return ModelFile(path, len(data), digest, info, found, problem, ultralytics)
 
 
 def _looks_like(head: bytes) -> str:

@@ -1,17 +1,15 @@
-"""Label files: one label per line, in the order of the model's classes."""
+"""The labels of a model: read from a file, fitted to its classes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from aicli.catalog.formats.label_file import MAX_BYTES, parse_labels
 from aicli.errors import LabelsError
 
-__all__ = ["fit_labels", "parse_labels", "read_labels"]
+__all__ = ["fit_labels", "numbered_labels", "read_labels"]
 
-MAX_BYTES = 64 << 20
-NUMBERED = re.compile(r"\s*(\d{1,9})(?:\s*:\s*|\s+)(\S.*)")
 BACKGROUND = "background"
 
 
@@ -26,33 +24,9 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return parse_labels(data, str(path))
 
 
-def parse_labels(data: bytes, name: str) -> tuple[str, ...]:
-    """The labels in the bytes of a label file.
-
-    Takes a byte order mark, CRLF and blank lines at the end, and the numbered forms ``0 cat`` and ``0: cat`` (Teachable
-    Machine, Coral) when the numbers are exactly those of the classes.
-    """
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise LabelsError(f"{name}: byte {error.start} is not UTF-8; save the labels as UTF-8 text") from None
-    if "\0" in text:
-        raise LabelsError(f"{name}: this is no text file; a label file has one label per line")
-    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", text)]
-    while lines and not lines[-1]:
-        lines.pop()
-    if not lines:
-        raise LabelsError(f"{name}: there are no labels in this file")
-    return _without_numbers(lines)
-
-
-def _without_numbers(lines: list[str]) -> tuple[str, ...]:
-    matches = [NUMBERED.fullmatch(line) for line in lines]
-    numbered = {int(match[1]): match[2].strip() for match in matches if match}
-    if sorted(numbered) == list(range(len(lines))):
-        return tuple(numbered[index] for index in range(len(lines)))
-    return tuple(lines)
+def numbered_labels(classes: int) -> tuple[str, ...]:
+    """What classes are called that have no names."""
+    return tuple(f"class {index}" for index in range(classes))
 
 
 def fit_labels(labels: Sequence[str], classes: int, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -64,6 +38,9 @@ def fit_labels(labels: Sequence[str], classes: int, name: str) -> tuple[tuple[st
     found = tuple(labels)
     if len(found) == classes:
         return found, ()
+    listed = tuple(part.strip() for part in found[0].split(",")) if len(found) == 1 else ()
+    if classes > 1 and len(listed) == classes and all(listed):
+        return listed, ()  # all names in one line
     has_background = bool(found) and found[0].lower() == BACKGROUND
     if (len(found), classes) == (1000, 1001) and not has_background:
         return (BACKGROUND, *found), (f"{name}: 1000 labels for 1001 classes, so class 0 is taken as the background",)

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from aicli.catalog import entries, files, folders
 from aicli.catalog.entries import Entry
-from aicli.catalog.formats.tflite import TensorInfo
+from aicli.catalog.files import open_mapped
+from aicli.catalog.formats.tflite import with_graph_first
 from aicli.catalog.inspect import ModelFile, inspect_file
-from aicli.catalog.labels import fit_labels, read_labels
-from aicli.catalog.preprocess import input_spec
-from aicli.catalog.specs import Channels, ClassifierModel, DType, FaceModel, OutputKind, OutputSpec
-from aicli.errors import LabelsError, ModelError, UsageError
+from aicli.catalog.labels import fit_labels, numbered_labels, read_labels
+from aicli.catalog.outputs import choose_output, output_shapes, output_spec
+from aicli.catalog.preprocess import FeedingOptions, input_spec
+from aicli.catalog.refusals import require_classifier
+from aicli.catalog.signatures import choose_signature
+from aicli.catalog.specs import Channels, ClassifierModel, FaceModel
+from aicli.errors import ModelError
 
 if TYPE_CHECKING:
     from aicli.nn.engines import Engine
@@ -24,7 +28,6 @@ __all__ = ["load_classifier", "load_faces", "looks_like_path"]
 
 Labels = str | Path | Sequence[str]
 NETS = ("pnet", "rnet", "onet")
-MAX_CLASSES = 1_000_000
 
 
 class Source(NamedTuple):
@@ -41,45 +44,71 @@ def load_classifier(
     *,
     engine: Engine,
     input_range: str | tuple[float, float] | None = None,
+    mean: str | tuple[float, ...] | None = None,
+    std: str | tuple[float, ...] | None = None,
     resize: str | None = None,
     channels: str | None = None,
     output_tensor: int | None = None,
+    signature: str | None = None,
+    locale: str | None = None,
 ) -> ClassifierModel:
     """A classifier by its name in the catalog or the path of a .tflite file.
 
-    What is not given here comes from the catalog, else from the file's metadata, else from its quantisation; what is
-    assumed after all stands in ``notes``. Raises :class:`ModelError` for a model that is unknown, damaged or no
-    classifier, :class:`LabelsError` for labels that are missing or do not fit.
+    What is not given here comes from the catalog, else from the file: its metadata, its quantisation, its operators;
+    what is assumed after all stands in ``notes``. ``mean`` and ``std`` are one number or three (red, green, blue),
+    ``locale`` is the language of the labels where the file has several. Raises :class:`ModelError` for a model that is
+    unknown, damaged or no classifier, :class:`LabelsError` for labels that cannot be read or do not fit.
     """
     source = resolve(model, "classify")
-    file = inspect_file(source.path, check=partial(_check, source))
-    _require_safe(source, file.sha256, engine)
+    file = inspect_file(source.path, check=partial(_check, source), locale=locale)
+    require_classifier(source.name, file)
     known = source.entry.input if source.entry else {}
-    normalization = file.metadata.normalization if file.metadata else None
-    spec, notes = input_spec(
-        source.name,
-        file.info,
-        known,
-        normalization,
-        input_range=input_range,
-        resize=resize,
-        channels=channels,
-    )
+    given = _given_labels(labels, source)
+    chosen, notes = choose_signature(source.name, file, signature or known.get("signature"), given)
+    if chosen is not None and chosen.graph:
+        file = inspect_file(source.path, graph=chosen.graph, locale=locale)
+    _require_safe(source, file.sha256, engine)
+    options = FeedingOptions(input_range, mean, std, resize, channels)
+    spec, assumed = input_spec(source.name, file.info, known, file.normalization, options, file.crop)
+    notes += assumed
     if file.metadata_error:
         notes += (f"{source.name}: the file's metadata are left out: {file.metadata_error}",)
-    outputs = _output_shapes(file, engine, spec.width, spec.height)
-    given = _given_labels(labels, source)
-    if output_tensor is None and source.entry is not None:
-        output_tensor = source.entry.output.get("tensor")
-    index = _choose_output(source.name, outputs, output_tensor, given)
-    output = _output_spec(source, file, outputs, index)
-    chosen = given or _own_labels(source, file, index)
-    fitted, label_notes = fit_labels(chosen, output.classes, _labels_name(labels, source))
+    content = _content(source.path, chosen.graph) if chosen is not None and chosen.graph else None
+    outputs = output_shapes(source.name, file.info, spec, content or source.path, engine)
+    known_output = source.entry.output if source.entry else {}
+    if output_tensor is None:
+        output_tensor = known_output.get("tensor")
+    index = choose_output(source.name, outputs, spec.batch, output_tensor, given)
+    names = given or _own_labels(file, index)
+    output = output_spec(
+        source.name,
+        file.info,
+        outputs,
+        index,
+        batch=spec.batch,
+        known=known_output,
+        labels=len(names) if names else None,
+    )
+    if names is None:
+        fitted, label_notes = numbered_labels(output.classes), (_without_labels(source, file),)
+    else:
+        fitted, label_notes = fit_labels(names, output.classes, _labels_name(labels, source))
     if output.kind == "logits":
-        notes += (f"{source.name}: the output is logits; softmax makes probabilities of them",)
-    if labels is not None or source.entry is None:
+        function = "a sigmoid makes a probability of it" if output.binary else "softmax makes probabilities of them"
+        notes += (f"{source.name}: the output is {'a logit' if output.binary else 'logits'}; {function}",)
+    if locale is not None:
+        notes += _locale_notes(source.name, file, locale, given)
+    if labels is not None or source.entry is None or names is None:
         notes += label_notes  # the catalog's own label files are known to fit
-    return ClassifierModel(source.name, source.path, spec, output, fitted, notes)
+    name = chosen.name if chosen is not None else None
+    return ClassifierModel(
+        source.name, source.path, spec, output, fitted, notes, names is not None, name, content
+    )
+
+
+def _content(path: Path, graph: int) -> bytes:
+    with open_mapped(path) as data:
+        return with_graph_first(data, graph)
 
 
 def load_faces(model: str = "mtcnn") -> FaceModel:
@@ -153,67 +182,6 @@ def _require_safe(source: Source, digest: str, engine: Engine) -> None:
     require_safe(source.path, digest, engine)
 
 
-def _output_shapes(file: ModelFile, engine: Engine, width: int, height: int) -> tuple[TensorInfo, ...]:
-    """The outputs with their shapes for one image; the interpreter is asked only where the file leaves them open."""
-    outputs = file.info.outputs
-    if not outputs:
-        raise ModelError(f"{file.path}: no image classifier: it has no output")
-    if all(info.shape and -1 not in info.shape[1:] for info in outputs):
-        return outputs
-    interpreter = engine.interpreter(file.path, 1)
-    try:
-        interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (1, height, width, 3))
-        interpreter.allocate_tensors()
-        shapes = [tuple(int(n) for n in item["shape"]) for item in interpreter.get_output_details()]
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{file.path}: {engine.name} cannot run this model: {reason}") from None
-    return tuple(
-        TensorInfo(info.name, info.dtype, shape, shape, info.scale, info.zero_point)
-        for info, shape in zip(outputs, shapes, strict=True)
-    )
-
-
-def _classes(info: TensorInfo) -> int:
-    """The classes of an output [1, classes], [classes] or [1, 1, 1, classes]; 0 for any other shape or type."""
-    flat = all(size in (1, -1) for size in info.shape[:-1])
-    usable = flat and bool(info.shape) and info.dtype in get_args(DType) and 1 <= info.shape[-1] <= MAX_CLASSES
-    return info.shape[-1] if usable else 0
-
-
-def _choose_output(name: str, outputs: tuple[TensorInfo, ...], wanted: int | None, labels: Sequence[str] | None) -> int:
-    """The place of the output to read: the one asked for, the only one that fits the labels, the only usable one."""
-    if wanted is not None:
-        if not 0 <= wanted < len(outputs):
-            raise UsageError(
-                f"{name}: there is no output tensor {wanted}; the model has {len(outputs)} (counted from 0)"
-            )
-        return wanted
-    if len(outputs) == 1:
-        return 0
-    usable = [index for index, info in enumerate(outputs) if _classes(info) > 1]
-    fitting = [index for index in usable if labels is not None and _classes(outputs[index]) == len(labels)]
-    for found in (fitting, usable):
-        if len(found) == 1:
-            return found[0]
-    shapes = ", ".join(f"{index}: {'x'.join(map(str, info.shape))}" for index, info in enumerate(outputs))
-    raise UsageError(f"{name}: the model has {len(outputs)} outputs ({shapes}); choose one with --output-tensor")
-
-
-def _output_spec(source: Source, file: ModelFile, outputs: tuple[TensorInfo, ...], index: int) -> OutputSpec:
-    info = outputs[index]
-    classes = _classes(info)
-    if not classes:
-        shape = "x".join("?" if size == -1 else str(size) for size in info.shape) or "a single number"
-        raise ModelError(
-            f"{source.name}: no image classifier: its output {index} is {info.dtype} {shape}, not 1 x classes"
-        )
-    known: Any = source.entry.output.get("kind", "unknown") if source.entry else "unknown"
-    kind: OutputKind = known if known in ("probabilities", "logits") else file.info.kinds[index]
-    dtype: Any = info.dtype
-    return OutputSpec(index, classes, dtype, info.scale or 1.0, info.zero_point, kind)
-
-
 def _given_labels(labels: Labels | None, source: Source) -> tuple[str, ...] | None:
     """The labels that the caller gave, or those of the catalog."""
     if labels is not None:
@@ -231,18 +199,36 @@ def _given_labels(labels: Labels | None, source: Source) -> tuple[str, ...] | No
     return None
 
 
-def _own_labels(source: Source, file: ModelFile, index: int) -> tuple[str, ...]:
-    """The labels that the file brings for this output. Raises :class:`LabelsError` when it brings none."""
+def _own_labels(file: ModelFile, index: int) -> tuple[str, ...] | None:
+    """The labels that the file brings for this output, if any."""
     if file.metadata and index < len(file.metadata.labels) and file.metadata.labels[index]:
         return file.metadata.labels[index]
+    return (file.ultralytics.names or None) if file.ultralytics else None
+
+
+def _without_labels(source: Source, file: ModelFile) -> str:
+    """The note that a model has no labels, and where they may be."""
     known = entries.known_checksums().get(file.sha256)
-    beside = next((path for path in source.path.parent.glob("*labels*.txt")), None)
+    beside = next((path for path in sorted(source.path.parent.glob("*labels*.txt"))), None)
     hint = ""
-    if known:
+    if known and known != source.name:
         hint = f" (-m {known} is this model with its labels)"
     elif beside is not None:
         hint = f" (is it {beside}?)"
-    raise LabelsError(f"{source.name}: the model brings no labels; give its label file with --labels FILE{hint}")
+    return f"{source.name}: no labels, so classes go by their numbers; give the label file with --labels FILE{hint}"
+
+
+def _locale_notes(
+    name: str, file: ModelFile, locale: str, given: Sequence[str] | None
+) -> tuple[str, ...]:
+    """What is to be said where no labels in the language asked for are used."""
+    if given is not None:
+        return (f"{name}: the labels come from a file of their own, so --locale {locale} chooses nothing",)
+    locales = file.metadata.locales if file.metadata else ()
+    if any(item.lower().split("-")[0] == locale.lower().replace("_", "-").split("-")[0] for item in locales):
+        return ()
+    there = ", ".join(locales) or "no language"
+    return (f"{name}: the file has no labels for '{locale}'; it has them for {there}",)
 
 
 def _labels_name(labels: Labels | None, source: Source) -> str:

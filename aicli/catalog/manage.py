@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aicli._files import write_file
 from aicli.catalog import entries, files, folders, registry
 from aicli.catalog.entries import Entry, FileRef
-from aicli.errors import ModelError, UsageError
+from aicli.errors import LabelsError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from aicli.catalog.specs import ClassifierModel
@@ -162,16 +164,20 @@ def add_classifier(
     *,
     engine: Engine | None = None,
     input_range: str | tuple[float, float] | None = None,
+    mean: str | tuple[float, ...] | None = None,
+    std: str | tuple[float, ...] | None = None,
     resize: str | None = None,
     channels: str | None = None,
     output_tensor: int | None = None,
+    signature: str | None = None,
+    locale: str | None = None,
     license: str = "unknown",
     title: str | None = None,
     force: bool = False,
 ) -> tuple[Entry, ClassifierModel]:
     """Registers a .tflite classifier of one's own under a name, with all that is known about it; the files are copied.
 
-    Raises :class:`ModelError` when it is no classifier and :class:`LabelsError` when labels are missing or do not fit.
+    Raises :class:`ModelError` when it is no classifier and :class:`LabelsError` when labels do not fit.
     """
     from aicli.catalog.load import load_classifier
     from aicli.nn.engines import load_engine
@@ -182,9 +188,13 @@ def add_classifier(
         labels,
         engine=engine or load_engine(),
         input_range=input_range,
+        mean=mean,
+        std=std,
         resize=resize,
         channels=channels,
         output_tensor=output_tensor,
+        signature=signature,
+        locale=locale,
     )
     spec = model.input
     record = {
@@ -201,9 +211,23 @@ def add_classifier(
             "crop": spec.crop,
             "filter": spec.filter,
             "exact": True,
+            **({"signature": model.signature} if model.signature else {}),
         },
         "output": {"kind": model.output.kind, "tensor": model.output.tensor},
     }
-    text = "".join(f"{' '.join(label.split())}\n" for label in model.labels)
-    contents = {"model": ("model.tflite", model.path.read_bytes()), "labels": ("labels.txt", text.encode())}
+    contents = {"model": ("model.tflite", model.path.read_bytes())}
+    if model.names:
+        contents["labels"] = _label_file(model.labels)
     return store_own(name, contents, record), model
+
+
+def _label_file(labels: Sequence[str]) -> tuple[str, bytes]:
+    """A file that gives exactly these labels when it is read: one a line where that does, else JSON."""
+    from aicli.catalog.formats.label_file import parse_labels
+
+    wanted = tuple(" ".join(label.split()) for label in labels)
+    text = "".join(f"{label}\n" for label in wanted)
+    with contextlib.suppress(LabelsError):
+        if parse_labels(text.encode(), "labels.txt") == wanted:
+            return "labels.txt", text.encode()
+    return "labels.json", json.dumps(wanted, ensure_ascii=False).encode()

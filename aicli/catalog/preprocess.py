@@ -1,39 +1,115 @@
-"""How pixels become a model's input: by flags, the catalog, the file's metadata, else its quantisation."""
+"""How pixels become a model's input: by flags, the catalog, the file's metadata, its quantisation, its operators."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any, NamedTuple, get_args
 
 from aicli.catalog.formats.tflite import ModelInfo, TensorInfo
+from aicli.catalog.ranges import choose_feeding, exact_feeding, parse_mean_std, parse_range, triple
 from aicli.catalog.specs import Channels, Crop, DType, Filter, InputSpec, Triple
 from aicli.errors import ModelError, UsageError
 
-__all__ = ["input_spec", "parse_range"]
+__all__ = ["FeedingOptions", "InputShape", "find_input", "input_spec"]
 
 DEFAULT_SIDE = 224
 """Pixels of a MobileNet's input where the model leaves its size open."""
 MAX_SIDE = 8192
+MAX_BATCH = 1024
 
 
-def parse_range(text: str | tuple[float, float]) -> tuple[Triple, Triple]:
-    """Mean and standard deviation (in pixel units) that map 0..255 to a range such as ``-1,1``.
+class FeedingOptions(NamedTuple):
+    """What a person says about the input; ``None`` where nothing is said.
 
-    Raises :class:`UsageError` unless it is two different finite numbers.
+    ``input_range`` is ``LOW,HIGH``; ``mean`` and ``std`` are one number or three, for red, green and blue.
     """
-    parts = text.split(",") if isinstance(text, str) else list(text)
-    try:
-        low, high = (float(part) for part in parts)
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"the input range is two numbers, the smaller first, such as 0,1 or -1,1 - not '{text}'"
-        ) from None
-    std = 255 / (high - low)
-    mean = 0.0 - low * std
-    return (mean,) * 3, (std,) * 3
+
+    input_range: str | tuple[float, float] | None = None
+    mean: str | tuple[float, ...] | None = None
+    std: str | tuple[float, ...] | None = None
+    resize: str | None = None
+    channels: str | None = None
+
+    def normalization(self, channels: str) -> tuple[Triple, Triple] | None:
+        """Mean and standard deviation in pixel units, in the order of the model's channels."""
+        if (self.mean is None) != (self.std is None):
+            raise UsageError("mean and std belong together; give both")
+        if self.mean is None or self.std is None:
+            return None if self.input_range is None else parse_range(self.input_range)
+        if self.input_range is not None:
+            raise UsageError("give the input range, or mean and std, not both")
+        mean, std = parse_mean_std(self.mean, self.std)
+        return (mean[::-1], std[::-1]) if channels == "bgr" else (mean, std)
+
+
+class InputShape(NamedTuple):
+    """Where the axes of an image input are; ``None`` for one that it does not have. An open axis is -1."""
+
+    tensor: TensorInfo
+    height: int
+    width: int
+    batch: int | None
+    channels: int | None
+
+    @property
+    def planar(self) -> bool:
+        return self.channels is not None and self.channels < self.height
+
+    @property
+    def depth(self) -> int:
+        found = 1 if self.channels is None else self.tensor.shape[self.channels]
+        return 3 if found == -1 else found
+
+    @property
+    def batch_size(self) -> int:
+        found = 1 if self.batch is None else self.tensor.shape[self.batch]
+        return 1 if found == -1 else found
+
+    def sized(self, width: int, height: int) -> tuple[int, ...]:
+        """The tensor's shape for one image of this size."""
+        shape = list(self.tensor.shape)
+        shape[self.height], shape[self.width] = height, width
+        if self.batch is not None:
+            shape[self.batch] = self.batch_size
+        if self.channels is not None:
+            shape[self.channels] = self.depth
+        return tuple(shape)
+
+
+def find_input(name: str, info: ModelInfo) -> InputShape:
+    """The only input, if it takes one image. Raises :class:`ModelError` when it does not."""
+    if len(info.inputs) != 1:
+        raise ModelError(f"{name}: no image classifier: it has {len(info.inputs)} inputs, not one")
+    tensor = info.inputs[0]
+    if tensor.dtype not in get_args(DType):
+        raise ModelError(f"{name}: no image classifier: its input is {tensor.dtype}, not uint8, int8, int16 or float")
+    found = _axes(tensor)
+    if found is None or found.batch_size > MAX_BATCH:
+        shape = "x".join("?" if size == -1 else str(size) for size in tensor.shape) or "a single number"
+        raise ModelError(
+            f"{name}: no image classifier: its input is {shape}, not 1 x height x width x 3 (or x 1, or 1 x 3 x height x"
+            " width)"
+        )
+    return found
+
+
+def _axes(tensor: TensorInfo) -> InputShape | None:
+    shape = tensor.shape
+    if len(shape) == 4:
+        if shape[3] == 3 or (shape[3] == -1 and shape[1] not in (1, 3)):
+            return InputShape(tensor, height=1, width=2, batch=0, channels=3)
+        if shape[1] == 3 or (shape[1] == 1 and shape[3] != 1):
+            return InputShape(tensor, height=2, width=3, batch=0, channels=1)
+        return InputShape(tensor, height=1, width=2, batch=0, channels=3) if shape[3] == 1 else None
+    if len(shape) == 3:
+        if shape[2] == 3:
+            return InputShape(tensor, height=0, width=1, batch=None, channels=2)
+        if shape[0] == 3:
+            return InputShape(tensor, height=1, width=2, batch=None, channels=0)
+        if shape[2] == 1 and shape[0] not in (1, -1):
+            return InputShape(tensor, height=0, width=1, batch=None, channels=2)
+        return InputShape(tensor, height=1, width=2, batch=0, channels=None)
+    return InputShape(tensor, height=0, width=1, batch=None, channels=None) if len(shape) == 2 and shape[0] > 1 else None
 
 
 def input_spec(
@@ -41,31 +117,35 @@ def input_spec(
     info: ModelInfo,
     known: Mapping[str, Any],
     normalization: tuple[Triple, Triple] | None,
-    *,
-    input_range: str | tuple[float, float] | None,
-    resize: str | None,
-    channels: str | None,
+    options: FeedingOptions,
+    crop: str = "squash",
 ) -> tuple[InputSpec, tuple[str, ...]]:
     """The input of a classifier and notes on what was assumed.
 
     ``known`` is the catalog's input record, empty for a file from elsewhere; ``normalization`` is what the file's own
-    metadata say. Raises :class:`ModelError` when the input is no RGB image.
+    metadata say, ``crop`` what they say or what is usual. Raises :class:`ModelError` when the input is no image.
     """
-    tensor = _image_tensor(name, info)
+    axes = find_input(name, info)
     notes: list[str] = []
-    width, height = _size(name, tensor, known, notes)
-    mean, std = _normalization(name, info, known, normalization, input_range, notes)
+    width, height = _size(name, axes, known, notes)
+    channels = _choice("channels", options.channels or known.get("channels", "rgb"), get_args(Channels))
+    mean, std = options.normalization(channels) or _normalization(name, info, axes, known, normalization, notes)
+    tensor = axes.tensor
     spec = InputSpec(
         width=width,
         height=height,
-        dtype=_dtype(tensor.dtype),
+        dtype=_choice("type", tensor.dtype, get_args(DType)),
         scale=tensor.scale or 1.0,
         zero_point=tensor.zero_point,
         mean=mean,
         std=std,
-        channels=_choice("channels", channels or known.get("channels", "rgb"), get_args(Channels)),
-        crop=_choice("resize", resize or known.get("crop", "squash"), get_args(Crop)),
+        channels=channels,
+        crop=_choice("resize", options.resize or known.get("crop", crop), get_args(Crop)),
         filter=_choice("filter", known.get("filter", "bilinear"), get_args(Filter)),
+        shape=axes.sized(width, height),
+        depth=axes.depth,
+        batch=axes.batch_size,
+        planar=axes.planar,
     )
     return spec, tuple(notes)
 
@@ -76,38 +156,13 @@ def _choice(option: str, value: Any, allowed: tuple[str, ...]) -> Any:
     return value
 
 
-def _dtype(name: str) -> DType:
-    if name == "uint8":
-        return "uint8"
-    if name == "int8":
-        return "int8"
-    return "float16" if name == "float16" else "float32"
-
-
-def _image_tensor(name: str, info: ModelInfo) -> TensorInfo:
-    """The only input, if it takes one RGB image."""
-    if len(info.inputs) != 1:
-        raise ModelError(f"{name}: no image classifier: it has {len(info.inputs)} inputs, not one")
-    tensor = info.inputs[0]
-    shape = "x".join("?" if size == -1 else str(size) for size in tensor.shape) or "no dimensions"
-    if tensor.dtype not in get_args(DType):
-        raise ModelError(f"{name}: no image classifier: its input is {tensor.dtype}, not uint8, int8 or float")
-    if len(tensor.shape) == 4 and tensor.shape[1] in (1, 3) and tensor.shape[3] not in (3, -1):
-        raise ModelError(
-            f"{name}: no image classifier: its input is {shape}; aicli feeds 1 x height x width x 3 (NHWC)"
-        )
-    if len(tensor.shape) != 4 or tensor.shape[0] not in (1, -1) or tensor.shape[3] not in (3, -1):
-        raise ModelError(f"{name}: no image classifier: its input is {shape}, not 1 x height x width x 3")
-    return tensor
-
-
-def _size(name: str, tensor: TensorInfo, known: Mapping[str, Any], notes: list[str]) -> tuple[int, int]:
+def _size(name: str, axes: InputShape, known: Mapping[str, Any], notes: list[str]) -> tuple[int, int]:
     """Width and height of the input."""
     sides = []
-    for axis, key in ((2, "width"), (1, "height")):
-        side = tensor.shape[axis]
+    for axis, key in ((axes.width, "width"), (axes.height, "height")):
+        side, stored = axes.tensor.shape[axis], axes.tensor.stored[axis]
         if side == -1:
-            side = known.get(key) or (tensor.stored[axis] if tensor.stored[axis] > 1 else DEFAULT_SIDE)
+            side = known.get(key) or (stored if stored > 1 else DEFAULT_SIDE)
             if key not in known:
                 notes.append(f"{name}: the model leaves its input {key} open; assuming {side} pixels")
         if not 1 <= side <= MAX_SIDE:
@@ -119,65 +174,23 @@ def _size(name: str, tensor: TensorInfo, known: Mapping[str, Any], notes: list[s
 def _normalization(
     name: str,
     info: ModelInfo,
+    axes: InputShape,
     known: Mapping[str, Any],
     metadata: tuple[Triple, Triple] | None,
-    input_range: str | tuple[float, float] | None,
     notes: list[str],
 ) -> tuple[Triple, Triple]:
-    """Mean and standard deviation in pixel units."""
-    if input_range is not None:
-        return parse_range(input_range)
-    tensor = info.inputs[0]
+    """Mean and standard deviation in pixel units, where nobody gives them."""
     from_catalog = (triple(known["mean"]), triple(known["std"])) if {"mean", "std"} <= known.keys() else None
     found = from_catalog or metadata
+    tensor = axes.tensor
     if tensor.dtype in ("uint8", "int8"):
-        raw = _raw_pixels(tensor)
-        exact = known.get("exact", False)  # the user's own entry: decided when it was registered
-        return found if found and (exact or _is_another_range(tensor, found, raw)) else raw
+        # The user's own entry was decided when it was registered.
+        return exact_feeding(tensor, found, trusted=from_catalog is not None and known.get("exact", False))
     if found:
         return found
-    if info.takes_pixels:
-        notes.append(f"{name}: the model begins by scaling pixels, so it gets them as they are (--input-range 0,255)")
-        return parse_range("0,255")
-    notes.append(
-        f"{name}: nothing says what range its input has; assuming -1 to 1 (--input-range 0,1 is the usual other)"
-    )
-    return parse_range("-1,1")
-
-
-def triple(values: Sequence[float]) -> Triple:
-    """One number for all channels, or one each."""
-    numbers = [float(value) for value in values]
-    first, second, third = numbers * 3 if len(numbers) == 1 else numbers
-    return first, second, third
-
-
-def _raw_pixels(tensor: TensorInfo) -> tuple[Triple, Triple]:
-    """The mean and deviation under which a quantised input holds the pixel itself (less 128 when it is signed).
-
-    That is what quantisation does with an input of pixels, and what TensorFlow's own task library feeds.
-    """
-    shift = 128 if tensor.dtype == "int8" else 0
-    return (float(tensor.zero_point + shift),) * 3, (1 / (tensor.scale or 1.0),) * 3
-
-
-def _is_another_range(tensor: TensorInfo, found: tuple[Triple, Triple], raw: tuple[Triple, Triple]) -> bool:
-    """Whether a normalisation is meant for a quantised input and differs from raw pixels by more than rounding.
-
-    Metadata that were written for the float model, or that say "none" (0 and 1), would leave the type's range: those
-    are not for the quantised values.
-    """
-    if tensor.dtype == "uint8" or not tensor.scale:
-        return False
-
-    def ends(mean: float, std: float) -> tuple[float, float]:
-        return -mean / std / tensor.scale + tensor.zero_point, (255 - mean) / std / tensor.scale + tensor.zero_point
-
-    different = False
-    for channel in range(3):
-        low, high = ends(found[0][channel], found[1][channel])
-        if low < -131 or high > 130 or high - low < 64:
-            return False
-        raw_low, raw_high = ends(raw[0][channel], raw[1][channel])
-        different = different or abs(low - raw_low) > 2 or abs(high - raw_high) > 2
-    return different
+    evidence = info.evidence
+    if tensor.dtype == "int16" and tensor.scale:
+        evidence = evidence._replace(told_by="input", low=-32767 * tensor.scale, high=32767 * tensor.scale)
+    feeding, said = choose_feeding(name, evidence, planar=axes.planar, grey=axes.depth == 1)
+    notes += said
+    return feeding.mean, feeding.std

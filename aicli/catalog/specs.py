@@ -17,7 +17,7 @@ __all__ = [
     "OutputSpec",
 ]
 
-DType = Literal["uint8", "int8", "float32", "float16"]
+DType = Literal["uint8", "int8", "float32", "float16", "int16"]
 Channels = Literal["rgb", "bgr"]
 Crop = Literal["squash", "crop", "pad"]
 Filter = Literal["bilinear", "bicubic"]
@@ -26,11 +26,13 @@ Triple = tuple[float, float, float]
 
 
 class InputSpec(NamedTuple):
-    """An input tensor [1, height, width, 3] and the way from pixels (0 to 255) to it.
+    """An input tensor and the way from pixels (0 to 255) to it.
 
-    ``real = (pixel - mean) / std`` for each of the model's channels; an 8-bit input then gets
+    ``real = (pixel - mean) / std`` for each of the model's channels; a quantised input then gets
     ``round(real / scale) + zero_point``. ``crop`` is what happens to an image of another aspect ratio: ``squash`` it,
-    ``crop`` the largest centred part, or ``pad`` it with black.
+    ``crop`` the largest centred part, or ``pad`` it with black. ``shape`` is the tensor's: [1, height, width, 3]
+    unless ``planar`` (a plane for each channel), of another ``batch`` (the image is its first, the others are 0), of
+    one ``depth`` (grey) or without the axes that are 1.
     """
 
     width: int
@@ -43,12 +45,17 @@ class InputSpec(NamedTuple):
     channels: Channels
     crop: Crop
     filter: Filter
+    shape: tuple[int, ...]
+    depth: int = 3
+    batch: int = 1
+    planar: bool = False
 
 
 class OutputSpec(NamedTuple):
-    """The output tensor to read, by its place among the outputs: ``classes`` values, one per class.
+    """The output tensor to read, by its place among the outputs: ``classes`` values, one per class, for each image.
 
-    An 8-bit output means ``(value - zero_point) * scale``.
+    A quantised output means ``(value - zero_point) * scale``. With ``binary`` there is one value ``p`` for one class,
+    or for two whose scores are ``1 - p`` and ``p``.
     """
 
     tensor: int
@@ -57,12 +64,15 @@ class OutputSpec(NamedTuple):
     scale: float
     zero_point: int
     kind: OutputKind
+    binary: bool = False
 
 
 class ClassifierModel(NamedTuple):
     """A classifier ready to be run; ``labels`` has one label per class.
 
-    ``notes`` says, a sentence each, what had to be assumed about the model.
+    ``notes`` says, a sentence each, what had to be assumed about the model. ``content`` are the bytes to run instead of
+    the file where another of its signatures than the first was chosen. ``names`` tells whether the labels are more than
+    the numbers of the classes.
     """
 
     name: str
@@ -71,6 +81,9 @@ class ClassifierModel(NamedTuple):
     output: OutputSpec
     labels: tuple[str, ...]
     notes: tuple[str, ...]
+    names: bool = True
+    signature: str | None = None
+    content: bytes | None = None
 
 
 class FaceModel(NamedTuple):

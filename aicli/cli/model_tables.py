@@ -10,8 +10,9 @@ from aicli.output.escape import visible
 
 if TYPE_CHECKING:
     from aicli.catalog.entries import Entry
+    from aicli.tasks.trial import Trial
 
-__all__ = ["aligned", "describe_file", "facts_table", "models_table"]
+__all__ = ["aligned", "describe_file", "facts_table", "models_table", "trials_table"]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -49,6 +50,15 @@ def _accuracy(entry: Entry, sources: list[str]) -> str:
     if source not in sources:
         sources.append(source)
     return f"{top1 * 100 if top1 <= 1 else top1:.1f}% [{sources.index(source) + 1}]"
+
+
+def trials_table(trials: Sequence[Trial]) -> str:
+    """A line per feeding with its best labels; a star marks the one that is used."""
+    rows = [["", "INPUT", "LABELS"]]
+    for trial in trials:
+        best = ", ".join(f"{found.label} {found.score:.3f}" for found in trial.predictions)
+        rows.append(["*" if trial.used else "", trial.option, best])
+    return aligned(rows) + "\n\n* is what the model gets when nobody says otherwise."
 
 
 def facts_table(facts: Mapping[str, Any], indent: str = "") -> str:
@@ -95,6 +105,9 @@ def describe_file(path: Path) -> dict[str, Any]:
         "outputs": [
             {**_tensor(info), "kind": kind} for info, kind in zip(file.info.outputs, file.info.kinds, strict=True)
         ],
+        "signatures": [signature.name for signature in file.info.signatures],
+        "custom_operators": list(file.info.custom),
+        "ultralytics": _ultralytics(file.ultralytics) if file.ultralytics else None,
         "metadata": _metadata(file.metadata) if file.metadata else None,
         "metadata_error": file.metadata_error,
         "preprocessing": None,
@@ -108,13 +121,15 @@ def describe_file(path: Path) -> dict[str, Any]:
 
 
 def _preprocessing(file: Any) -> dict[str, Any]:
-    from aicli.catalog.preprocess import input_spec
+    from aicli.catalog.preprocess import FeedingOptions, input_spec
+    from aicli.catalog.ranges import Feeding
 
-    normalization = file.metadata.normalization if file.metadata else None
-    spec, notes = input_spec(file.path.name, file.info, {}, normalization, input_range=None, resize=None, channels=None)
+    spec, notes = input_spec(file.path.name, file.info, {}, file.normalization, FeedingOptions(), file.crop)
+    feeding = Feeding("", spec.mean, spec.std)
     shown = {
         "width": spec.width,
         "height": spec.height,
+        "range": [[round(end, 6) for end in feeding.ends(channel)] for channel in range(spec.depth)],
         "mean": list(spec.mean),
         "std": list(spec.std),
         "channels": spec.channels,
@@ -131,6 +146,10 @@ def _tensor(info: Any) -> dict[str, Any]:
         "scale": info.scale or None,
         "zero_point": info.zero_point if info.scale else None,
     }
+
+
+def _ultralytics(found: Any) -> dict[str, Any]:
+    return {"description": found.description, "task": found.task, "labels": len(found.names)}
 
 
 def _metadata(metadata: Any) -> dict[str, Any]:

@@ -44,6 +44,11 @@ EXPORTS = {
 TASK_TYPE = ((I32,), (I32,))
 
 CLASSIFY = struct.Struct("<5If3Ifi3f3f6Ifi3I")
+LAYOUT = struct.Struct("<9I")
+EXTENDED = CLASSIFY.size + LAYOUT.size
+FEATURES = "aicli_features"
+KNOWS_LAYOUT = 1
+"""Bit of :data:`FEATURES`: the guest reads classify requests of :data:`EXTENDED` bytes."""
 DETECT = struct.Struct("<4If3f3f2I3I")
 RESULT = struct.Struct("<6I")
 PREDICTION = np.dtype([("index", "<u4"), ("score", "<f4")])
@@ -52,7 +57,7 @@ FACE_FLOATS = 15
 MAX_FACES = 1 << 17
 """More than an image of 100 megapixels has room for; a guest that claims more is wrong."""
 
-DTYPE_CODES = {"float16": 0, "float32": 1, "uint8": 3, "int8": 7}
+DTYPE_CODES = {"float16": 0, "float32": 1, "uint8": 3, "int8": 7, "int16": 8}
 CROP_CODES = {"squash": 0, "crop": 1, "pad": 2}
 FILTER_CODES = {"bilinear": 0, "bicubic": 1}
 CHANNEL_CODES = {"rgb": 0, "bgr": 1}
@@ -71,10 +76,29 @@ class ClassifyRequest(NamedTuple):
         """How many records an answer may have."""
         return min(self.top_k or self.output.classes, self.output.classes)
 
+    @property
+    def extension(self) -> str:
+        """What this request needs beyond a record of 112 bytes, in a person's words; empty for most models."""
+        source, answer = self.input, self.output
+        usual = (1, source.height, source.width, 3)
+        if source.shape != usual or source.planar:
+            return f"an input of {'x'.join(map(str, source.shape))}"
+        if "int16" in (source.dtype, answer.dtype):
+            return "16-bit integers"
+        return "an output of one value" if answer.binary else ""
+
     def pack(self, pixels: int, width: int, height: int) -> bytes:
+        if not self.extension:
+            return self._pack(CLASSIFY.size, pixels, width, height)
+        source = self.input
+        shape = (*source.shape, 1, 1, 1, 1)[:4]
+        layout = (source.planar, source.depth, source.batch, self.output.binary)
+        return self._pack(EXTENDED, pixels, width, height) + LAYOUT.pack(len(source.shape), *shape, *layout)
+
+    def _pack(self, size: int, pixels: int, width: int, height: int) -> bytes:
         source, answer = self.input, self.output
         return CLASSIFY.pack(
-            CLASSIFY.size,
+            size,
             pixels,
             width,
             height,
@@ -166,6 +190,18 @@ class Running:
                 f"{source}: the guest speaks ABI version {version}, this aicli speaks {ABI_VERSION}; rebuild the guest"
             )
 
+        self.features = 0
+        if any(item.name == FEATURES and item.kind == "func" for item in module.exports):
+            self.features = self.call(FEATURES)
+
+    def require(self, request: ClassifyRequest) -> None:
+        """Raises :class:`GuestError` where this guest does not know what the request says."""
+        if request.extension and not self.features & KNOWS_LAYOUT:
+            raise GuestError(
+                f"{self.source}: this guest does not know {request.extension}, which the model has; it exports no"
+                f" {FEATURES} that says so (docs/guest-abi.md)"
+            )
+
     def call(self, name: str, *arguments: int) -> int:
         result = self.instance.call(name, *arguments)
         if self.host.interrupted is not None:
@@ -211,8 +247,8 @@ class Running:
         self.host.session.last_error = None
         try:
             place = self.block("pixels", pixels.nbytes)
-            record = self.block("request", CLASSIFY.size)
             packed = request.pack(place, width, height)
+            record = self.block("request", max(CLASSIFY.size, len(packed)))
             self.memory.view(place, pixels.nbytes)[:] = pixels.reshape(-1)
             self.memory.view(record, len(packed))[:] = memoryview(packed)
             size = PREDICTION.itemsize if export == TASKS["classify"] else FACE.itemsize * FACE_FLOATS
@@ -330,6 +366,11 @@ class Guest:
             running.touch("scratch", self._last_memory - running.memory.size() - PAGE)
             running.drop("scratch")
 
+    def require(self, request: ClassifyRequest) -> None:
+        """Raises :class:`GuestError` unless the guest can serve such requests."""
+        with self._named():
+            (self._running or self._start()).require(request)
+
     def classify(self, pixels: NDArray[np.uint8], request: ClassifyRequest) -> list[tuple[int, float]]:
         """Classes and scores of one image (uint8, height x width x 3, RGB), best first.
 
@@ -383,6 +424,9 @@ def check_guest(module: Module, task: str) -> None:
             raise GuestError(f"the guest exports no function {name}; see docs/guest-abi.md")
         if (item.params, item.results) != (params, results):
             raise GuestError(f"the guest's {name} has another type than docs/guest-abi.md says")
+    features = exports.get(FEATURES)
+    if features is not None and (features.kind, features.params, features.results) != ("func", (), (I32,)):
+        raise GuestError(f"the guest's {FEATURES} has another type than docs/guest-abi.md says")
     for item in module.imports:
         if item.module != WASI_NN:
             raise GuestError(f"the guest imports {item.module}.{item.name}; a guest may import {WASI_NN} only")

@@ -67,11 +67,12 @@ DTYPES: dict[TensorType, tuple[str, ...]] = {
     TensorType.F16: ("float16",),
     TensorType.F32: ("float32",),
     TensorType.F64: ("float64",),
-    TensorType.U8: ("uint8", "int8", "bool"),
+    TensorType.U8: ("uint8", "int8", "bool", "int16", "uint16"),
     TensorType.I32: ("int32", "uint32"),
     TensorType.I64: ("int64", "uint64"),
 }
-"""What each type may feed. The dialect has no number for signed bytes: they travel as U8, byte for byte."""
+"""What each type may feed. The dialect has no number for signed bytes and 16-bit integers: they travel
+as U8, byte for byte."""
 
 
 View = Callable[[], NDArray[Any]]

@@ -27,9 +27,10 @@ class Classifier:
 
     ``model`` is a name from the catalog or the path of a .tflite file; ``labels`` a label file or a sequence of class
     names, needed where the model brings none. ``top_k`` classes are answered (0: all), those below ``min_score``
-    (0 to 1) left out. ``input_range`` (``0,1``, ``-1,1`` or ``0,255``), ``resize`` (``squash``, ``crop``, ``pad``),
-    ``channels`` (``rgb``, ``bgr``) and ``output_tensor`` override what is known about the model. ``guest`` is a
-    WebAssembly module to run instead of the packaged one.
+    (0 to 1) left out. ``input_range`` (two numbers such as ``-1,1``), ``mean`` and ``std`` (one number or three, for
+    red, green and blue), ``resize`` (``squash``, ``crop``, ``pad``), ``channels`` (``rgb``, ``bgr``),
+    ``output_tensor``, ``signature`` and ``locale`` (of the labels in the file) override what is known about the model.
+    ``guest`` is a WebAssembly module to run instead of the packaged one.
 
     With ``fresh_guest`` each image is answered by an instance of the guest that has seen no other.
 
@@ -49,8 +50,14 @@ class Classifier:
             resize=options.resize,
             channels=options.channels,
             output_tensor=options.output_tensor,
+            mean=options.mean,
+            std=options.std,
+            signature=options.signature,
+            locale=options.locale,
         )
-        self.guest = load_guest("classify", {"classifier": self.model.path}, engine, options)
+        source = self.model.content or self.model.path
+        self.guest = load_guest("classify", {"classifier": source}, engine, options)
+        self.guest.require(ClassifyRequest(self.model.input, self.model.output, options.top_k, options.min_score))
 
     @classmethod
     def from_options(cls, options: ClassifyOptions) -> Classifier:

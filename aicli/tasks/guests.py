@@ -15,7 +15,7 @@ from aicli.wasm.choose import Policy, choose_runtime
 __all__ = ["load_guest", "runtime_for"]
 
 
-def load_guest(task: str, models: Mapping[str, Path], engine: Engine, options: SandboxOptions) -> Guest:
+def load_guest(task: str, models: Mapping[str, Path | bytes], engine: Engine, options: SandboxOptions) -> Guest:
     """The guest that the options ask for, ready for a task."""
     path = Path(options.guest) if options.guest is not None else None
     return Guest(

@@ -15,6 +15,8 @@ use crate::request::{ClassifyRequest, DetectRequest, Pixels, CLASSIFY_BYTES, DET
 
 const ABI_VERSION: i32 = 1;
 const ALIGNMENT: usize = 16;
+/// Bit 0: classify requests of 148 bytes are understood.
+const FEATURES: i32 = 1;
 
 /// A result record, as the ABI lays it out.
 #[repr(C)]
@@ -51,6 +53,12 @@ static INSTANCE: Shared = Shared(UnsafeCell::new(Instance {
 #[no_mangle]
 pub extern "C" fn aicli_abi_version() -> i32 {
     ABI_VERSION
+}
+
+/// What this guest knows beyond the least of its ABI version.
+#[no_mangle]
+pub extern "C" fn aicli_features() -> i32 {
+    FEATURES
 }
 
 /// Reserves `size` bytes, aligned to 16; 0 when there is no memory.
@@ -100,7 +108,8 @@ pub unsafe extern "C" fn aicli_detect_faces(request: u32) -> u32 {
 type Outcome = Result<(u32, u32, u32), Failure>;
 
 fn classify(state: &mut Option<Classifier>, request: u32) -> Outcome {
-    let request = ClassifyRequest::parse(guest_bytes(request, CLASSIFY_BYTES, "the request")?)?;
+    let bytes = ClassifyRequest::bytes(guest_bytes(request, CLASSIFY_BYTES, "the request")?);
+    let request = ClassifyRequest::parse(guest_bytes(request, bytes, "the request")?)?;
     let pixels = guest_pixels(&request.pixels)?;
     let classifier = match state {
         Some(classifier) => classifier,

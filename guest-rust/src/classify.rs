@@ -6,7 +6,7 @@ use crate::profile::{begin, Stage};
 use crate::ranking::Ranking;
 use crate::request::{ClassifyRequest, Crop, Scores};
 use crate::resize::{Resizer, View};
-use crate::tensor::{decode, Encoder};
+use crate::tensor::{decode, Encoder, PlaneEncoder};
 
 /// One class of the answer, as the ABI lays it out.
 #[repr(C)]
@@ -48,17 +48,28 @@ impl Classifier {
         begin(Stage::Resize);
         self.fill_input(pixels, request)?;
         begin(Stage::Other);
-        let dimensions = [1, request.input_height as u32, request.input_width as u32, 3];
-        self.context.set_input(&dimensions, request.input.tensor_type(), &self.input)?;
+        self.context.set_input(request.layout.dimensions(), request.input.tensor_type(), &self.input)?;
         self.context.compute()?;
-        resize(&mut self.output, request.classes * request.output.bytes(), 0)?;
+        let values = if request.binary { 1 } else { request.classes };
+        let bytes = values * request.output.bytes();
+        resize(&mut self.output, bytes * request.layout.batch, 0)?;
         self.context.get_output(request.output_index, &mut self.output)?;
 
         self.classes.clear();
         self.classes.try_reserve(request.classes)?;
-        let scores = decode(request.output, &self.output);
+        let scores = decode(request.output, &self.output[..bytes]);
         self.classes.extend(scores.zip(0..).map(|(score, index)| Class { index, score }));
-        let softmax = to_probabilities(&mut self.classes, request.scores)?;
+        let softmax = if request.binary {
+            let (score, sigmoid) = to_probability(self.classes[0].score, request.scores)?;
+            self.classes.clear();
+            match request.classes {
+                1 => self.classes.push(Class { index: 0, score }),
+                _ => self.classes.extend([Class { index: 0, score: 1.0 - score }, Class { index: 1, score }]),
+            }
+            sigmoid
+        } else {
+            to_probabilities(&mut self.classes, request.scores)?
+        };
         keep_best(&self.classes, request.top_k, request.min_score, &mut self.ranking, &mut self.best)?;
         Ok((&self.best, softmax))
     }
@@ -75,19 +86,51 @@ impl Classifier {
             }
             Crop::Pad(_) => (whole, centre(input, (whole.width(), whole.height()))),
         };
+        if request.layout.planar || request.layout.grey {
+            return self.fill_planes(view, inner, request);
+        }
         let encoder = Encoder::new(request.input, request.normalisation, request.bgr);
         let pixel = 3 * encoder.bytes();
         let pitch = input.0 * pixel;
-        resize(&mut self.input, pitch * input.1, 0)?;
+        resize(&mut self.input, pitch * input.1 * request.layout.batch, 0)?;
+        let (tensor, others) = self.input.split_at_mut(pitch * input.1);
+        others.fill(0);
         if let Crop::Pad(colour) = request.crop {
-            for out in self.input.chunks_exact_mut(pixel) {
+            for out in tensor.chunks_exact_mut(pixel) {
                 encoder.convert(&colour, out);
             }
         }
-        let tensor = &mut self.input;
         self.resizer.rows_first(view, inner.width, inner.height, request.filter, |y, row| {
             let start = (inner.top + y) * pitch + inner.left * pixel;
             encoder.convert(row, &mut tensor[start..start + inner.width * pixel]);
+        })
+    }
+
+    /// Fills an input with a plane for each channel, or for the luminance alone.
+    fn fill_planes(&mut self, view: View, inner: Place, request: &ClassifyRequest) -> Result<(), Failure> {
+        let encoder = PlaneEncoder::new(request.input, request.normalisation, request.bgr);
+        let (width, bytes) = (request.input_width, encoder.bytes());
+        let (depth, plane) = (request.layout.depth(), width * request.input_height * bytes);
+        resize(&mut self.input, plane * depth * request.layout.batch, 0)?;
+        let fill = |pixels: &[u8], start: usize, tensor: &mut [u8]| {
+            for channel in 0..depth {
+                let begin = channel * plane + start;
+                let out = &mut tensor[begin..begin + pixels.len() / 3 * bytes];
+                match depth {
+                    1 => encoder.luminance(pixels, out),
+                    _ => encoder.channel(channel, pixels, out),
+                }
+            }
+        };
+        if let Crop::Pad(colour) = request.crop {
+            for pixel in 0..width * request.input_height {
+                fill(&colour, pixel * bytes, &mut self.input);
+            }
+        }
+        self.input[plane * depth..].fill(0);
+        let tensor = &mut self.input;
+        self.resizer.rows_first(view, inner.width, inner.height, request.filter, |y, row| {
+            fill(row, ((inner.top + y) * width + inner.left) * bytes, tensor);
         })
     }
 }
@@ -112,10 +155,11 @@ fn centre(outer: (usize, usize), inner: (usize, usize)) -> Place {
     Place { left: (outer.0 - width) / 2, top: (outer.1 - height) / 2, width, height }
 }
 
+/// Rounding may carry a probability a little beyond 1.
+const SLACK: f32 = 1e-4;
+
 /// Applies a softmax where the output needs one, and tells whether it did.
 fn to_probabilities(classes: &mut [Class], scores: Scores) -> Result<bool, Failure> {
-    // Rounding may carry a probability a little beyond 1.
-    const SLACK: f32 = 1e-4;
     let mut highest = f32::NEG_INFINITY;
     let mut probabilities = true;
     for class in classes.iter() {
@@ -144,6 +188,19 @@ fn to_probabilities(classes: &mut [Class], scores: Scores) -> Result<bool, Failu
         }
     }
     Ok(softmax)
+}
+
+/// The probability behind the only number of an output, and whether a sigmoid made it one.
+fn to_probability(value: f32, scores: Scores) -> Result<(f32, bool), Failure> {
+    if value.is_nan() {
+        return Err(Failure::model("classifier", "answered with a score that is not a finite number"));
+    }
+    let sigmoid = match scores {
+        Scores::Probabilities => false,
+        Scores::Logits => true,
+        Scores::Unknown => !(-SLACK..=1.0 + SLACK).contains(&value),
+    };
+    Ok((if sigmoid { 1.0 / (1.0 + (-value).exp()) } else { value }, sigmoid))
 }
 
 /// Copies the `top_k` best classes whose score is at least `min_score`: best first, equal scores by index.

@@ -2,7 +2,7 @@ use super::*;
 use crate::failure::Status;
 use crate::fake;
 use crate::kernel::Filter;
-use crate::request::{Element, Normalisation, Pixels, Quantisation};
+use crate::request::{Element, Layout, Normalisation, Pixels, Quantisation};
 
 fn classes(scores: &[f32]) -> Vec<Class> {
     scores.iter().zip(0..).map(|(&score, index)| Class { index, score }).collect()
@@ -28,6 +28,8 @@ fn request(width: usize, height: usize, crop: Crop) -> ClassifyRequest {
         classes: 12,
         output: Element::U8(Quantisation { scale: 1.0 / 256.0, zero_point: 0 }),
         scores: Scores::Unknown,
+        layout: Layout::usual(2, 2),
+        binary: false,
     }
 }
 
@@ -126,4 +128,66 @@ fn a_failing_network_gives_its_errno() {
     let failure = Classifier::load().unwrap().classify(&[0; 3], &request(1, 1, Crop::Squash)).map(|_| ()).unwrap_err();
     assert_eq!((failure.status, failure.errno), (Status::Network, 5));
     assert_eq!(fake::contexts().0, 0);
+}
+
+/// What a model with this layout sees of an image whose pixels are two blocks of colour side by side.
+fn seen_in(axes: &[u32], layout: (u32, u32, u32), input: (u32, Quantisation), crop: u32) -> Vec<u8> {
+    fake::serve(&[("classifier", |_, data| Ok(vec![data.to_vec()]))]);
+    let mut record = vec![0; 148];
+    let mut put = |at: usize, bits: u32| record[at..at + 4].copy_from_slice(&bits.to_le_bytes());
+    let one = 1f32.to_bits();
+    let unit = [(0, 148), (4, 4096), (8, 4), (12, 2), (24, 2), (28, 2), (56, one), (60, one), (64, one), (72, crop)];
+    unit.iter().for_each(|&(at, bits)| put(at, bits));
+    let scale = input.1.scale.to_bits();
+    let (values, batch) = (axes.iter().product::<u32>(), layout.2);
+    [(32, input.0), (36, scale), (40, input.1.zero_point as u32), (84, values / batch)].map(|(at, bits)| put(at, bits));
+    [(88, input.0), (92, one), (104, 0x0003_0201), (112, axes.len() as u32)].map(|(at, bits)| put(at, bits));
+    axes.iter().zip(0..).for_each(|(&axis, place)| put(116 + 4 * place, axis));
+    [(132, layout.0), (136, layout.1), (140, batch)].map(|(at, bits)| put(at, bits));
+    let request = ClassifyRequest::parse(&record).unwrap();
+    let pixels = [[[10u8, 20, 30], [10, 20, 30], [40, 50, 60], [40, 50, 60]]; 2].concat().concat();
+    let mut classifier = Classifier::load().unwrap();
+    classifier.classify(&pixels, &request).unwrap();
+    classifier.input.clone()
+}
+
+#[test]
+fn planes_batches_and_grey_by_hand() {
+    let byte = (3, Quantisation { scale: 1.0, zero_point: 0 });
+    let planes = [10, 40, 10, 40, 20, 50, 20, 50, 30, 60, 30, 60];
+    assert_eq!(seen_in(&[1, 3, 2, 2], (1, 3, 1), byte, 1)[..], [10, 40, 10, 40, 20, 50, 20, 50, 30, 60, 30, 60]);
+    assert_eq!(seen_in(&[2, 3, 2, 2], (1, 3, 2), byte, 1)[..12], planes);
+    assert_eq!(seen_in(&[2, 3, 2, 2], (1, 3, 2), byte, 1)[12..], [0; 12]);
+    assert_eq!(seen_in(&[2, 2, 2, 3], (0, 3, 2), byte, 1)[..6], [10, 20, 30, 40, 50, 60]);
+    assert_eq!(seen_in(&[2, 2, 2, 3], (0, 3, 2), byte, 1)[12..], [0; 12]);
+    // 0.299, 0.587 and 0.114 of the channels.
+    assert_eq!(seen_in(&[1, 2, 2, 1], (0, 1, 1), byte, 1), [18, 48, 18, 48]);
+    assert_eq!(seen_in(&[2, 2], (0, 1, 1), byte, 1), [18, 48, 18, 48]);
+    let padded = seen_in(&[1, 3, 2, 2], (1, 3, 1), byte, 2);
+    assert_eq!((&padded[2..4], &padded[6..8], &padded[10..]), (&[1, 1][..], &[2, 2][..], &[3, 3][..]));
+    let wide = (8, Quantisation { scale: 0.01, zero_point: 0 });
+    let words = seen_in(&[1, 2, 2, 1], (0, 1, 1), wide, 1);
+    assert_eq!(words, [1800i16, 4800, 1800, 4800].map(i16::to_le_bytes).concat());
+}
+
+#[test]
+fn the_only_value_is_a_probability_or_a_logit() {
+    assert_eq!(to_probability(0.25, Scores::Unknown).unwrap(), (0.25, false));
+    assert_eq!(to_probability(0.0, Scores::Logits).unwrap(), (0.5, true));
+    let (score, sigmoid) = to_probability(3f32.ln(), Scores::Unknown).unwrap();
+    assert!(sigmoid && (score - 0.75).abs() < 1e-6);
+    assert_eq!(to_probability(f32::NEG_INFINITY, Scores::Logits).unwrap().0, 0.0);
+    assert!(to_probability(f32::NAN, Scores::Logits).is_err());
+}
+
+#[test]
+fn one_output_gives_one_class_or_two() {
+    fake::serve(&[("classifier", |_, _| Ok(vec![vec![64]]))]);
+    let answer = |classes| {
+        let mut request = request(1, 1, Crop::Squash);
+        (request.classes, request.binary) = (classes, true);
+        Classifier::load().unwrap().classify(&[0; 3], &request).unwrap().0.to_vec()
+    };
+    assert_eq!(answer(1), [Class { index: 0, score: 0.25 }]);
+    assert_eq!(answer(2), [Class { index: 0, score: 0.75 }, Class { index: 1, score: 0.25 }]);
 }

@@ -61,13 +61,15 @@ pub fn init_execution_context(graph: u32) -> Result<u32, u32> {
 }
 
 pub fn set_input(context: u32, index: u32, dimensions: &[u32], kind: TensorType, data: &[u8]) -> u32 {
-    let bytes = match kind {
-        TensorType::U8 => 1,
-        TensorType::F16 => 2,
-        TensorType::F32 => 4,
+    // Under the number of bytes travel 16-bit integers too.
+    let bytes: &[usize] = match kind {
+        TensorType::U8 => &[1, 2],
+        TensorType::F16 => &[2],
+        TensorType::F32 => &[4],
     };
     assert_eq!(index, 0);
-    assert_eq!(dimensions.iter().product::<u32>() as usize * bytes, data.len());
+    let elements = dimensions.iter().product::<u32>() as usize;
+    assert!(bytes.iter().any(|size| elements * size == data.len()));
     with_context(context, |execution, _| {
         execution.dimensions = dimensions.to_vec();
         execution.input = data.to_vec();

@@ -14,7 +14,7 @@ pub enum TensorType {
     F16 = 0,
     /// IEEE 754 single precision.
     F32 = 1,
-    /// Bytes; signed ones travel under this number too.
+    /// Bytes; signed ones and 16-bit integers travel under this number too.
     U8 = 3,
 }
 

@@ -5,6 +5,8 @@ use crate::kernel::Filter;
 
 /// Bytes of a classify request.
 pub const CLASSIFY_BYTES: usize = 112;
+/// Bytes of a classify request that says where the axes of the input are.
+pub const EXTENDED_BYTES: usize = 148;
 /// Bytes of a detect request.
 pub const DETECT_BYTES: usize = 64;
 
@@ -32,6 +34,8 @@ pub enum Element {
     U8(Quantisation),
     /// The same with signed bytes.
     I8(Quantisation),
+    /// The same with signed 16-bit numbers.
+    I16(Quantisation),
 }
 
 /// How a byte stands for a real number.
@@ -74,6 +78,40 @@ pub enum Scores {
     Logits,
 }
 
+/// The axes of a model's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    axes: [u32; 4],
+    rank: usize,
+    /// A plane for each channel instead of a pixel after the other.
+    pub planar: bool,
+    /// One channel of luminance instead of three of colour.
+    pub grey: bool,
+    /// Images in the tensor, of which the photo is the first.
+    pub batch: usize,
+}
+
+impl Layout {
+    /// One image with its channels last: what a record of 112 bytes means.
+    pub fn usual(width: usize, height: usize) -> Layout {
+        Layout { axes: [1, height as u32, width as u32, 3], rank: 4, planar: false, grey: false, batch: 1 }
+    }
+
+    /// The dimensions of the tensor.
+    pub fn dimensions(&self) -> &[u32] {
+        &self.axes[..self.rank]
+    }
+
+    /// Elements of a pixel.
+    pub fn depth(&self) -> usize {
+        if self.grey {
+            1
+        } else {
+            3
+        }
+    }
+}
+
 /// A checked classify request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClassifyRequest {
@@ -105,6 +143,10 @@ pub struct ClassifyRequest {
     pub output: Element,
     /// What the output's numbers are.
     pub scores: Scores,
+    /// Where the axes of the input are.
+    pub layout: Layout,
+    /// The output has one number for each image: the score of the only class, or of the second of two.
+    pub binary: bool,
 }
 
 /// A checked detect request.
@@ -193,6 +235,44 @@ impl<'a> Fields<'a> {
         }
     }
 
+    fn flag(&self, at: usize, name: &'static str) -> Result<bool, Failure> {
+        match self.u32(at) {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Failure::bad_request(name, "is neither 0 nor 1")),
+        }
+    }
+
+    /// The extension of a classify request for an input of this size.
+    fn layout(&self, width: usize, height: usize) -> Result<Layout, Failure> {
+        let wrong = |what| Err(Failure::bad_request("the input's layout", what));
+        let rank = self.size(112);
+        if !(1..=4).contains(&rank) {
+            return wrong("has a number of axes that is none of 1 to 4");
+        }
+        let mut axes = [1; 4];
+        for (axis, length) in axes.iter_mut().enumerate().take(rank) {
+            *length = self.u32(116 + 4 * axis);
+        }
+        let grey = match self.u32(136) {
+            1 => true,
+            3 => false,
+            _ => return wrong("has a number of channels that is neither 1 nor 3"),
+        };
+        let planar = self.flag(132, "the order of the axes")?;
+        let batch = self.size(140);
+        if !(1..=1 << 12).contains(&batch) {
+            return wrong("has a batch that is not 1 to 4096");
+        }
+        let layout = Layout { axes, rank, planar, grey, batch };
+        let elements = batch as u64 * (width * height * layout.depth()) as u64;
+        let product = axes.iter().try_fold(1u64, |product, &axis| product.checked_mul(u64::from(axis)));
+        if product != Some(elements) || elements > i32::MAX as u64 {
+            return wrong("has another number of elements than its size, channels and batch give");
+        }
+        Ok(layout)
+    }
+
     /// The element type at `kind`, with its scale and zero point where it has them.
     fn element(&self, kind: usize, scale: usize, name: &'static str) -> Result<Element, Failure> {
         let quantisation = || -> Result<Quantisation, Failure> {
@@ -204,7 +284,10 @@ impl<'a> Fields<'a> {
             1 => Ok(Element::F32),
             3 => Ok(Element::U8(quantisation()?)),
             7 => Ok(Element::I8(quantisation()?)),
-            _ => Err(Failure::bad_request(name, "has a type that is none of 0 (f16), 1 (f32), 3 (u8), 7 (i8)")),
+            8 => Ok(Element::I16(quantisation()?)),
+            _ => {
+                Err(Failure::bad_request(name, "has a type that is none of 0 (f16), 1 (f32), 3 (u8), 7 (i8), 8 (i16)"))
+            }
         }
     }
 
@@ -219,7 +302,15 @@ impl<'a> Fields<'a> {
 }
 
 impl ClassifyRequest {
-    /// Reads and checks a record of at least 112 bytes.
+    /// How many bytes to give to `parse`, from the first ones of a record.
+    pub fn bytes(record: &[u8]) -> usize {
+        match Fields::of(record, CLASSIFY_BYTES) {
+            Ok(fields) if fields.size(0) >= EXTENDED_BYTES => EXTENDED_BYTES,
+            _ => CLASSIFY_BYTES,
+        }
+    }
+
+    /// Reads and checks a record of 112 bytes, or of 148 with the extension.
     pub fn parse(record: &[u8]) -> Result<ClassifyRequest, Failure> {
         let fields = Fields::of(record, CLASSIFY_BYTES)?;
         let (input_width, input_height, classes) = (fields.size(24), fields.size(28), fields.size(84));
@@ -233,6 +324,11 @@ impl ClassifyRequest {
         let min_score = fields.f32(20);
         if min_score.is_nan() {
             return Err(Failure::bad_request("the minimum score", "is not a number"));
+        }
+        let is_extended = record.len() >= EXTENDED_BYTES && fields.size(0) >= EXTENDED_BYTES;
+        let binary = is_extended && fields.flag(144, "the kind of classes")?;
+        if binary && classes > 2 {
+            return Err(Failure::bad_request("the number of classes", "must be 1 or 2 where the output has one value"));
         }
         Ok(ClassifyRequest {
             pixels: fields.pixels()?,
@@ -263,6 +359,12 @@ impl ClassifyRequest {
                 2 => Scores::Logits,
                 _ => return Err(Failure::bad_request("the kind of output", "is none of 0, 1, 2")),
             },
+            layout: if is_extended {
+                fields.layout(input_width, input_height)?
+            } else {
+                Layout::usual(input_width, input_height)
+            },
+            binary,
         })
     }
 }

@@ -54,6 +54,41 @@ fn a_classify_request_is_read_field_by_field() {
     assert_eq!(classify(&[(16, 0)]).unwrap().top_k, usize::MAX);
 }
 
+fn extended(changes: &[(usize, u32)]) -> Result<ClassifyRequest, Failure> {
+    let one = 1f32.to_bits();
+    let fields = [(4, 4096), (8, 640), (12, 480), (24, 224), (28, 192), (32, 1), (56, one), (60, one), (64, one)];
+    let tail = [(84, 2), (88, 1), (112, 4), (116, 8), (120, 3), (124, 192), (128, 224), (132, 1), (136, 3), (140, 8)];
+    let mut bytes = record(EXTENDED_BYTES, &[(0, 148), (144, 1)]);
+    for (at, bits) in fields.iter().chain(&tail).chain(changes) {
+        bytes[*at..at + 4].copy_from_slice(&bits.to_le_bytes());
+    }
+    assert_eq!(ClassifyRequest::bytes(&bytes), if changes.contains(&(0, 147)) { 112 } else { 148 });
+    ClassifyRequest::parse(&bytes)
+}
+
+#[test]
+fn the_extension_says_where_the_axes_are() {
+    let request = extended(&[]).unwrap();
+    assert_eq!(request.layout.dimensions(), [8, 3, 192, 224]);
+    assert_eq!((request.layout.planar, request.layout.grey, request.layout.batch), (true, false, 8));
+    assert!(request.binary);
+    let flat = extended(&[(112, 2), (116, 192), (120, 224), (132, 0), (136, 1), (140, 1)]).unwrap();
+    assert_eq!((flat.layout.dimensions(), flat.layout.depth()), (&[192, 224][..], 1));
+    // A shorter record has no extension, whatever lies behind it.
+    let short = extended(&[(0, 147)]).unwrap();
+    assert_eq!((short.layout, short.binary), (Layout::usual(224, 192), false));
+}
+
+#[test]
+fn absurd_extensions_are_refused() {
+    let huge = [(112, 0), (112, 5), (116, 7), (128, u32::MAX), (132, 2), (136, 2), (140, 0), (140, 1 << 20), (144, 2)];
+    for change in huge {
+        assert!(is_bad(extended(&[change])), "{change:?}");
+    }
+    assert!(is_bad(extended(&[(84, 3)])));
+    assert!(is_bad(extended(&[(24, 1 << 14), (28, 1 << 14), (124, 1 << 14), (128, 1 << 14)])));
+}
+
 #[test]
 fn a_detect_request_is_read_field_by_field() {
     let request = detect(&[(44, 1), (48, 9)]).unwrap();

@@ -8,7 +8,7 @@ impl Element {
     /// Bytes of one element.
     pub fn bytes(self) -> usize {
         match self {
-            Element::F16 => 2,
+            Element::F16 | Element::I16(_) => 2,
             Element::F32 => 4,
             Element::U8(_) | Element::I8(_) => 1,
         }
@@ -19,7 +19,8 @@ impl Element {
         match self {
             Element::F16 => TensorType::F16,
             Element::F32 => TensorType::F32,
-            Element::U8(_) | Element::I8(_) => TensorType::U8,
+            // The dialect has no number for 16-bit integers: they travel as their bytes.
+            Element::U8(_) | Element::I8(_) | Element::I16(_) => TensorType::U8,
         }
     }
 
@@ -35,6 +36,7 @@ impl Element {
             Element::F32 => (real as f32).to_bits(),
             Element::U8(by) => quantise(by, 0.0, 255.0),
             Element::I8(by) => quantise(by, -128.0, 127.0),
+            Element::I16(by) => quantise(by, -32768.0, 32767.0),
         }
     }
 }
@@ -64,13 +66,7 @@ impl Encoder {
         if element == Element::F32 && mean == [mean[0]; 3] && std == [std[0]; 3] {
             return Encoder { element, bgr, rule: Rule::Scaled { mean: mean[0], factor: 1.0 / std[0] } };
         }
-        let mut codes = [[0; 256]; 3];
-        for (channel, table) in codes.iter_mut().enumerate() {
-            let (mean, std) = (f64::from(mean[channel]), f64::from(std[channel]));
-            for (pixel, code) in table.iter_mut().enumerate() {
-                *code = element.encode((pixel as f64 - mean) / std);
-            }
-        }
+        let codes = tables(element, normalisation);
         let bytes = element.bytes() == 1 && !bgr;
         let same =
             bytes && codes.iter().all(|table| table.iter().zip(0u8..=255).all(|(&code, pixel)| code as u8 == pixel));
@@ -123,6 +119,59 @@ impl Encoder {
     }
 }
 
+/// What each of the 256 values becomes, by the model's channels.
+fn tables(element: Element, normalisation: Normalisation) -> [[u32; 256]; 3] {
+    let mut codes = [[0; 256]; 3];
+    for (channel, table) in codes.iter_mut().enumerate() {
+        let (mean, std) = (f64::from(normalisation.mean[channel]), f64::from(normalisation.std[channel]));
+        for (pixel, code) in table.iter_mut().enumerate() {
+            *code = element.encode((pixel as f64 - mean) / std);
+        }
+    }
+    codes
+}
+
+/// Makes the elements of one channel of RGB bytes, or of their luminance, for inputs that are not pixel after pixel.
+pub struct PlaneEncoder {
+    bytes: usize,
+    bgr: bool,
+    codes: [[u32; 256]; 3],
+}
+
+impl PlaneEncoder {
+    /// As `Encoder::new`.
+    pub fn new(element: Element, normalisation: Normalisation, bgr: bool) -> PlaneEncoder {
+        PlaneEncoder { bytes: element.bytes(), bgr, codes: tables(element, normalisation) }
+    }
+
+    /// Bytes of one element.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The elements of the model's channel `channel`.
+    pub fn channel(&self, channel: usize, pixels: &[u8], tensor: &mut [u8]) {
+        let place = if self.bgr { 2 - channel } else { channel };
+        self.look_up(channel, pixels.chunks_exact(3).map(|pixel| pixel[place]), tensor);
+    }
+
+    /// The elements of the luminance: ITU-R 601, with the integers of Pillow's "L".
+    pub fn luminance(&self, pixels: &[u8], tensor: &mut [u8]) {
+        let grey = |pixel: &[u8]| {
+            let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+            ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16) as u8
+        };
+        self.look_up(0, pixels.chunks_exact(3).map(grey), tensor);
+    }
+
+    fn look_up(&self, channel: usize, values: impl Iterator<Item = u8>, tensor: &mut [u8]) {
+        let table = &self.codes[channel];
+        for (value, out) in values.zip(tensor.chunks_exact_mut(self.bytes)) {
+            out.copy_from_slice(&table[usize::from(value)].to_le_bytes()[..self.bytes]);
+        }
+    }
+}
+
 /// The real numbers behind the elements in `bytes`.
 pub fn decode<'a>(element: Element, bytes: &'a [u8]) -> impl Iterator<Item = f32> + 'a {
     bytes.chunks_exact(element.bytes()).map(move |bytes| match element {
@@ -130,6 +179,7 @@ pub fn decode<'a>(element: Element, bytes: &'a [u8]) -> impl Iterator<Item = f32
         Element::F32 => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
         Element::U8(by) => dequantise(by, i64::from(bytes[0])),
         Element::I8(by) => dequantise(by, i64::from(bytes[0] as i8)),
+        Element::I16(by) => dequantise(by, i64::from(i16::from_le_bytes([bytes[0], bytes[1]]))),
     })
 }
 

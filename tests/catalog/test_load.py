@@ -144,9 +144,9 @@ def test_several_outputs(tmp_path: Path, engine: Engine) -> None:
     ("shape", "dtype", "words"),
     [
         ((1, 12), "float32", "not 1 x height"),
-        ((1, 3, 2, 2), "float32", "NHWC"),
-        ((1, 2, 2, 1), "float32", "not 1 x height"),
-        ((4, 2, 2, 3), "float32", "4x2x2x3"),
+        ((1, 2, 2, 4), "float32", "1x2x2x4"),
+        ((1, 2, 2, 2, 3), "float32", "not 1 x height"),
+        ((2000, 2, 2, 3), "float32", "2000x2x2x3"),
         ((1, 2, 2, 3), "int32", "int32"),
     ],
 )
@@ -156,10 +156,13 @@ def test_no_image_classifier(tmp_path: Path, engine: Engine, shape: tuple[int, .
         load_classifier(path, LABELS, engine=engine)
 
 
-def test_labels_are_demanded(tmp_path: Path, engine: Engine) -> None:
+def test_classes_without_names_go_by_their_numbers(tmp_path: Path, engine: Engine) -> None:
     path = write(tmp_path, TinyModel().flat().finish())
-    with pytest.raises(LabelsError, match="--labels"):
-        load_classifier(path, engine=engine)
+    model = load_classifier(path, engine=engine)
+    assert (model.labels[11], model.names) == ("class 11", False)
+    assert any("--labels FILE" in note for note in model.notes)
+    (tmp_path / "my_labels.txt").write_text("\n".join(LABELS))
+    assert any("my_labels.txt?" in note for note in load_classifier(path, engine=engine).notes)
     with pytest.raises(LabelsError, match=r"12 classes.* 2 labels"):
         load_classifier(path, ["a", "b"], engine=engine)
 

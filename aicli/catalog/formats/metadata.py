@@ -10,8 +10,9 @@ import math
 import zipfile
 from dataclasses import dataclass
 
-from aicli.catalog.labels import MAX_BYTES, parse_labels
-from aicli.catalog.preprocess import triple
+from aicli.catalog.formats.label_file import MAX_BYTES, parse_labels
+from aicli.catalog.formats.ultralytics import DICTIONARY
+from aicli.catalog.ranges import triple
 from aicli.catalog.specs import Triple
 from aicli.errors import LabelsError
 from aicli.nn.model_file.flatbuffer import Buffer, DamagedError, Table, root
@@ -26,7 +27,10 @@ MAX_ITEMS = 64
 
 @dataclass(frozen=True)
 class Metadata:
-    """``labels`` are those of each output, an empty tuple where an output has none."""
+    """``labels`` are those of each output, an empty tuple where an output has none.
+
+    ``locales`` are the languages that the first output's label files are said to be in.
+    """
 
     name: str
     description: str
@@ -35,22 +39,29 @@ class Metadata:
     normalization: tuple[Triple, Triple] | None
     label_files: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]
+    locales: tuple[str, ...] = ()
 
 
-def read_metadata(block: bytes, file: Buffer) -> Metadata:
-    """Reads the block ``TFLITE_METADATA`` of a model file. Raises :class:`DamagedError`."""
+def read_metadata(block: bytes, file: Buffer, locale: str | None = None) -> Metadata:
+    """Reads the block ``TFLITE_METADATA`` of a model file, with the labels for ``locale`` (``de``, ``pt-BR``) if any.
+
+    Raises :class:`DamagedError`.
+    """
     model = root(block, IDENTIFIER)
     graph = model.item(3, 0) if model.count(3) else None
     normalization = None
     label_files: list[str] = []
     labels: list[tuple[str, ...]] = []
+    locales: list[str] = []
     if graph is not None:
         if graph.count(2):
             normalization = _normalization(graph.item(2, 0))
         for index in range(min(graph.count(3), MAX_ITEMS)):
-            names = _label_file_names(graph.item(3, index))
+            found = _label_files(graph.item(3, index))
+            names = [name for name, _ in sorted(found, key=lambda pair: _rank(pair[1], locale))]
             label_files += names
             labels.append(_first_labels(names, file))
+            locales = locales or [language for _, language in found if language]
     return Metadata(
         name=model.text(0),
         description=model.text(1),
@@ -59,6 +70,7 @@ def read_metadata(block: bytes, file: Buffer) -> Metadata:
         normalization=normalization,
         label_files=tuple(label_files),
         labels=tuple(labels),
+        locales=tuple(locales),
     )
 
 
@@ -76,17 +88,26 @@ def _normalization(tensor: Table) -> tuple[Triple, Triple] | None:
     return None
 
 
-def _label_file_names(tensor: Table) -> list[str]:
-    """The label files of an output: English first, then those of no language, then the others."""
+def _label_files(tensor: Table) -> list[tuple[str, str]]:
+    """The label files of an output and the language of each, empty where none is said."""
     found = []
     for index in range(min(tensor.count(6), MAX_ITEMS)):
         item = tensor.item(6, index)
-        kind = item.number(2, "b")
-        if kind in (AXIS_LABELS, VALUE_LABELS) or (kind == 0 and "label" in item.text(0).lower()):
-            locale = item.text(3).lower()
-            rank = 0 if locale.split("-")[0] == "en" else 1 if not locale else 2
-            found.append((rank, item.text(0)))
-    return [name for _, name in sorted(found, key=lambda pair: pair[0])]
+        kind, name = item.number(2, "b"), item.text(0)
+        if name != DICTIONARY and (kind in (AXIS_LABELS, VALUE_LABELS) or (kind == 0 and "label" in name.lower())):
+            found.append((name, item.text(3)))
+    return found
+
+
+def _rank(language: str, wanted: str | None) -> int:
+    """The order in which label files are tried: the language asked for, English, no language, the others."""
+    parts = language.lower().replace("_", "-")
+    asked = (wanted or "en").lower().replace("_", "-")
+    if parts == asked:
+        return 0
+    if parts and parts.split("-")[0] == asked.split("-")[0]:
+        return 1
+    return 2 if parts.split("-")[0] == "en" else 3 if not parts else 4
 
 
 def _first_labels(names: list[str], file: Buffer) -> tuple[str, ...]:

@@ -8,19 +8,25 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from aicli.catalog.formats.first_layers import (
+    MAX_OPERATORS,
+    NO_EVIDENCE,
+    Evidence,
+    operator_code,
+    quantisation,
+    read_evidence,
+)
 from aicli.catalog.specs import OutputKind
 from aicli.nn.model_file.flatbuffer import Buffer, DamagedError, Table, root
 from aicli.nn.model_file.tensors import IDENTIFIER, type_name
 
-__all__ = ["ModelInfo", "TensorInfo", "read_model"]
+__all__ = ["ModelInfo", "Signature", "TensorInfo", "read_model", "with_graph_first"]
 
 # BuiltinOperator numbers, as far as they tell what an output is.
 SOFTMAX, LOGISTIC = 25, 14
-LOGIT_MAKERS = {9, 3, 50}  # FULLY_CONNECTED, CONV_2D; LOG_SOFTMAX, whose softmax is the probabilities again
+LOGIT_MAKERS = {9, 3, 50, 126}  # FULLY_CONNECTED, CONV_2D, BATCH_MATMUL; LOG_SOFTMAX: its softmax is the probabilities
+ADD = 0  # a bias behind a BATCH_MATMUL
 SHAPE_ONLY = {22, 43, 6, 114}  # RESHAPE, SQUEEZE, DEQUANTIZE, QUANTIZE: look at what comes before
-CAST_ONLY = {6, 22, 53}  # DEQUANTIZE, RESHAPE, CAST: arithmetic on the input may begin behind them
-DEQUANTIZE, MUL, DIV, SUB = 6, 18, 42, 41
-MAX_OPERATORS = 10_000
 MAX_TENSORS = 64
 """How many inputs or outputs are described; a file that declares more is no classifier."""
 
@@ -39,24 +45,36 @@ class TensorInfo(NamedTuple):
     zero_point: int
 
 
+class Signature(NamedTuple):
+    """A named entry of a model and the number of the graph that it runs."""
+
+    name: str
+    graph: int
+
+
 class ModelInfo(NamedTuple):
-    """The inputs and outputs of the main graph, what each output is, and the metadata blocks by name."""
+    """The inputs and outputs of one graph, what each output is, and the metadata blocks by name.
+
+    ``evidence`` is what the first operators tell about the range of a float input, ``custom`` names the operators of
+    the whole file that are not TFLite's own.
+    """
 
     description: str
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     kinds: tuple[OutputKind, ...]
     metadata: dict[str, bytes]
-    takes_pixels: bool = False
-    """The graph begins by scaling 0..255 itself (a Keras Rescaling or preprocess_input layer)."""
+    evidence: Evidence = NO_EVIDENCE
+    signatures: tuple[Signature, ...] = ()
+    custom: tuple[str, ...] = ()
 
 
-def read_model(data: Buffer) -> ModelInfo:
-    """Reads the bytes of a .tflite file. Raises :class:`DamagedError`."""
+def read_model(data: Buffer, graph_number: int = 0) -> ModelInfo:
+    """Reads the bytes of a .tflite file and of one of its graphs. Raises :class:`DamagedError`."""
     model = root(data, IDENTIFIER)
     if not model.count(2):
         raise DamagedError("it contains no graph")
-    graph = model.item(2, 0)
+    graph = model.item(2, graph_number)
     inputs = _indices(graph, 1, "inputs")
     outputs = _indices(graph, 2, "outputs")
     return ModelInfo(
@@ -65,8 +83,36 @@ def read_model(data: Buffer) -> ModelInfo:
         outputs=tuple(_tensor(graph, index) for index in outputs),
         kinds=tuple(_kind(model, graph, index) for index in outputs),
         metadata=_metadata(model),
-        takes_pixels=len(inputs) == 1 and _takes_pixels(model, graph, inputs[0]),
+        evidence=read_evidence(model, graph, inputs[0]) if len(inputs) == 1 else NO_EVIDENCE,
+        signatures=_signatures(model),
+        custom=_custom(model),
     )
+
+
+def with_graph_first(data: Buffer, graph_number: int) -> bytes:
+    """The same file with one of its graphs in the first place, which is the one that an interpreter runs.
+
+    Only the two offsets in the list of graphs change places: graphs that others call are never an entry.
+    """
+    model = root(data, IDENTIFIER)
+    first, other = model.place(2, 0), model.place(2, graph_number)
+    first_table, other_table = (place + struct.unpack_from("<I", data, place)[0] for place in (first, other))
+    copy = bytearray(data[:])
+    struct.pack_into("<I", copy, first, other_table - first)
+    struct.pack_into("<I", copy, other, first_table - other)
+    return bytes(copy)
+
+
+def _signatures(model: Table) -> tuple[Signature, ...]:
+    """The signatures in the order of the file; those of a graph that is not there are left out."""
+    found = (model.item(7, index) for index in range(min(model.count(7), MAX_TENSORS)))
+    named = (Signature(item.text(2), item.number(4, "I")) for item in found)
+    return tuple(signature for signature in named if signature.graph < model.count(2))
+
+
+def _custom(model: Table) -> tuple[str, ...]:
+    codes = (model.item(1, index) for index in range(min(model.count(1), MAX_OPERATORS)))
+    return tuple(dict.fromkeys(name for code in codes if (name := code.text(1))))
 
 
 def _indices(graph: Table, field: int, name: str) -> tuple[int, ...]:
@@ -80,9 +126,7 @@ def _tensor(graph: Table, index: int) -> TensorInfo:
     tensor = graph.item(0, index)
     stored = tensor.numbers(0, "i")
     signature = tensor.numbers(7, "i")
-    quantization = tensor.table(4)
-    scales = quantization.numbers(2, "f") if quantization else ()
-    zero_points = quantization.numbers(3, "q") if quantization else ()
+    scales, zero_points = quantisation(tensor)
     return TensorInfo(
         name=tensor.text(3),
         dtype=type_name(tensor.number(1, "b")),
@@ -95,57 +139,22 @@ def _tensor(graph: Table, index: int) -> TensorInfo:
 
 def _kind(model: Table, graph: Table, tensor: int) -> OutputKind:
     """Probabilities or logits, by the last operator that changes the values of this output."""
+    added = False
     for index in reversed(range(min(graph.count(3), MAX_OPERATORS))):
         operator = graph.item(3, index)
         if tensor not in operator.numbers(2, "i"):
             continue
-        code = _operator_code(model, operator)
+        code = operator_code(model, operator)
         if code in (SOFTMAX, LOGISTIC):
-            return "probabilities"
+            return "unknown" if added else "probabilities"
         if code in LOGIT_MAKERS:
             return "logits"
         inputs = operator.numbers(1, "i")
-        if code not in SHAPE_ONLY or not inputs:
+        if (code not in SHAPE_ONLY and code != ADD) or not inputs:
             return "unknown"
+        added = added or code == ADD
         tensor = inputs[0]
     return "unknown"
-
-
-def _takes_pixels(model: Table, graph: Table, tensor: int) -> bool:
-    """Whether the first arithmetic on the input is one that only pixels need: times 1/255 or 1/127.5, less 127.5."""
-    halves: dict[int, int] = {}  # constants that a DEQUANTIZE operator unpacks, by its output
-    for index in range(min(graph.count(3), MAX_OPERATORS)):
-        operator = graph.item(3, index)
-        inputs, outputs = operator.numbers(1, "i"), operator.numbers(2, "i")
-        if not inputs or not outputs:
-            continue
-        code = _operator_code(model, operator)
-        if inputs[0] != tensor:
-            if code == DEQUANTIZE:
-                halves[outputs[0]] = inputs[0]
-        elif code in CAST_ONLY:
-            tensor = outputs[0]
-        elif code in (MUL, DIV, SUB) and len(inputs) == 2:
-            values = [abs(value) for value in _constant(model, graph, halves.get(inputs[1], inputs[1]))]
-            if code == MUL:
-                values = [1 / value if value else 0.0 for value in values]
-            return bool(values) and all(100 <= value <= 256 for value in values)
-        else:
-            return False
-    return False
-
-
-def _constant(model: Table, graph: Table, index: int) -> tuple[float, ...]:
-    """A float32 or float16 constant of one or three values; empty for any other tensor."""
-    tensor = graph.item(0, index)
-    size, form = {0: (4, "f"), 1: (2, "e")}.get(tensor.number(1, "b"), (0, ""))
-    data = model.item(4, tensor.number(2, "I")).raw(0) if size else b""
-    return struct.unpack(f"<{len(data) // size}{form}", data) if size and len(data) in (size, 3 * size) else ()
-
-
-def _operator_code(model: Table, operator: Table) -> int:
-    code = model.item(1, operator.number(0, "I"))
-    return max(code.number(0, "b"), code.number(3, "i"))  # files before 2020 have the one-byte field only
 
 
 def _metadata(model: Table) -> dict[str, bytes]:

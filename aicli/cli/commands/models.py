@@ -52,13 +52,24 @@ def list_command(task: str | None, format_: str) -> None:
 
 @command.command("show")
 @click.argument("model", metavar="NAME|FILE.tflite")
+@click.option("--try", "photo", metavar="PHOTO", help="Classify a photo with every usual input range, side by side.")
+@click.option("-l", "--labels", metavar="FILE", help="With --try: class names for a model that brings none.")
 @format_option
-def show(model: str, format_: str) -> None:
-    """Show all that is known about a model, or all that a .tflite file says about itself."""
+def show(model: str, photo: str | None, labels: str | None, format_: str) -> None:
+    """Show all that is known about a model, or all that a .tflite file says about itself.
+
+    \b
+    aicli models show birds.tflite
+    aicli models show birds.tflite --labels birds.txt --try robin.jpg
+    """
     from aicli.catalog.load import looks_like_path
     from aicli.catalog.manage import list_models, require_model
     from aicli.cli.model_tables import describe_file, facts_table
 
+    if photo is not None:
+        return _show_trials(model, photo, labels, format_)
+    if labels is not None:
+        raise click.UsageError("--labels belongs to --try PHOTO")
     names = {name for entry in list_models() for name in (entry.name, *entry.aliases)}
     if looks_like_path(model) or (model not in names and Path(model).is_file()):
         facts = describe_file(Path(model).expanduser())
@@ -68,6 +79,17 @@ def show(model: str, format_: str) -> None:
         print_json(facts)
     else:
         click.echo(facts_table(facts))
+
+
+def _show_trials(model: str, photo: str, labels: str | None, format_: str) -> None:
+    from aicli.cli.model_tables import trials_table
+    from aicli.tasks.trial import try_ranges
+
+    trials = try_ranges(model, photo, labels)
+    if format_ == "json":
+        print_json([trial.to_dict() for trial in trials])
+    else:
+        click.echo(trials_table(trials))
 
 
 @command.command("pull")

@@ -88,12 +88,16 @@ class Table:
         """How many elements a vector of bytes has."""
         return self._vector(field, 1)[1]
 
-    def item(self, field: int, index: int) -> Table:
-        """One element of a vector of tables."""
+    def place(self, field: int, index: int) -> int:
+        """The absolute position of an element of a vector of tables: its offset, counted from there."""
         begin, count = self._vector(field, 4)
         if not 0 <= index < count:
             raise DamagedError(f"element {index} of a vector of {count} is asked for")
-        position = begin + 4 * index
+        return begin + 4 * index
+
+    def item(self, field: int, index: int) -> Table:
+        """One element of a vector of tables."""
+        position = self.place(field, index)
         return Table(self._data, position + int(scalar(self._data, position, "I")))
 
     def raw(self, field: int) -> bytes:

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from aicli.catalog.labels import parse_labels
+from aicli.catalog.formats.label_file import parse_labels
 from aicli.errors import GuestError, GuestFault
 from aicli.guest.client import TASKS, check_guest
 from aicli.nn.engines import load_engine
