@@ -137,11 +137,24 @@ class ClassifyOptions(SandboxOptions):
     )
     input_range: str | tuple[float, float] | None = option(
         default=None,
-        help="The range that the model takes pixels in.",
+        help="What pixels of 0 and 255 become: 0,1 or -1,1 or 0,255 or any two numbers.",
         section="Model",
-        choices=("0,1", "-1,1", "0,255"),
-        open=True,
+        metavar="LOW,HIGH",
         http="input_range",
+    )
+    mean: str | tuple[float, ...] | None = option(
+        default=None,
+        help="Mean of red, green, blue, with --std: in 0 to 1 (torchvision) or 0 to 255 (Caffe).",
+        section="Model",
+        metavar="R,G,B",
+        http="mean",
+    )
+    std: str | tuple[float, ...] | None = option(
+        default=None,
+        help="Standard deviation of the channels, with --mean.",
+        section="Model",
+        metavar="R,G,B",
+        http="std",
     )
     resize: Literal["squash", "crop", "pad"] | None = option(
         default=None, help="How a photo is fitted to the input.", section="Model", http="resize"
@@ -151,6 +164,22 @@ class ClassifyOptions(SandboxOptions):
     )
     output_tensor: int | None = option(
         default=None, help="Which output holds the scores.", section="Model", metavar="N", least=0, http="output_tensor"
+    )
+    signature: str | None = option(
+        default=None,
+        help="Which of the model's signatures to run.",
+        section="Model",
+        metavar="NAME",
+        shown="the one that classifies",
+        http="signature",
+    )
+    locale: str | None = option(
+        default=None,
+        help="Language of the labels, where the model brings several: de, pt-BR.",
+        section="Model",
+        metavar="LANGUAGE",
+        shown="en",
+        http="locale",
     )
 
 

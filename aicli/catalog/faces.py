@@ -10,8 +10,8 @@ from aicli.catalog.files import open_mapped
 from aicli.catalog.formats.tflite import TensorInfo
 from aicli.catalog.inspect import inspect_file
 from aicli.catalog.manage import check_new_name, store_own
-from aicli.catalog.ranges import parse_range
 from aicli.catalog.probe import require_safe
+from aicli.catalog.ranges import parse_range
 from aicli.errors import ModelError, UsageError
 from aicli.nn.model_file.flatbuffer import DamagedError, root
 from aicli.nn.model_file.tensors import IDENTIFIER

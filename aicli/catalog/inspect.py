@@ -36,7 +36,7 @@ class ModelFile(NamedTuple):
 
     @property
     def normalization(self) -> tuple[Triple, Triple] | None:
-        """The normalisation that the file states: TFLite Metadata's, or the one that Ultralytics' models always have."""
+        """The normalisation that the file states: TFLite Metadata's, or the one of all Ultralytics models."""
         if self.metadata and self.metadata.normalization:
             return self.metadata.normalization
         return ((0.0,) * 3, (255.0,) * 3) if self.ultralytics else None

@@ -90,7 +90,8 @@ def load_classifier(
         labels=len(names) if names else None,
     )
     if names is None:
-        fitted, label_notes = numbered_labels(output.classes), (_without_labels(source, file),)
+        fitted = numbered_labels(output.classes)
+        label_notes: tuple[str, ...] = (_without_labels(source, file),)
     else:
         fitted, label_notes = fit_labels(names, output.classes, _labels_name(labels, source))
     if output.kind == "logits":
@@ -101,9 +102,7 @@ def load_classifier(
     if labels is not None or source.entry is None or names is None:
         notes += label_notes  # the catalog's own label files are known to fit
     name = chosen.name if chosen is not None else None
-    return ClassifierModel(
-        source.name, source.path, spec, output, fitted, notes, names is not None, name, content
-    )
+    return ClassifierModel(source.name, source.path, spec, output, fitted, notes, names is not None, name, content)
 
 
 def _content(path: Path, graph: int) -> bytes:
@@ -218,9 +217,7 @@ def _without_labels(source: Source, file: ModelFile) -> str:
     return f"{source.name}: no labels, so classes go by their numbers; give the label file with --labels FILE{hint}"
 
 
-def _locale_notes(
-    name: str, file: ModelFile, locale: str, given: Sequence[str] | None
-) -> tuple[str, ...]:
+def _locale_notes(name: str, file: ModelFile, locale: str, given: Sequence[str] | None) -> tuple[str, ...]:
     """What is to be said where no labels in the language asked for are used."""
     if given is not None:
         return (f"{name}: the labels come from a file of their own, so --locale {locale} chooses nothing",)

@@ -127,5 +127,7 @@ def _looks_like(outputs: Sequence[TensorInfo]) -> str:
         return "an object detector"
     if any(len(shape) == 4 and shape[1] > 1 and shape[2] > 1 for shape in shapes):
         picture = max(shapes, key=math.prod)
-        return "a model whose answer is a picture (segmentation, depth or style)" if picture[1] > 7 else "an image encoder"
+        return (
+            "a model whose answer is a picture (segmentation, depth or style)" if picture[1] > 7 else "an image encoder"
+        )
     return "something else"

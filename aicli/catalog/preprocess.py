@@ -87,8 +87,8 @@ def find_input(name: str, info: ModelInfo) -> InputShape:
     if found is None or found.batch_size > MAX_BATCH:
         shape = "x".join("?" if size == -1 else str(size) for size in tensor.shape) or "a single number"
         raise ModelError(
-            f"{name}: no image classifier: its input is {shape}, not 1 x height x width x 3 (or x 1, or 1 x 3 x height x"
-            " width)"
+            f"{name}: no image classifier: its input is {shape}, not 1 x height x width x 3 (or 1 for grey,"
+            " or 1 x 3 x height x width)"
         )
     return found
 
@@ -109,7 +109,9 @@ def _axes(tensor: TensorInfo) -> InputShape | None:
         if shape[2] == 1 and shape[0] not in (1, -1):
             return InputShape(tensor, height=0, width=1, batch=None, channels=2)
         return InputShape(tensor, height=1, width=2, batch=0, channels=None)
-    return InputShape(tensor, height=0, width=1, batch=None, channels=None) if len(shape) == 2 and shape[0] > 1 else None
+    return (
+        InputShape(tensor, height=0, width=1, batch=None, channels=None) if len(shape) == 2 and shape[0] > 1 else None
+    )
 
 
 def input_spec(

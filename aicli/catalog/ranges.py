@@ -97,9 +97,7 @@ def _range(low: float, high: float) -> Feeding:
 
 
 UNIT, SIGNED, PIXELS = _range(0, 1), _range(-1, 1), _range(0, 255)
-TORCH = Feeding(
-    "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-)
+TORCH = Feeding("--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 CAFFE = Feeding("--mean 123.68,116.779,103.939 --std 1", (123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
 CANDIDATES = (SIGNED, UNIT, PIXELS, TORCH)
 """What the models that people have were trained with, MobileNet's first."""
@@ -124,7 +122,9 @@ def choose_feeding(name: str, evidence: Evidence, *, planar: bool, grey: bool) -
         return UNIT, (f"{name}: the model begins by normalising 0 to 1, so that is what it gets ({UNIT.option})",)
     if evidence.told_by == "weights":
         others = _others(name, PIXELS, (UNIT, SIGNED))
-        reason = f"its first layer has small weights ({evidence.filters:.2g}), as models have that scale pixels themselves"
+        reason = (
+            f"its first layer has small weights ({evidence.filters:.2g}), as models have that scale pixels themselves"
+        )
         return PIXELS, (f"{name}: {reason}; assuming 0 to 255 ({PIXELS.option}); {others}",)
     usual = UNIT if grey else TORCH if planar else SIGNED
     candidates = (UNIT, SIGNED, PIXELS) if grey else CANDIDATES
@@ -211,8 +211,6 @@ def _fits(tensor: TensorInfo, found: Feeding, raw: tuple[Triple, Triple]) -> boo
         first, last = (end / tensor.scale + tensor.zero_point for end in found.ends(channel))
         if first < low - SLACK or last > high + SLACK or last - first < 64:
             return False
-        raw_first, raw_last = (
-            end / tensor.scale + tensor.zero_point for end in Feeding("", *raw).ends(channel)
-        )
+        raw_first, raw_last = (end / tensor.scale + tensor.zero_point for end in Feeding("", *raw).ends(channel))
         different = different or abs(first - raw_first) > 2 or abs(last - raw_last) > 2
     return different

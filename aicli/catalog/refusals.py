@@ -13,7 +13,7 @@ FLEX = "Flex"
 
 
 def require_classifier(name: str, file: ModelFile) -> None:
-    """Raises :class:`ModelError` for a file that no TFLite engine runs, or that says itself that it is for another task."""
+    """Raises :class:`ModelError` for a file that no TFLite engine runs, or that says that it is for another task."""
     custom = file.info.custom
     if EDGE_TPU in custom:
         twin = file.path.with_name(file.path.name.replace("_edgetpu", ""))
@@ -32,11 +32,11 @@ def require_classifier(name: str, file: ModelFile) -> None:
         )
     if custom:
         raise ModelError(
-            f"{name}: this model needs operators that TFLite does not have ({', '.join(custom[:5])}); convert it without"
-            " custom operators"
+            f"{name}: this model needs operators that TFLite does not have ({', '.join(custom[:5])}); convert it"
+            " without custom operators"
         )
     if file.ultralytics and file.ultralytics.task != "classify":
         raise ModelError(
-            f"{name}: no image classifier: this is an Ultralytics model for the task '{file.ultralytics.task}'; export one"
-            " whose name ends in -cls"
+            f"{name}: no image classifier: this is an Ultralytics model for the task '{file.ultralytics.task}';"
+            " export one whose name ends in -cls"
         )

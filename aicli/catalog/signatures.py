@@ -60,4 +60,6 @@ def _classes(name: str, info: ModelInfo) -> list[int]:
 
 def _note(name: str, signatures: Sequence[Signature], chosen: Signature) -> tuple[str, ...]:
     others = ", ".join(item.name for item in signatures if item.graph != chosen.graph)
-    return (f"{name}: the signature {chosen.name} is used (there is {others} too; --signature chooses)",) if others else ()
+    return (
+        (f"{name}: the signature {chosen.name} is used (there is {others} too; --signature chooses)",) if others else ()
+    )

@@ -56,7 +56,7 @@ def trials_table(trials: Sequence[Trial]) -> str:
     """A line per feeding with its best labels; a star marks the one that is used."""
     rows = [["", "INPUT", "LABELS"]]
     for trial in trials:
-        best = ", ".join(f"{found.label} {found.score:.3f}" for found in trial.predictions)
+        best = "; ".join(f"{found.label} {found.score:.3f}" for found in trial.predictions)
         rows.append(["*" if trial.used else "", trial.option, best])
     return aligned(rows) + "\n\n* is what the model gets when nobody says otherwise."
 

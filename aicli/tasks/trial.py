@@ -35,7 +35,7 @@ def try_ranges(
     usual = Classifier(model, labels, top_k=top_k)
     spec = usual.model.input
     picture = usual.open(image)
-    mine = Feeding("as it is", spec.mean, spec.std)
+    mine = Feeding("(by itself)", spec.mean, spec.std)
     others = [item for item in CANDIDATES if spec.depth == 3 or item.mean == (item.mean[0],) * 3]
     same = next((item for item in others if (item.mean, item.std) == (spec.mean, spec.std)), None)
     trials = [Trial((same or mine).option, True, usual.classify(picture).predictions)]

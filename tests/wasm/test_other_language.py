@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aicli import Classifier
-from aicli.errors import GuestFault
+from aicli.errors import GuestError, GuestFault
 from aicli.wasm import installed_runtimes
 from tests.wasm.hostile import PIXELS, make_guest, request, wat
 
@@ -39,3 +39,18 @@ def test_says_why_it_cannot(nearest: Path, runtime: str, tmp_path: Path) -> None
     wanted.input.dtype = "uint8"  # type: ignore[misc]
     with pytest.raises(GuestFault, match=r"status 1: nearest\.wat wants a float32 model"):
         guest.classify(PIXELS, wanted)
+
+
+@pytest.mark.parametrize("name", ["planes", "planes_grey", "int16_signed", "logit_grey"])
+def test_a_guest_for_the_shorter_record_is_refused_for_what_that_cannot_say(nearest: Path, name: str) -> None:
+    model = HERE.parent / "data" / "classifiers" / f"{name}.tflite"
+    with pytest.raises(GuestError, match=r"nearest\.wasm: this guest does not know .*aicli_features"):
+        Classifier(model, guest=nearest)
+
+
+def test_a_guest_whose_features_have_another_type_is_refused(tmp_path: Path) -> None:
+    text = (HERE / "nearest.wat").read_text(encoding="utf-8")
+    path = tmp_path / "other.wasm"
+    path.write_bytes(wat(text.rstrip().removesuffix(")") + '(func (export "aicli_features") (param i32)))'))
+    with pytest.raises(GuestError, match="aicli_features has another type"):
+        Classifier(guest=path)

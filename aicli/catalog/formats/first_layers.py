@@ -41,8 +41,8 @@ PIXEL_STEP, PIXEL_CENTRE = 10.0, 10.0
 
 
 class Evidence(NamedTuple):
-    """What was found, and where: in a QUANTIZE operator, in the quantisation of the input itself, in arithmetic on it, or
-    in the first layer's weights. ``low`` and ``high`` are the input's range where it is told, else both 0.
+    """What was found, and where: in a QUANTIZE operator, in the input's own quantisation, in arithmetic on it, or in
+    the first layer's weights. ``low`` and ``high`` are the input's range where it is told, else both 0.
 
     ``filters`` is the median norm of the first layer's filters, in units of the input; 0 where there is none.
     """
@@ -115,7 +115,7 @@ def read_evidence(model: Table, graph: Table, tensor: int) -> Evidence:
         if code in WEIGHTED:
             return _of_weights(reader, inputs, code, state)
         if code in MOVES:
-            followed |= {output: state for output in outputs}
+            followed |= dict.fromkeys(outputs, state)
             continue
         values = _operand(reader, code, inputs, source)
         following = state.combined(code, values) if values else None

@@ -111,7 +111,9 @@ def _from_csv(lines: Sequence[str]) -> tuple[str, ...]:
     header = [cell.lower() for cell in rows[0]]
     if not all(cell in HEADER_NAMES + HEADER_NUMBERS for cell in header):
         return ()
-    column = next((header.index(cell) for cell in HEADER_NAMES if cell in header and not _numeric(rows, header.index(cell))), None)
+    column = next(
+        (header.index(cell) for cell in HEADER_NAMES if cell in header and not _numeric(rows, header.index(cell))), None
+    )
     numbers = next((place for place in range(len(header)) if place != column and _numeric(rows, place)), None)
     if column is None or any(len(row) != len(header) for row in rows):
         return ()
@@ -176,7 +178,11 @@ def _in_order(pairs: Iterable[tuple[Any, Any]]) -> tuple[str, ...] | None:
     """The names by their numbers, which begin at 0 or 1 and leave none out; else ``None``."""
     listed = list(pairs)
     numbered = {_number(number): label for number, label in listed}
-    if None in numbered or len(numbered) != len(listed) or not all(isinstance(label, str) for label in numbered.values()):
+    if (
+        None in numbered
+        or len(numbered) != len(listed)
+        or not all(isinstance(label, str) for label in numbered.values())
+    ):
         return None
     numbers = sorted(number for number in numbered if number is not None)
     if numbers not in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
