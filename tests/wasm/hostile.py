@@ -105,9 +105,11 @@ FAKE_ENGINE = Engine("fake", "1", FakeInterpreter)
 def request(classes: int = 1000, top_k: int = 5) -> ClassifyRequest:
     source = SimpleNamespace(
         width=2, height=1, dtype="float32", scale=0.0, zero_point=0, mean=(0.0,) * 3, std=(1.0,) * 3,
-        channels="rgb", crop="squash", filter="bilinear",
+        channels="rgb", crop="squash", filter="bilinear", shape=(1, 1, 2, 3), planar=False,
     )  # fmt: skip
-    answer = SimpleNamespace(tensor=0, classes=classes, dtype="float32", scale=0.0, zero_point=0, kind="probabilities")
+    answer = SimpleNamespace(
+        tensor=0, classes=classes, dtype="float32", scale=0.0, zero_point=0, kind="probabilities", binary=False
+    )
     return ClassifyRequest(source, answer, top_k, 0.0)  # type: ignore[arg-type]
 
 
