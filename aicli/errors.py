@@ -2,6 +2,7 @@
 
     AicliError                     1
     |-- WriteError                 1   a file cannot be written
+    |-- WorkerDied                 1   a worker process ended while it worked on one image, or while it started
     |-- ImageError                 1   this image cannot be answered; others can
     |   `-- ImageTooLargeError     1
     |-- UsageError                 2   the request itself is wrong
@@ -36,6 +37,7 @@ __all__ = [
     "ModelError",
     "UnavailableError",
     "UsageError",
+    "WorkerDied",
     "WriteError",
 ]
 
@@ -55,6 +57,10 @@ class WriteError(AicliError):
 
     def __reduce__(self) -> tuple[type[WriteError], tuple[str, str]]:
         return type(self), (self.path, self.reason)
+
+
+class WorkerDied(AicliError):
+    """A worker process ended while it worked on an image, or while it started."""
 
 
 class ImageError(AicliError):

@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple
 from aicli._versions import installed_version
 from aicli.errors import ModelError, UnavailableError
 
-__all__ = ["ENGINES", "Engine", "allocate", "available_cores", "installed_engines", "load_engine"]
+__all__ = ["ENGINES", "Engine", "allocate", "available_cores", "installed_engines", "load_engine", "share_cores"]
 
 ENGINES = {
     "litert": ("ai_edge_litert", "ai-edge-litert"),
@@ -94,6 +94,16 @@ def available_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
+
+
+def share_cores(jobs: int | None, threads: int | None, cores: int) -> tuple[int, int | None]:
+    """Jobs and threads of each job, so that jobs x threads is at most the cores unless both were asked for.
+
+    A single job leaves the threads to the engine's default (None).
+    """
+    if jobs is None:
+        jobs = max(1, cores // (threads or 1))
+    return jobs, threads or (None if jobs == 1 else max(1, cores // jobs))
 
 
 @lru_cache(maxsize=1)

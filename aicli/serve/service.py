@@ -9,14 +9,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from aicli.errors import WorkerDied
 from aicli.serve.http.bodies import Budget, Held, read_body
 from aicli.serve.http.metrics import Metrics
 from aicli.serve.http.problems import Problem
 from aicli.serve.settings import Settings
 from aicli.serve.store import Store
-from aicli.serve.worker.pool import Busy, DeadlineExceeded, Pool
-from aicli.serve.worker.process import WorkerDied
-from aicli.serve.worker.wire import Frame
+from aicli.serve.worker.recipes import quarantine_starter, trusted_starter
+from aicli.workers.aio import REPLACED, AsyncPool, Busy, DeadlineExceeded
+from aicli.workers.codec import Frame
 
 __all__ = ["Service", "busy_problem"]
 
@@ -34,15 +35,15 @@ class Service:
         self.budget = Budget(settings.buffered)
         self.draining = False
         sandbox = settings.sandbox()
-        trusted = {"sandbox": sandbox.replace(fresh_guest=True).to_dict()}
-        self.pool = Pool("tasks", settings.workers, settings.queue, trusted, self.metrics)
+        starter = trusted_starter(sandbox.replace(fresh_guest=True), settings.workers)
+        self.pool = AsyncPool("tasks", settings.workers, settings.queue, starter, self.report)
         memory = settings.quarantine_memory
         limits = sandbox.limits.replace(memory=memory // 2)
-        foreign = {"sandbox": sandbox.replace(limits=limits).to_dict(), "quarantine": True, "memory": memory}
-        self.quarantine = Pool("quarantine", 1, QUARANTINE_QUEUE, foreign, self.metrics)
+        foreign = quarantine_starter(sandbox.replace(limits=limits), memory)
+        self.quarantine = AsyncPool("quarantine", 1, QUARANTINE_QUEUE, foreign, self.report)
 
     async def start(self) -> None:
-        """Starts the workers; raises :class:`WorkerDied` when they cannot."""
+        """Starts the workers; raises :class:`aicli.errors.AicliError` when they cannot."""
         self.store.prepare()
         await self.pool.start()
         await self.quarantine.start()
@@ -50,6 +51,12 @@ class Service:
 
     async def close(self) -> None:
         await asyncio.gather(self.pool.close(), self.quarantine.close())
+
+    def report(self, event: str, fields: dict[str, Any]) -> None:
+        """Logs what became of a worker, and counts those that were replaced."""
+        log.log(logging.WARNING if event == REPLACED else logging.ERROR, event, extra={"fields": fields})
+        if event == REPLACED:
+            self.metrics.add("aicli_worker_restarts_total", {"pool": fields["pool"]})
 
     def require_token(self, request: Any) -> None:
         """Raises :class:`Problem` 401 or 403 unless the request carries the token."""
@@ -63,10 +70,12 @@ class Service:
     async def body(self, request: Any, held: Held) -> bytes:
         return await read_body(request, held, limit=self.settings.max_body, seconds=self.settings.body_time)
 
-    async def run(self, request: Any, pool: Pool, job: dict[str, Any], blobs: Sequence[bytes], key: str = "") -> Frame:
+    async def run(
+        self, request: Any, pool: AsyncPool, job: dict[str, Any], blobs: Sequence[bytes], key: str = ""
+    ) -> Frame:
         """A job's answer, unless the client goes away before. Raises :class:`Problem` for every failure."""
         begun = time.perf_counter()
-        work = asyncio.ensure_future(pool.run(job, blobs, self.settings.deadline, key))
+        work = asyncio.ensure_future(pool.run((job, blobs), self.settings.deadline, key))
         gone = asyncio.ensure_future(until_gone(request))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -89,7 +98,7 @@ class Service:
             raise Problem(int(header["status"]), str(header["error"]["code"]), str(header["error"]["message"]))
         return header, answer
 
-    def died(self, pool: Pool, cause: WorkerDied) -> Problem:
+    def died(self, pool: AsyncPool, cause: WorkerDied) -> Problem:
         if pool is self.quarantine:
             return Problem(422, "crashed", "the uploaded model or function crashed, or used more memory than it may")
         return Problem(500, "worker_died", f"{cause}; try again")

@@ -8,9 +8,8 @@ from concurrent.futures import Future, wait
 from typing import Any, NamedTuple
 
 from aicli.errors import AicliError
-from aicli.nn.engines import available_cores
+from aicli.nn.engines import available_cores, share_cores
 from aicli.options import SandboxOptions
-from aicli.workers.cores import share_cores
 from aicli.workers.pool import Refused, WorkerPool
 
 __all__ = ["PENDING", "Failure", "TaskRecipe", "in_order", "run_many"]

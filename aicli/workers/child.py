@@ -1,26 +1,34 @@
-"""A worker process: reads jobs from one stream, writes answers to another.
+"""What runs in a worker process, and in the one that makes workers by copying itself.
 
-Messages are pickles with their length in front (:func:`send`, :func:`receive`). Both ends are this program, run by the
-same user; nothing from an image or a guest is ever unpickled.
+A worker reads jobs from one stream and writes answers to another. A copy is ready in some milliseconds, and shares with
+the others what nobody writes any more: modules, labels, the compiled guest, the packed weights of a network.
 """
 
 from __future__ import annotations
 
-import io
+import errno
+import gc
 import os
-import pickle
 import signal
+import socket
 import struct
 import sys
 from collections.abc import Callable
-from typing import IO, Any, NoReturn, Protocol
+from contextlib import suppress
+from typing import IO, Any, NamedTuple, NoReturn, Protocol
 
 from aicli._blas import start_no_threads
 from aicli.errors import AicliError
+from aicli.workers.codec import ANSWER, FAILURE, READY, REFUSED, STARTED, Codec, receive, send
 
-__all__ = ["Recipe", "answer_jobs", "main", "receive", "send", "start"]
+__all__ = ["END", "FORK", "PACKET", "Handle", "Recipe", "die_with_parent", "fork_server", "live", "worker"]
 
-LENGTH = struct.Struct("<Q")
+PACKET = struct.Struct("<2i")
+FORK, END = 1, 2
+"""Requests to the process that copies itself, packets of two numbers on the socket that brought the recipe. ``FORK``
+brings the socket of the new worker along and is answered with its process number, or with a negative errno; ``END``
+names a worker, ends it if it still lives, and is answered with how it ended."""
+
 Handle = Callable[[Any], Any]
 
 
@@ -30,74 +38,147 @@ class Recipe(Protocol):
     def start(self) -> Handle:
         """The function that answers jobs.
 
-        It may have an attribute ``notes``, lines for the user, and a method ``warm_up`` that does once what every
-        process would do before its first answer and that a copy of the process can share.
+        It may have an attribute ``notes``, lines for the user; a method ``warm_up`` that does once what every process
+        would do before its first answer and that a copy of the process can share; and a method ``prepare`` that is
+        called after each answer.
         """
 
 
-def send(stream: IO[bytes], message: Any) -> None:
-    data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    stream.write(LENGTH.pack(len(data)))
-    stream.write(data)
-    stream.flush()
+class Loaded(NamedTuple):
+    """A recipe that has been started, and the ways to the process that asked for it."""
+
+    handle: Handle
+    codec: type[Codec]
+    jobs: IO[bytes]
+    answers: IO[bytes]
 
 
-def receive(stream: IO[bytes]) -> Any:
-    """The next message. Raises :class:`EOFError` when the other end has gone."""
-    head = stream.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        raise EOFError
-    (size,) = LENGTH.unpack(head)
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError
-    return pickle.loads(data)
+def load() -> Loaded:
+    """Reads a recipe and a codec from standard input, starts the recipe and says on standard output that it is ready.
 
-
-def main() -> None:
-    """A worker that loads everything itself: serves until standard input ends."""
-    handle, jobs, answers = start()
-    answer_jobs(handle, jobs, answers)
-
-
-def start() -> tuple[Handle, IO[bytes], IO[bytes]]:
-    """Reads a recipe from standard input, starts it, and says on standard output that it is ready.
-
-    Returns what answers jobs and both streams; ends the process when the recipe cannot be started.
+    Ends the process when the recipe refuses to be started.
     """
     start_no_threads()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    answers = os.fdopen(os.dup(1), "wb")
+    jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # whatever a library prints must not end up among the answers
-    jobs = io.BufferedReader(io.FileIO(0, closefd=False))
+    _, (recipe, codec) = receive(jobs, Codec)
     try:
-        handle = receive(jobs).start()
+        handle = recipe.start()
     except AicliError as error:
-        send(answers, ("refused", error))
-        sys.exit()
-    send(answers, ("ready", tuple(getattr(handle, "notes", ()))))
-    return handle, jobs, answers
+        send(answers, REFUSED, error, codec)
+        os._exit(0)
+    send(answers, READY, tuple(getattr(handle, "notes", ())), codec)
+    return Loaded(handle, codec, jobs, answers)
 
 
-def answer_jobs(handle: Handle, jobs: IO[bytes], answers: IO[bytes]) -> NoReturn:
+def live(life: Callable[[], Any]) -> NoReturn:
+    """Runs what this process is for, and ends it at the moment that its streams end."""
+    try:
+        life()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(1)
+
+
+def worker() -> NoReturn:
+    """A worker that loads everything itself."""
+    answer_jobs(*load())
+
+
+def answer_jobs(handle: Handle, codec: type[Codec], jobs: IO[bytes], answers: IO[bytes]) -> NoReturn:
     """Answers jobs until there are no more, then ends the process."""
+    prepare = getattr(handle, "prepare", int)
     while True:
         try:
-            job = receive(jobs)
-        except (EOFError, ConnectionResetError):
+            _, job = receive(jobs, codec)
+            send(answers, STARTED, None, codec)
+            send(answers, *attempt(handle, job), codec)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
             sys.stderr.flush()
             os._exit(0)  # models and runtimes have nothing to save; their teardown only costs time
-        try:
-            send(answers, attempt(handle, job))
-        except BrokenPipeError:
-            os._exit(0)
+        prepare()
 
 
-def attempt(handle: Handle, job: Any) -> tuple[str, Any]:
-    """``("answer", value)`` or ``("failure", error)``."""
+def attempt(handle: Handle, job: Any) -> tuple[int, Any]:
+    """``ANSWER`` and the value, or ``FAILURE`` and the error."""
     try:
-        return "answer", handle(job)
+        return ANSWER, handle(job)
     except AicliError as error:
-        return "failure", type(error)(str(error))  # without its cause, which may not be picklable
+        return FAILURE, error
     except MemoryError:
-        return "failure", AicliError("not enough memory; use fewer --jobs or smaller images")
+        return FAILURE, AicliError("not enough memory; use fewer --jobs or smaller images")
+
+
+def fork_server() -> NoReturn:
+    """A process that loads everything and copies itself until the other end goes away; its copies end with it."""
+    loaded = load()
+    control = socket.socket(fileno=os.dup(loaded.jobs.fileno()))
+    loaded.jobs.close()
+    loaded.answers.close()
+    with suppress(AicliError, MemoryError):  # what goes wrong here goes wrong again with the first job
+        getattr(loaded.handle, "warm_up", int)()
+    gc.collect()
+    gc.freeze()  # the collector would write to every object, and each copy would get its own
+    workers: set[int] = set()
+    try:
+        serve(control, loaded, workers)
+    except OSError:
+        pass  # the other end has gone in the middle of a request
+    finally:
+        for worker in workers:
+            end(worker)
+        os._exit(0)
+
+
+def serve(control: socket.socket, loaded: Loaded, workers: set[int]) -> None:
+    """Answers requests until there are no more; ``workers`` are those that have not been ended."""
+    while True:
+        packet, descriptors, _, _ = socket.recv_fds(control, PACKET.size, 1)
+        if len(packet) < PACKET.size:
+            return
+        request, worker = PACKET.unpack(packet)
+        if request == FORK:
+            with socket.socket(fileno=descriptors[0]) as connection:
+                reply = fork()
+                if reply == 0:
+                    control.close()
+                    live(lambda: work(loaded, connection))
+            if reply > 0:
+                workers.add(reply)
+        else:
+            workers.remove(worker)
+            reply = end(worker)
+        control.send(PACKET.pack(request, reply))
+
+
+def fork() -> int:
+    """As ``os.fork()``; a negative errno when the system gives no process."""
+    try:
+        return os.fork()
+    except OSError as error:
+        return -(error.errno or errno.EAGAIN)
+
+
+def work(loaded: Loaded, connection: socket.socket) -> NoReturn:
+    """The life of a copy."""
+    die_with_parent()
+    answer_jobs(loaded.handle, loaded.codec, connection.makefile("rb"), connection.makefile("wb"))
+
+
+def end(worker: int) -> int:
+    """Ends a worker that may have ended itself; how it ended, a signal as a negative number."""
+    os.kill(worker, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+
+
+def die_with_parent() -> None:
+    """Has the kernel end this process when the thread that started it is gone, even if it hangs (prctl(2), Linux)."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

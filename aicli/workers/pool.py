@@ -1,4 +1,4 @@
-"""Several images at once: jobs are queued, and worker processes answer them.
+"""Several images at once: jobs are queued, and worker processes answer them. The front for threads.
 
 Processes and not threads, because wasmer's instances are bound to the thread that made them and hold Python's global
 lock while they run; and because a process can be ended when an image takes too long, or when the user says stop.
@@ -7,17 +7,15 @@ lock while they run; and because a process can be ended when an image takes too 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
-from contextlib import suppress
-from queue import SimpleQueue
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from aicli.errors import AicliError, GuestTimeout
+from aicli.errors import AicliError, GuestTimeout, WorkerDied
 from aicli.workers.child import Recipe
-from aicli.workers.fork_server import can_fork
-from aicli.workers.processes import Child, ForkServer, Process, Refused, Spawned, WorkerDied
+from aicli.workers.codec import ANSWER, JOB, STARTED, Codec, receive, send
+from aicli.workers.start import Refused, Starter, Worker, can_fork, describe_end
 
-__all__ = ["Refused", "WorkerDied", "WorkerPool"]
+__all__ = ["Refused", "WorkerPool"]
 
 
 class WorkerPool:
@@ -30,22 +28,18 @@ class WorkerPool:
     """
 
     def __init__(self, recipe: Recipe, size: int, timeout: float | None = None, *, fork: bool | None = None) -> None:
-        self.notes: tuple[str, ...] = ()
-        self._recipe, self._size, self._timeout = recipe, size, timeout
-        self._forks = can_fork() and size > 1 if fork is None else fork
-        self._server: ForkServer | None = None
-        self._loading = threading.Lock()
-        self._jobs: SimpleQueue[tuple[Any, Future[Any]] | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._processes: list[Process] = []
-        self._idle = 0
-        self._closed = False
-        self._lock = threading.Lock()
+        self._timeout = timeout
+        self._starter = Starter(recipe, fork=can_fork() and size > 1 if fork is None else fork)
+        self._threads = ThreadPoolExecutor(size, "aicli-job")
+        self._own = threading.local()  # the worker of each thread
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The recipe's lines for the user, once a process has loaded it."""
+        return self._starter.notes
 
     def __enter__(self) -> WorkerPool:
-        if self._forks:
-            with suppress(AicliError):  # the first job will try again and say it
-                self._new_server()
+        self._starter.begin()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -53,115 +47,52 @@ class WorkerPool:
 
     def submit(self, job: Any) -> Future[Any]:
         """Puts a job into the queue. Its future raises the :class:`AicliError` that the job ended with, or Refused."""
-        future: Future[Any] = Future()
-        self._jobs.put((job, future))
-        with self._lock:
-            if self._idle:
-                self._idle -= 1
-            elif len(self._threads) < self._size:
-                thread = threading.Thread(target=self._serve, name="aicli-job", daemon=True)
-                self._threads.append(thread)
-                thread.start()
-        return future
+        return self._threads.submit(self._answer, job)
 
-    def _serve(self) -> None:
-        process: Process | None = None
-        while (entry := self._jobs.get()) is not None:
-            job, future = entry
-            try:
-                if process is None:
-                    process = self._start()
-                future.set_result(process.call(job, self._timeout))
-            except BaseException as error:
-                if not isinstance(error, AicliError) or isinstance(error, (WorkerDied, GuestTimeout)):
-                    self._forget(process)
-                    process = None
-                future.set_exception(error)
-            with self._lock:
-                self._idle += 1
-        self._forget(process)
-
-    def _start(self) -> Process:
-        child: Child
-        if self._forks:
-            server = self._fork_server()
-            try:
-                child = server.fork()
-            except WorkerDied:
-                self._drop_server(server)  # the system may have ended it, for want of memory
-                child = self._fork_server().fork()
-            return self._keep(child)
-        spawned = Spawned()
-        process = self._keep(spawned)
+    def _answer(self, job: Any) -> Any:
+        worker: Worker = getattr(self._own, "worker", None) or self._starter.start()
+        self._own.worker = worker
         try:
-            spawned.begin(self._recipe)
-            self._take_notes(spawned.wait_until_loaded())
-        except BaseException:
-            self._forget(process)
+            return ask(worker, self._starter.codec, job, self._timeout)
+        except BaseException as error:
+            if not isinstance(error, AicliError) or isinstance(error, (WorkerDied, GuestTimeout)):
+                self._own.worker = None
+                self._starter.end(worker)
             raise
-        return process
-
-    def _keep(self, child: Child) -> Process:
-        process = Process(child)
-        with self._lock:
-            self._processes.append(process)
-            closed = self._closed
-        if closed:
-            self._forget(process)
-            raise WorkerDied("the run was ended")
-        return process
-
-    def _fork_server(self) -> ForkServer:
-        """The one server, loaded; whoever comes first waits for it, and the others for him."""
-        with self._loading:
-            server = self._server or self._new_server()
-            try:
-                self._take_notes(server.wait_until_loaded())
-            except BaseException:
-                self._drop_server(server)
-                raise
-            return server
-
-    def _new_server(self) -> ForkServer:
-        server = ForkServer(self._recipe)
-        with self._lock:
-            self._server = server
-            closed = self._closed
-        if closed:
-            self._drop_server(server)
-            raise WorkerDied("the run was ended")
-        return server
-
-    def _drop_server(self, server: ForkServer) -> None:
-        """Ends a server; by now another thread may have started the next one, which stays."""
-        with self._lock:
-            if self._server is server:
-                self._server = None
-        server.close()
-
-    def _forget(self, process: Process | None) -> None:
-        if process is None:
-            return
-        process.kill()
-        with self._lock:
-            if process in self._processes:
-                self._processes.remove(process)
-
-    def _take_notes(self, notes: tuple[str, ...]) -> None:
-        self.notes = self.notes or notes
 
     def close(self) -> None:
         """Ends every process now and waits for the threads to notice."""
-        with self._lock:
-            self._closed = True
-            processes = list(self._processes)
-            server = self._server
-        if server is not None:
-            self._drop_server(server)
-        else:
-            for process in processes:
-                process.end_now()
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            thread.join(0.5)
+        processes = self._starter.kill_all()
+        self._threads.shutdown(cancel_futures=True)
+        for process in processes:
+            process.close()
+
+
+def ask(worker: Worker, codec: type[Codec], job: Any, timeout: float | None) -> Any:
+    """The answer to a job. Raises what the worker raised, :class:`GuestTimeout` or :class:`WorkerDied`."""
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        worker.kill()
+
+    timer = threading.Timer(timeout, give_up) if timeout is not None else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        send(worker.jobs, JOB, job, codec)
+        kind = STARTED
+        while kind == STARTED:
+            kind, value = receive(worker.answers, codec)
+    except (EOFError, OSError):
+        code = worker.kill()
+        if late.is_set():
+            raise GuestTimeout(f"took longer than {timeout:g} s; --timeout gives more") from None
+        raise WorkerDied(f"the worker process ended ({describe_end(code)}); the other images go on") from None
+    finally:
+        if timer is not None:
+            timer.cancel()
+    if kind == ANSWER:
+        return value
+    raise value

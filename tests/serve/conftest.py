@@ -89,19 +89,28 @@ class Server:
 
     def workers(self) -> list[int]:
         """The process ids of the workers that are not in quarantine."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                command = (folder / "cmdline").read_bytes()
-                parent = (folder / "stat").read_text().rsplit(")", 1)[1].split()[1]
-                if b"aicli.serve.worker.child" in command and b"quarantine" not in command:
-                    found += [int(folder.name)] if int(parent) == self.process.pid else []
-        return found
+        servers = [pid for pid, command in children(self.process.pid).items() if b"fork_server" in command]
+        copies = [pid for server in servers for pid in children(server)]
+        return copies or [
+            pid
+            for pid, command in children(self.process.pid).items()
+            if b"aicli.workers" in command and b"aicli-worker-" not in Path(f"/proc/{pid}/environ").read_bytes()
+        ]
 
     def stop(self, how: int = signal.SIGTERM, timeout: float = 40) -> int:
         if self.process.poll() is None:
             self.process.send_signal(how)
         return self.process.wait(timeout)
+
+
+def children(parent: int) -> dict[int, bytes]:
+    """The command lines of a process's children."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == parent:
+                found[int(folder.name)] = (folder / "cmdline").read_bytes()
+    return found
 
 
 def free_port() -> int:

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from aicli import Classifier, FaceDetector
-from aicli.errors import AicliError, GuestTimeout, UsageError
+from aicli.errors import AicliError, GuestTimeout, UsageError, WorkerDied
 from aicli.options import ClassifyOptions
 from aicli.tasks.many import TaskRecipe, in_order
-from aicli.workers.fork_server import can_fork
-from aicli.workers.pool import Refused, WorkerDied, WorkerPool
+from aicli.workers.pool import Refused, WorkerPool
+from aicli.workers.start import can_fork
 
 linux = pytest.mark.skipif(not can_fork(), reason="workers are not copied here")
 

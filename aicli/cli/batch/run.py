@@ -121,8 +121,7 @@ class Batch:
 
     def _answer_all(self) -> None:
         """In this process for a single job or a few images, else in worker processes."""
-        from aicli.nn.engines import available_cores
-        from aicli.workers.cores import share_cores
+        from aicli.nn.engines import available_cores, share_cores
 
         options = self.options
         jobs, inputs = options.jobs, self.sources.inputs()

@@ -17,7 +17,7 @@ from aicli.serve.http.guard import Guard
 from aicli.serve.http.problems import Problem
 from aicli.serve.service import Service, busy_problem
 from aicli.serve.settings import Settings
-from aicli.serve.worker.pool import Busy
+from aicli.workers.aio import Busy
 
 __all__ = ["make_app"]
 

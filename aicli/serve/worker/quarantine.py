@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,16 @@ from aicli.nn.engines import load_engine
 from aicli.options import ClassifyOptions, DetectOptions, SandboxOptions
 from aicli.run import RunRequest, run_guest
 from aicli.run.abis import find_missing
-from aicli.serve.worker.child import Handler
+from aicli.serve.worker.answers import respond
 from aicli.serve.worker.trusted import any_answer, classify_with, detect_with, each
-from aicli.serve.worker.wire import Frame
 from aicli.tasks.classify import Classifier
 from aicli.tasks.faces import FaceDetector
 from aicli.wasm import Module
 from aicli.wasm.cache import default_cache, load_module
 from aicli.wasm.choose import Policy, choose_runtime
+from aicli.workers.codec import Frame
 
-__all__ = ["make_handlers"]
+__all__ = ["Quarantine", "restrict"]
 
 MIB = 1 << 20
 OUTPUT_LIMIT = 64 * MIB
@@ -40,24 +40,12 @@ OPEN_FILES = 128
 ERROR_TEXT = 2000
 
 
-def make_handlers(options: dict[str, Any]) -> tuple[dict[str, Handler], Callable[[], None]]:
-    quarantine = Quarantine(options)
-    restrict(options)
-    handlers: dict[str, Handler] = {
-        "classify": quarantine.classify,
-        "check_model": quarantine.check_model,
-        "check_function": quarantine.check_function,
-        "run_function": quarantine.run_function,
-    }
-    return handlers, lambda: None
-
-
-def restrict(options: dict[str, Any]) -> None:
+def restrict(memory: int) -> None:
     """Limits for the rest of this process's life. RLIMIT_DATA rather than RLIMIT_AS: runtimes reserve address space by
     the gigabyte, and only writable private memory is what a guest can use up."""
     limits = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_DATA: options["memory"],
+        resource.RLIMIT_DATA: memory,
         resource.RLIMIT_FSIZE: OUTPUT_LIMIT,
         resource.RLIMIT_NOFILE: OPEN_FILES,
     }
@@ -70,13 +58,21 @@ def restrict(options: dict[str, Any]) -> None:
 class Quarantine:
     """The foreign model that this process serves, kept from request to request of the same key."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        sandbox = SandboxOptions.from_dict(options["sandbox"])
+    def __init__(self, sandbox: SandboxOptions) -> None:
         self.runtime = choose_runtime(Policy.FOREIGN, sandbox.runtime)
         load_engine(sandbox.engine).interpreter_class  # noqa: B018 - imports what every job needs
         self.sandbox = sandbox.replace(runtime=self.runtime.name)
         self.folder = Path(tempfile.mkdtemp(prefix="job-"))
         self._kept: tuple[Any, Classifier] | None = None
+
+    def __call__(self, frame: Frame) -> Frame:
+        handlers = {
+            "classify": self.classify,
+            "check_model": self.check_model,
+            "check_function": self.check_function,
+            "run_function": self.run_function,
+        }
+        return respond(handlers, frame)
 
     def limit_processor(self) -> None:
         """Lets this process use twice the deadline of processor time from now on."""
@@ -100,7 +96,7 @@ class Quarantine:
         self._kept = (key, classifier)
         return classifier
 
-    def check_model(self, job: dict[str, Any], blobs: list[bytes]) -> Frame:
+    def check_model(self, job: dict[str, Any], blobs: Sequence[bytes]) -> Frame:
         """Loads a model and runs it once on a grey image."""
         import numpy as np
 
@@ -110,7 +106,7 @@ class Quarantine:
         size = {"width": spec.width, "height": spec.height}
         return {"classes": len(classifier.model.labels), "input": size, "notes": list(classifier.model.notes)}, []
 
-    def classify(self, job: dict[str, Any], blobs: list[bytes]) -> Frame:
+    def classify(self, job: dict[str, Any], blobs: Sequence[bytes]) -> Frame:
         classifier = self.classifier(job, blobs[0], blobs[1])
         header = each(job["names"], blobs[2:], classify_with(classifier, ClassifyOptions.from_dict(job["options"])))
         for record in header["results"]:
@@ -121,7 +117,7 @@ class Quarantine:
     def load(self, wasm: bytes) -> Module:
         return load_module(self.runtime, wasm, self.sandbox.limits, default_cache())
 
-    def check_function(self, job: dict[str, Any], blobs: list[bytes]) -> Frame:
+    def check_function(self, job: dict[str, Any], blobs: Sequence[bytes]) -> Frame:
         """What a module can be run as: ``command``, ``classify``, ``detect-faces``."""
         self.limit_processor()
         module = self.load(blobs[0])
@@ -139,7 +135,7 @@ class Quarantine:
             raise GuestError(f"the module exports none of {exports}, so that it cannot be called")
         return {"tasks": tasks}, []
 
-    def run_function(self, job: dict[str, Any], blobs: list[bytes]) -> Frame:
+    def run_function(self, job: dict[str, Any], blobs: Sequence[bytes]) -> Frame:
         self.limit_processor()
         if job["task"] == "command":
             return self.run_command(blobs[0], blobs[1])

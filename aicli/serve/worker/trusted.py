@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,21 +13,14 @@ from PIL import Image
 from aicli.errors import AicliError
 from aicli.guest.client import Guest
 from aicli.options import ClassifyOptions, DetectOptions, PictureOptions, SandboxOptions
-from aicli.serve.worker.child import Handler, failure
-from aicli.serve.worker.wire import Frame
+from aicli.serve.worker.answers import failure, respond
 from aicli.tasks.classify import Classifier
 from aicli.tasks.faces import FaceDetector
+from aicli.workers.codec import Frame
 
-__all__ = ["Tasks", "make_handlers"]
+__all__ = ["Tasks", "any_answer", "classify_with", "detect_with", "each"]
 
 WARM_MODELS = 4
-
-
-def make_handlers(options: dict[str, Any]) -> tuple[dict[str, Handler], Callable[[], None]]:
-    """The handlers of a worker, with the default models loaded and run once, and what to do between two requests."""
-    tasks = Tasks(SandboxOptions.from_dict(options["sandbox"]))
-    tasks.warm()
-    return {"classify": tasks.classify, "faces": tasks.faces}, tasks.prepare
 
 
 class Tasks:
@@ -39,14 +32,18 @@ class Tasks:
         self._detectors: OrderedDict[str, FaceDetector] = OrderedDict()
         self._used: Guest | None = None
 
+    def __call__(self, frame: Frame) -> Frame:
+        return respond({"classify": self.classify, "faces": self.faces}, frame)
+
     def warm(self) -> None:
+        """Loads the default models and runs them once. Raises :class:`AicliError` when they do not work."""
         picture = io.BytesIO()
         Image.new("RGB", (64, 64), "gray").save(picture, "PNG")
         job = {"options": {}, "names": ["warm"]}
         for run in (self.classify, self.faces):
             header, _ = run(job, [picture.getvalue()])
             if "error" in header["results"][0]:
-                raise RuntimeError(header["results"][0]["error"]["message"])
+                raise AicliError(header["results"][0]["error"]["message"])
 
     def classifier(self, options: ClassifyOptions) -> Classifier:
         key = any_answer(options).replace(**self.sandbox.keywords())
@@ -71,13 +68,13 @@ class Tasks:
             with suppress(AicliError):  # the next request will say
                 self._used.prepare()
 
-    def classify(self, job: dict[str, Any], photos: list[bytes]) -> Frame:
+    def classify(self, job: dict[str, Any], photos: Sequence[bytes]) -> Frame:
         options = ClassifyOptions.from_dict(job["options"])
         classifier = self.classifier(options)
         self._used = classifier.guest
         return each(job["names"], photos, classify_with(classifier, options)), []
 
-    def faces(self, job: dict[str, Any], photos: list[bytes]) -> Frame:
+    def faces(self, job: dict[str, Any], photos: Sequence[bytes]) -> Frame:
         detector = self.detector(DetectOptions.from_dict(job["options"]).model)
         self._used = detector.guest
         return detect_with(detector, job, photos)
@@ -88,7 +85,7 @@ def any_answer(options: ClassifyOptions) -> ClassifyOptions:
     return options.replace(top_k=ClassifyOptions.top_k, min_score=ClassifyOptions.min_score)
 
 
-def each(names: list[str], photos: list[bytes], answer: Any) -> dict[str, Any]:
+def each(names: list[str], photos: Sequence[bytes], answer: Any) -> dict[str, Any]:
     """The records of all photos; one that fails has an error in the place of an answer."""
     results: list[dict[str, Any]] = []
     for name, photo in zip(names, photos, strict=True):
@@ -107,7 +104,7 @@ def classify_with(classifier: Classifier, options: ClassifyOptions) -> Any:
     return answer
 
 
-def detect_with(detector: FaceDetector, job: dict[str, Any], photos: list[bytes]) -> Frame:
+def detect_with(detector: FaceDetector, job: dict[str, Any], photos: Sequence[bytes]) -> Frame:
     """Faces as records, or the picture of the one photo with boxes as PNG."""
     options = DetectOptions.from_dict(job["options"])
     if "pictures" not in job:

@@ -1,0 +1,80 @@
+"""What the service's workers are made from, and how they are started: what the front process knows of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from functools import partial
+from typing import NamedTuple
+
+from aicli.options import SandboxOptions
+from aicli.workers.child import Handle, Recipe, die_with_parent
+from aicli.workers.codec import Codec, Plain
+from aicli.workers.start import Starter, Worker, can_fork, spawn
+
+__all__ = ["quarantine_starter", "trusted_starter"]
+
+START_TIME = 60.0
+"""Seconds that a worker may take until it is ready."""
+
+
+class TrustedRecipe(NamedTuple):
+    """Warm tasks with models that the catalog vouches for."""
+
+    sandbox: SandboxOptions
+
+    def start(self) -> Handle:
+        die_with_parent()
+        from aicli.serve.worker.trusted import Tasks
+
+        tasks = Tasks(self.sandbox)
+        tasks.warm()
+        return tasks
+
+
+class QuarantineRecipe(NamedTuple):
+    """Uploaded models and functions under limits, which hold for the rest of the process's life; memory in bytes."""
+
+    sandbox: SandboxOptions
+    memory: int
+
+    def start(self) -> Handle:
+        die_with_parent()
+        from aicli.serve.worker.quarantine import Quarantine, restrict
+
+        quarantine = Quarantine(self.sandbox)
+        restrict(self.memory)
+        return quarantine
+
+
+def trusted_starter(sandbox: SandboxOptions, workers: int) -> Starter:
+    """Starts warm workers: copies of one process, but for networks of several threads, which a copy would not have."""
+    fork = can_fork() and workers > 1 and sandbox.threads == 1
+    return Starter(TrustedRecipe(sandbox), Plain, fork=fork, patience=START_TIME, spawn=spawn_trusted)
+
+
+def quarantine_starter(sandbox: SandboxOptions, memory: int) -> Starter:
+    """Starts quarantined workers, each a fresh process: none shares memory with what ran before it."""
+    return Starter(QuarantineRecipe(sandbox, memory), Plain, fork=False, patience=START_TIME, spawn=spawn_quarantined)
+
+
+def spawn_trusted(recipe: Recipe, codec: type[Codec], program: str) -> Worker:
+    """A process without the service's secret; Ctrl-C is for the front process, which drains its workers."""
+    env = {key: value for key, value in os.environ.items() if key != "AICLI_SERVE_TOKEN"}
+    return spawn(recipe, codec, program, env=env, group=True)
+
+
+def spawn_quarantined(recipe: Recipe, codec: type[Codec], program: str) -> Worker:
+    """A process that sees none of our secrets, and writes to a folder of its own and to no cache that others trust."""
+    kept = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "VIRTUAL_ENV", "SYSTEMROOT")
+    folder = tempfile.mkdtemp(prefix="aicli-worker-")
+    private = dict.fromkeys(("TMPDIR", "HOME", "AICLI_CACHE_DIR", "AICLI_MODELS_DIR"), folder)
+    env = {key: os.environ[key] for key in kept if key in os.environ} | private
+    try:
+        worker = spawn(recipe, codec, program, env=env, group=True)
+    except BaseException:
+        shutil.rmtree(folder, True)
+        raise
+    worker.on_close.append(partial(shutil.rmtree, folder, True))
+    return worker

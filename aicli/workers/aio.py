@@ -1,0 +1,253 @@
+"""Worker processes behind a bounded queue. The front for asyncio.
+
+A job waits at most until its deadline and is refused at once when the queue is full. A worker that dies, hangs past the
+deadline, or works for a client that has gone is replaced; nobody but its own job notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from aicli.errors import AicliError, WorkerDied
+from aicli.workers.codec import ANSWER, JOB, Codec, WireError, pack, receive_async
+from aicli.workers.start import Refused, Starter, Worker
+
+__all__ = ["NOT_STARTED", "REPLACED", "AsyncPool", "Busy", "DeadlineExceeded"]
+
+LINGER = 0.5
+"""Seconds that a worker may go on after its client has gone, before it is killed."""
+REPLACED, NOT_STARTED = "worker replaced", "worker does not start"
+STREAM_LIMIT = 4 << 20
+
+
+class Busy(Exception):
+    """The queue is full; ``retry_after`` is in whole seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("the service is busy")
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(Exception):
+    """The job was not answered in time."""
+
+
+class NotStarted(Exception):
+    """The worker was dead before it took the job, so that another one may have it."""
+
+
+class Connected(asyncio.StreamReaderProtocol):
+    """A worker and its connection, which tells at once when the worker has ended."""
+
+    def __init__(self, worker: Worker, codec: type[Codec]) -> None:
+        self.worker, self.codec = worker, codec
+        self.key = ""
+        self.ended = asyncio.Event()
+        self._reader = asyncio.StreamReader(STREAM_LIMIT)
+        super().__init__(self._reader)
+
+    async def connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(lambda: self, sock=self.worker.connection)
+        self._writer = asyncio.StreamWriter(transport, self, self._reader, loop)
+
+    def eof_received(self) -> bool | None:
+        self.ended.set()
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
+        super().connection_lost(exc)
+
+    async def ask(self, job: Any) -> Any:
+        """The answer to a job. Raises :class:`NotStarted`, :class:`WorkerDied`, and what the worker raised."""
+        lost: Exception = NotStarted()
+        try:
+            self._writer.writelines(pack(JOB, job, self.codec))
+            await self._writer.drain()
+            await receive_async(self._reader, self.codec)
+            lost = WorkerDied("the worker process ended while it worked on this request")
+            kind, value = await receive_async(self._reader, self.codec)
+        except (EOFError, OSError, WireError):
+            self.ended.set()
+            raise lost from None
+        if kind == ANSWER:
+            return value
+        raise value
+
+    async def close(self) -> None:
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
+
+
+class AsyncPool:
+    """``size`` processes that ``starter`` makes; at most ``queue`` jobs wait for one of them.
+
+    With a ``key``, a job never gets a process that has served another key: such a process is replaced first.
+    ``report`` is told of every worker that was replaced or does not start, as an event and its fields.
+    """
+
+    def __init__(
+        self, name: str, size: int, queue: int, starter: Starter, report: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        self.name, self.size, self.queue = name, size, queue
+        self._starter, self._report = starter, report
+        self._workers: list[Connected] = []
+        self._idle: deque[Connected] = deque()
+        self._waiting: deque[asyncio.Future[Connected]] = deque()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing = False
+        self._mean = 0.1
+
+    @property
+    def ready(self) -> int:
+        return len(self._workers)
+
+    @property
+    def busy(self) -> int:
+        return len(self._workers) - len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def _background(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def start(self) -> None:
+        """Starts all processes. Raises :class:`AicliError` when they cannot start."""
+        try:
+            await asyncio.gather(*(self._add() for _ in range(self.size)))
+        except Refused as refused:
+            raise refused.error from None
+
+    async def _add(self) -> None:
+        worker = Connected(await asyncio.to_thread(self._starter.start), self._starter.codec)
+        await worker.connect()
+        self._workers.append(worker)
+        self._background(self._watch(worker))
+        self._give(worker)
+
+    async def _watch(self, worker: Connected) -> None:
+        """Waits for the end of a process, whatever its cause, and replaces it."""
+        await worker.ended.wait()
+        self._workers.remove(worker)
+        if worker in self._idle:
+            self._idle.remove(worker)
+        await worker.close()
+        code = await asyncio.to_thread(self._starter.end, worker.worker)
+        if self._closing:
+            return
+        self._report(REPLACED, {"pool": self.name, "pid": worker.worker.pid, "exit": code})
+        pause = 0.1
+        while not self._closing:
+            try:
+                return await self._add()
+            except (AicliError, OSError, Refused) as error:
+                self._report(NOT_STARTED, {"pool": self.name, "reason": str(error)})
+                await asyncio.sleep(pause)
+                pause = min(10.0, 2 * pause)
+
+    def _give(self, worker: Connected) -> None:
+        """Hands an idle process to the first who waits."""
+        if worker.ended.is_set():
+            return
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(worker)
+                return
+        self._idle.append(worker)
+
+    def retry_after(self) -> int:
+        return max(1, min(60, math.ceil(self._mean * (self.waiting + 1) / self.size)))
+
+    def check_room(self) -> None:
+        """Raises :class:`Busy` when a job would be refused now."""
+        if not self._idle and self.waiting >= self.queue:
+            raise Busy(self.retry_after())
+
+    async def _take(self, key: str, until: float) -> Connected:
+        self.check_room()
+        if self._idle:
+            chosen = next((worker for worker in self._idle if worker.key == key), None)
+            chosen = chosen or next((worker for worker in self._idle if not worker.key), self._idle[0])
+            self._idle.remove(chosen)
+            return chosen
+        waiter: asyncio.Future[Connected] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await asyncio.wait({waiter}, timeout=max(0.0, until - time.monotonic()))
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._give(waiter.result())
+            raise
+        finally:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+        if not waiter.done() or waiter.cancelled():
+            raise DeadlineExceeded("no worker was free in time")
+        return waiter.result()
+
+    async def run(self, job: Any, seconds: float, key: str = "") -> Any:
+        """The answer to a job.
+
+        Raises :class:`Busy`, :class:`DeadlineExceeded`, :class:`WorkerDied` and what the worker raised.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            worker = await self._take(key, until)
+            if worker.key not in ("", key):
+                await asyncio.to_thread(worker.worker.kill)  # its replacement comes to whoever waits
+                continue
+            worker.key = key
+            try:
+                return await self._call(worker, job, until)
+            except NotStarted:
+                continue
+
+    async def _call(self, worker: Connected, job: Any, until: float) -> Any:
+        begun = time.monotonic()
+        task = asyncio.ensure_future(worker.ask(job))
+        try:
+            await asyncio.wait({task}, timeout=max(0.0, until - begun))
+        except asyncio.CancelledError:
+            self._background(self._linger(worker, task, LINGER))
+            raise
+        if not task.done():
+            self._background(self._linger(worker, task, 0))
+            raise DeadlineExceeded("the work took longer than the deadline")
+        self._mean += 0.1 * (time.monotonic() - begun - self._mean)
+        self._give(worker)
+        return task.result()
+
+    async def _linger(self, worker: Connected, task: asyncio.Task[Any], seconds: float) -> None:
+        """Lets work that nobody waits for end by itself if it does so soon; a start costs more than that."""
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            await asyncio.to_thread(worker.worker.kill)
+            await asyncio.wait({task})
+        task.exception()
+        self._give(worker)
+
+    async def close(self) -> None:
+        self._closing = True
+        for waiter in self._waiting:
+            waiter.cancel()
+        processes = await asyncio.to_thread(self._starter.kill_all)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for worker in self._workers:
+            await worker.close()
+        for process in processes:
+            process.close()
