@@ -106,11 +106,12 @@ async def load(port: int, path: str, clients: int, seconds: float, limit: int = 
 
 def resident(parent: int) -> dict[str, float]:
     """MiB of the front process and of its workers."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
+    found, family = {}, {parent}
+    for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda folder: int(folder.name)):
         with contextlib.suppress(OSError):
             fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-            if int(folder.name) == parent or int(fields[1]) == parent:
+            if int(folder.name) == parent or int(fields[1]) in family:  # workers are copies of a child of the front
+                family.add(int(folder.name))
                 name = "front" if int(folder.name) == parent else f"worker {folder.name}"
                 found[name] = int((folder / "statm").read_text().split()[1]) * 4096 / (1 << 20)
     return found

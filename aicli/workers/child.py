@@ -163,13 +163,17 @@ def fork() -> int:
 
 
 def work(loaded: Loaded, connection: socket.socket) -> NoReturn:
-    """The life of a copy."""
+    """The life of a copy; it leads a process group of its own where the process that it is a copy of does."""
+    if os.getsid(0) == os.getppid():
+        os.setsid()
     die_with_parent()
     answer_jobs(loaded.handle, loaded.codec, connection.makefile("rb"), connection.makefile("wb"))
 
 
 def end(worker: int) -> int:
     """Ends a worker that may have ended itself; how it ended, a signal as a negative number."""
+    with suppress(ProcessLookupError):
+        os.killpg(worker, signal.SIGKILL)  # with what it may have started, where it leads a group
     os.kill(worker, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
 
