@@ -278,7 +278,8 @@ class Running:
 class Guest:
     """A guest ready for one task and one set of models; call it for many images, from one thread at a time.
 
-    After a fault the instance is dropped, and the next image gets a fresh one.
+    After a fault the instance is dropped, and the next image gets a fresh one. So does another thread, where the
+    runtime binds an instance to the one that made it; the interpreters go on.
     """
 
     def __init__(
@@ -326,17 +327,29 @@ class Guest:
             text = str(error)
             raise GuestError(text if text.startswith(self._source) else f"{self._source}: {text}") from None
 
-    def _start(self) -> Running:
-        session = Session(self._engine, self._models, self._threads, self.times, self._spare)
+    def _start(self, spare: SpareContexts | None = None) -> Running:
+        session = Session(self._engine, self._models, self._threads, self.times, spare or self._spare)
         try:
             self._running = Running(self._module, session, self._limits, self._source)
         except MemoryBoundsError as error:
             raise GuestFault(f"{self._source}: {error}") from None
         return self._running
 
-    def _run(self, pixels: NDArray[np.uint8], request: ClassifyRequest | DetectRequest) -> bytes:
-        running = self._running or self._start()
+    def _take(self) -> Running:
+        """The instance for the next image, which is nobody's until it has answered."""
+        running, self._running = self._running, None
+        if running is None:
+            running = self._start()
+        elif not running.instance.belongs_here:
+            session = running.host.session
+            session.spare = self._spare or SpareContexts()
+            session.release()
+            running = self._start(session.spare)
         self._running = None
+        return running
+
+    def _run(self, pixels: NDArray[np.uint8], request: ClassifyRequest | DetectRequest) -> bytes:
+        running = self._take()
         self._last_bytes = pixels.nbytes
         result = running.run(self._task, pixels, request)
         if self._spare is None:
@@ -393,8 +406,9 @@ class Guest:
 
     @property
     def memory_size(self) -> int:
-        """Bytes of guest memory in use now, whole pages."""
-        return self._running.memory.size() // PAGE * PAGE if self._running else 0
+        """Bytes of guest memory in use now, whole pages; 0 for an instance that another thread must be asked about."""
+        running = self._running
+        return running.memory.size() // PAGE * PAGE if running and running.instance.belongs_here else 0
 
 
 @lru_cache(maxsize=1)

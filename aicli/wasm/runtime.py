@@ -126,6 +126,11 @@ class Instance(Protocol):
         """The memory exported as ``memory``."""
         ...
 
+    @property
+    def belongs_here(self) -> bool:
+        """Whether the present thread may use it: some runtimes' instances work in the thread alone that made them."""
+        ...
+
     def call(self, name: str, *arguments: int) -> int | None:
         """Calls an export; ``i32`` arguments may be given unsigned, an ``i32`` result comes back unsigned.
 

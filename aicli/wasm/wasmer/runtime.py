@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -37,10 +39,39 @@ class WasmerMemory(LiveMemory):
         return np.frombuffer(self._memory.buffer, np.uint8).ctypes.data
 
 
+HERE = threading.local()
+
+
+def this_thread() -> object:
+    """What stands for the present thread, in a fork of the process too. The numbers of threads are used again."""
+    if not hasattr(HERE, "token"):
+        HERE.token = object()
+    return HERE.token
+
+
+@contextmanager
+def reported(error: type[GuestError] | type[GuestTrap], what: str) -> Iterator[None]:
+    """Raises what wasmer says of a guest as this error.
+
+    A panic of its Rust code is one too, though Python cannot know it as an ``Exception``.
+    """
+    try:
+        yield
+    except RuntimeError as reason:
+        raise error(f"{what}: {trap_reason(str(reason))}") from None
+    except BaseException as reason:
+        if type(reason).__name__ != "PanicException":
+            raise
+        raise error(f"{what}: wasmer failed: {trap_reason(str(reason))}") from None
+
+
 class WasmerInstance:
+    """An instance that only the thread that made it may call or look into; any may drop it."""
+
     def __init__(self, instance: Any, exports: list[ExternType], linked: Linked) -> None:
         self._instance = instance
         self._linked = linked
+        self._thread = this_thread()
         self._functions: dict[str, tuple[Callable[..., Any], ExternType]] = {}
         self.memory: WasmerMemory | None = None
         for item in exports:
@@ -49,13 +80,16 @@ class WasmerInstance:
             elif item.kind == "memory" and item.name == "memory":
                 self.memory = WasmerMemory(getattr(instance.exports, item.name), linked.turns)
 
+    @property
+    def belongs_here(self) -> bool:
+        return self._thread is this_thread()
+
     def call(self, name: str, *arguments: int) -> int | None:
         function, kind = self._functions[name]
         values = [signed(value, param) for value, param in zip(arguments, kind.params, strict=True)]
         try:
-            result = function(*values)
-        except RuntimeError as error:
-            raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
+            with reported(GuestTrap, "the guest trapped"):
+                result = function(*values)
         finally:
             self._linked.turns.count += 1
         return unsigned(result, kind.results[0]) if kind.results else None
@@ -68,11 +102,20 @@ def trap_reason(text: str) -> str:
 
 
 class WasmerModule:
-    def __init__(self, module: Any, store: Any) -> None:
-        self._module = module
+    """A module that is made again in each thread that wants an instance: only that thread may use it."""
+
+    def __init__(self, make: Callable[[], Any], store: Any) -> None:
+        self._make = make
         self._store = store
+        self._here = threading.local()
+        module = self._module_here()
         self.imports = [describe(item.module, item.name, item.type) for item in module.imports]
         self.exports = [describe("", item.name, item.type) for item in module.exports]
+
+    def _module_here(self) -> Any:
+        if not hasattr(self._here, "module"):
+            self._here.module = self._make()
+        return self._here.module
 
     def instantiate(
         self,
@@ -92,14 +135,12 @@ class WasmerModule:
         imports = wasmer.ImportObject()
         for module, table in tables.items():
             imports.register(module, table)
-        try:
-            instance = wasmer.Instance(self._module, imports)
-        except RuntimeError as error:
-            raise GuestTrap(f"the guest trapped: {trap_reason(str(error))}") from None
+        with reported(GuestTrap, "the guest trapped"):
+            instance = wasmer.Instance(self._module_here(), imports)
         return WasmerInstance(instance, self.exports, linked)
 
     def serialize(self) -> bytes:
-        return bytes(self._module.serialize())
+        return bytes(self._module_here().serialize())
 
 
 def make_function(store: Any, linked: Linked, index: int) -> Any:
@@ -146,16 +187,15 @@ class WasmerRuntime:
         return bound_sizes(wasm, limits)
 
     def compile(self, wasm: bytes) -> WasmerModule:
-        try:
-            return WasmerModule(wasmer.Module(self._store, wasm), self._store)
-        except RuntimeError as error:
-            raise GuestError(f"not a WebAssembly module that can run here: {trap_reason(str(error))}") from None
+        with reported(GuestError, "not a WebAssembly module that can run here"):
+            return WasmerModule(lambda: wasmer.Module(self._store, wasm), self._store)
 
     def deserialize(self, code: bytes) -> WasmerModule:
         try:
-            return WasmerModule(wasmer.Module.deserialize(self._store, code), self._store)
-        except RuntimeError as error:
-            raise ValueError(trap_reason(str(error))) from None
+            with reported(GuestError, "not what wasmer wrote"):
+                return WasmerModule(lambda: wasmer.Module.deserialize(self._store, code), self._store)
+        except GuestError as error:
+            raise ValueError(str(error)) from None
 
 
 __all__ = ["WasmerRuntime"]

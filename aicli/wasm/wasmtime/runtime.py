@@ -104,6 +104,8 @@ class WasmtimeMemory(LiveMemory):
 
 
 class WasmtimeInstance:
+    belongs_here = True
+
     def __init__(
         self, store: wasmtime.Store, instance: wasmtime.Instance, limits: Limits, ticker: Ticker, linked: Linked
     ) -> None:
