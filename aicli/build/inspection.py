@@ -13,6 +13,7 @@ from aicli._text import printable
 from aicli.errors import AicliError, GuestError
 from aicli.run.abis import Abi, describe_abis, find_missing, has_infer
 from aicli.wasm import MIB, PAGE, ExternType, HostFunction, Limits, Module, Runtime, load_runtime
+from aicli.wasm.cache import default_cache, load_module
 from aicli.wasm.choose import Policy, choose_runtime
 from aicli.wasm.runtime import WASI_MODULE, signature
 
@@ -96,7 +97,7 @@ def inspect_module(wasm: bytes, path: str, runtime_name: str | None = None) -> I
     exports: tuple[ExternType, ...] = ()
     version, problems = None, []
     try:
-        module = runtime.compile(runtime.prepare(wasm, Limits()))
+        module = load_module(runtime, wasm, Limits(), default_cache())
         imports, exports = tuple(module.imports), tuple(module.exports)
         command = is_command(imports, exports)
         problems = list(import_problems(imports, command))
@@ -247,7 +248,7 @@ def main() -> None:
     """Asks the module on standard input; for :func:`abi_version` alone."""
     runtime = load_runtime(sys.argv[1])
     try:
-        module = runtime.compile(runtime.prepare(sys.stdin.buffer.read(), PROBE_LIMITS))
+        module = load_module(runtime, sys.stdin.buffer.read(), PROBE_LIMITS, default_cache())
         print("version", ask_version(module))
     except AicliError as error:
         print("problem", error)

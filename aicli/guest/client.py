@@ -311,7 +311,9 @@ class Guest:
         self._last_bytes = self._last_memory = 0
         self.runtime = runtime if runtime is not None and not isinstance(runtime, str) else load_runtime(runtime)
         with self._named():
-            self._module = load_module(self.runtime, read_guest(path), self._limits, default_cache())
+            self._module = load_module(
+                self.runtime, read_guest(path), self._limits, default_cache(), trusted=path is None
+            )
             check_guest(self._module, self._task)
         self._running: Running | None = None
         self.times: dict[str, StageTime] = {}

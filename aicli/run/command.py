@@ -12,7 +12,7 @@ from aicli.errors import GuestError, GuestTrap, UsageError
 from aicli.run.abis import find_missing, has_infer
 from aicli.run.host import CommandHost
 from aicli.run.supervise import supervise
-from aicli.wasm import Limits, Module, Runtime
+from aicli.wasm import Limits, Module
 from aicli.wasm.binary import read_module
 from aicli.wasm.cache import default_cache, load_module
 from aicli.wasm.choose import Policy, choose_runtime
@@ -47,7 +47,7 @@ def run_guest(request: RunRequest, warn: Callable[[str], None] = lambda _: None)
     Raises :class:`GuestError` when it cannot run here, a :class:`aicli.errors.GuestFault` when it traps or exceeds its
     limits.
     """
-    runtime, module = load_guest(request.guest, request.runtime, request.limits)
+    module = load_guest(request.guest, request.runtime, request.limits)
     entry = choose_entry(request, module)
     config = WasiConfig((request.guest.name, *request.arguments), request.environment, request.folders)
     values = parse_values(request, entry)
@@ -74,10 +74,10 @@ def run_guest(request: RunRequest, warn: Callable[[str], None] = lambda _: None)
         finally:
             host.raise_interrupt()
 
-    return supervise(call, runtime, request.limits)
+    return supervise(call, request.limits)
 
 
-def load_guest(path: Path, runtime_name: str | None, limits: Limits) -> tuple[Runtime, Module]:
+def load_guest(path: Path, runtime_name: str | None, limits: Limits) -> Module:
     """A guest's module, compiled or from the cache.
 
     Raises :class:`GuestError` when it is no module or imports what is not here.
@@ -91,7 +91,7 @@ def load_guest(path: Path, runtime_name: str | None, limits: Limits) -> tuple[Ru
     missing = find_missing(module.imports)
     if missing:
         raise GuestError(f"{path}: {missing}")
-    return runtime, module
+    return module
 
 
 def modules_of(module: Module) -> set[str]:

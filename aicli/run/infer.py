@@ -29,7 +29,7 @@ def infer_label(request: RunRequest, model_file: Path, image: Path, labels: Path
     model = read(model_file, ModelError, "the model")
     photo = read(image, ImageError, "the image")
     names = read_names(labels) if labels else None
-    runtime, module = load_guest(request.guest, request.runtime, request.limits)
+    module = load_guest(request.guest, request.runtime, request.limits)
     check_exports(request.guest, module)
 
     def call() -> int:
@@ -53,7 +53,7 @@ def infer_label(request: RunRequest, model_file: Path, image: Path, labels: Path
         finally:
             host.raise_interrupt()
 
-    index = supervise(call, runtime, request.limits)
+    index = supervise(call, request.limits)
     if index < 0:
         raise GuestFault(f"{request.guest}: infer_from_ptrs failed with {index}")
     if names is None:

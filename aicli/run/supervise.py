@@ -1,7 +1,8 @@
-"""Keeping hold of a guest that runs: Ctrl-C and time limits, whatever native code it is in.
+"""Keeping hold of a guest that runs: Ctrl-C and time limits, whatever it waits for and whatever native code it is in.
 
-A runtime that can interrupt a guest runs it in a thread, and the main thread stays free for signals. Another one runs
-it in a process of its own, which can always be ended.
+The runtime interrupts a guest that computes. A guest that waits for the host (a sleep, a pipe that nobody writes to, a
+network that runs for ever) can only be ended with its process, so it gets one: a copy of this one, where the system
+makes copies that work. Elsewhere it runs in a thread that is left behind, and whoever called ends the process.
 """
 
 from __future__ import annotations
@@ -16,33 +17,35 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NoReturn
 
 from aicli import errors
-from aicli.errors import AicliError, GuestTimeout, GuestTrap, UnavailableError
-from aicli.wasm.runtime import Limits, Runtime
+from aicli.errors import AicliError, GuestTimeout, GuestTrap
+from aicli.wasm.runtime import Limits
 
 __all__ = ["supervise"]
 
 STACK = 16 << 20
 POLL = 0.5
+LONGEST_WAIT = 3600.0
+GRACE = 0.5
+"""Seconds that a guest's own runtime has to end it first, which lets what it wrote reach its streams."""
 PR_SET_PDEATHSIG = 1
+END = b"\n"
 
 
-def supervise(call: Callable[[], int], runtime: Runtime, limits: Limits) -> int:
+def supervise(call: Callable[[], int], limits: Limits) -> int:
     """What ``call``, which runs a guest to its end, returns: an exit code.
 
-    Raises what it raises, :class:`GuestTimeout` after the time limit, ``KeyboardInterrupt`` at once, and
-    :class:`UnavailableError` where the system cannot keep hold of a guest in this runtime.
+    Raises what it raises, :class:`GuestTimeout` half a second after the time limit at the latest, and
+    ``KeyboardInterrupt`` at once.
     """
-    if runtime.can_interrupt:
-        return in_thread(call)
-    if not hasattr(os, "fork"):
-        raise UnavailableError(f"{runtime.name} cannot end a guest on this system; use --runtime wasmtime")
-    return in_process(call, limits)
+    # macOS' own libraries do not survive a copy.
+    return in_process(call, limits) if sys.platform == "linux" else in_thread(call, limits)
 
 
-def in_thread(call: Callable[[], int]) -> int:
-    """Runs it in a thread. After a ``KeyboardInterrupt`` the thread may go on until the process ends."""
+def in_thread(call: Callable[[], int], limits: Limits) -> int:
+    """Runs it in a thread, which may go on until the process ends when this raises."""
     done: list[int] = []
     failed: list[BaseException] = []
 
@@ -58,11 +61,25 @@ def in_thread(call: Callable[[], int]) -> int:
         thread.start()
     finally:
         threading.stack_size(before)
+    deadline = find_deadline(limits)
     while thread.is_alive():
-        thread.join(POLL)
+        thread.join(min(POLL, check_deadline(deadline, limits)))
     if failed:
         raise failed[0]
     return done[0]
+
+
+def find_deadline(limits: Limits) -> float:
+    """The moment, by the monotonic clock, at which a guest that starts now has used up its time."""
+    return float("inf") if limits.timeout is None else time.monotonic() + limits.timeout + GRACE
+
+
+def check_deadline(deadline: float, limits: Limits) -> float:
+    """The seconds that are left. Raises :class:`GuestTimeout` when there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise GuestTimeout(f"the guest used up its {limits.timeout:g} seconds; --guest-timeout gives more")
+    return left
 
 
 def in_process(call: Callable[[], int], limits: Limits) -> int:
@@ -70,10 +87,11 @@ def in_process(call: Callable[[], int], limits: Limits) -> int:
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        run_child(call, writer)
+        run_child(call, writer, parent)
     os.close(writer)
     ended = False
     try:
@@ -95,33 +113,34 @@ def in_process(call: Callable[[], int], limits: Limits) -> int:
     raise getattr(errors, kind, AicliError)(value)
 
 
-def run_child(call: Callable[[], int], writer: int) -> None:
+def run_child(call: Callable[[], int], writer: int, parent: int) -> NoReturn:
     """The guest's process: it answers through the pipe, because every exit code belongs to the guest."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     with suppress(OSError, AttributeError):
-        # Whatever ends the parent ends the guest. Linux only.
+        # Whatever ends the parent ends the guest.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before that
     try:
         answer: tuple[str, int | str] = ("exit", call())
     except AicliError as error:
-        answer = (type(error).__name__, str(error))
+        takes_text = type(error).__init__ is AicliError.__init__
+        answer = (type(error).__name__ if takes_text else "AicliError", str(error))
     except BaseException as error:
         answer = ("AicliError", f"unexpected {type(error).__name__}: {error}")
-    os.write(writer, json.dumps(answer).encode())
+    os.write(writer, json.dumps(answer).encode() + END)
     os._exit(0)
 
 
 def read_answer(reader: int, limits: Limits) -> bytes:
     """What the guest's process says at its end. Raises :class:`GuestTimeout`."""
-    deadline = None if limits.timeout is None else time.monotonic() + limits.timeout
+    deadline = find_deadline(limits)
     data = b""
     while True:
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise GuestTimeout(f"the guest used up its {limits.timeout:g} seconds; --guest-timeout gives more")
-        ready, _, _ = select.select([reader], [], [], left)
+        left = check_deadline(deadline, limits)
+        ready, _, _ = select.select([reader], [], [], min(left, LONGEST_WAIT))
         if ready:
             part = os.read(reader, 65536)
-            if not part:
-                return data
             data += part
+            if not part or part.endswith(END):  # a process that the guest's own has made may hold the pipe open
+                return data

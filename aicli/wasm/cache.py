@@ -53,14 +53,19 @@ class UntrustedError(OSError):
     """A folder or file that someone else owns or can write."""
 
 
-def load_module(runtime: Runtime, wasm: bytes, limits: Limits, cache: ModuleCache | None) -> Module:
+def load_module(
+    runtime: Runtime, wasm: bytes, limits: Limits, cache: ModuleCache | None, *, trusted: bool = False
+) -> Module:
     """The compiled module, from the cache where it is there and compiled (and kept) where it is not.
 
-    Raises :class:`aicli.errors.GuestError` when the bytes are no module that can run.
+    Only what is ``trusted`` is compiled in this process, without a limit on time and memory.
+
+    Raises :class:`aicli.errors.GuestError` when the bytes are no module that can run, or cannot be compiled within
+    the limits of :mod:`aicli.wasm.apart`.
     """
     prepared = runtime.prepare(wasm, limits)
     if cache is None:
-        return runtime.compile(prepared)
+        return compile_module(runtime, prepared, trusted)[0]
     key = module_key(runtime, prepared)
     module = load_cached(runtime, cache, key)
     if module is not None:
@@ -69,9 +74,19 @@ def load_module(runtime: Runtime, wasm: bytes, limits: Limits, cache: ModuleCach
         if waited:
             module = load_cached(runtime, cache, key)
         if module is None:
-            module = runtime.compile(prepared)
-            cache.write(key, module.serialize())
+            module, code = compile_module(runtime, prepared, trusted)
+            cache.write(key, code or module.serialize())
     return module
+
+
+def compile_module(runtime: Runtime, prepared: bytes, trusted: bool) -> tuple[Module, bytes | None]:
+    """The module, and its serialised code where that is known."""
+    from aicli.wasm.apart import SMALL, compile_apart
+
+    if trusted or len(prepared) <= SMALL:
+        return runtime.compile(prepared), None
+    code = compile_apart(runtime, prepared)
+    return runtime.deserialize(code), code
 
 
 def load_cached(runtime: Runtime, cache: ModuleCache, key: str) -> Module | None:

@@ -63,6 +63,7 @@ def command(guest: Path, arguments: tuple[str, ...], **options: Any) -> int:
     a --. Standard streams and the exit code are the guest's own. It sees no files, variables or models but those given.
     """
     from aicli.cli.main import EXIT_INTERRUPTED, complain
+    from aicli.errors import GuestTimeout
     from aicli.wasm.runtime import Limits
 
     timeout = options.pop("guest_timeout") or None
@@ -75,6 +76,10 @@ def command(guest: Path, arguments: tuple[str, ...], **options: Any) -> int:
         complain("interrupted")
         sys.stdout.flush()
         os._exit(EXIT_INTERRUPTED)
+    except GuestTimeout as error:
+        complain(f"{guest}: {error}")
+        sys.stdout.flush()
+        os._exit(error.exit_code)
 
 
 def run(guest: Path, arguments: tuple[str, ...], limits: Any, options: dict[str, Any]) -> int:

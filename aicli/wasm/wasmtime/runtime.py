@@ -13,6 +13,7 @@ from typing import Any
 
 import wasmtime
 
+from aicli._text import printable
 from aicli._versions import installed_version
 from aicli.errors import GuestError, GuestTimeout, GuestTrap
 from aicli.wasm.adapter import Linked, LiveMemory, Turns
@@ -163,11 +164,14 @@ def translated_traps(limits: Limits, linked: Linked) -> Iterator[None]:
 
 
 def trap_reason(text: str) -> str:
-    """The runtime's own short reason, without the backtrace around it."""
+    """The runtime's own short reason, without the backtrace around it: the trap, or what a host function said."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in reversed(lines):
         if "wasm trap:" in line:
             return line.split("wasm trap:", 1)[1].strip()
+    if "Caused by:" in lines[:-1]:
+        first = lines[lines.index("Caused by:") + 1]
+        return printable(first.removeprefix("0: "), longest=300)
     return lines[0] if lines else "unknown reason"
 
 
