@@ -108,6 +108,21 @@ def identity() -> bytes:
     return made.finish([taken], [given])
 
 
+@cache
+def endless() -> bytes:
+    """One input and one output (1), float32; computing it never ends: a WHILE loop whose condition always holds."""
+    made = ModelMaker()
+    taken, given = made.tensor([1]), made.tensor([1])
+    made.operator("WHILE", [taken], [given], "WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=2)
+    for _ in range(2):
+        made.add_graph()
+    condition, body = made.model.subgraphs[1:]
+    condition.inputs, condition.outputs = [made.tensor([1], graph=1)], [made.constant([True], "bool", graph=1)]
+    body.inputs, body.outputs = [made.tensor([1], graph=2)], [made.tensor([1], graph=2)]
+    made.operator("NEG", body.inputs, body.outputs, "NegOptions", graph=2)
+    return made.finish([taken], [given])
+
+
 def narrow_constant(values: int, kind: int) -> bytes:
     """An output of 4-bit or 2-bit values: its bytes are fewer than NumPy's array for it would have."""
     made = ModelMaker()

@@ -19,7 +19,7 @@ __all__ = ["MEMORY", "SECONDS", "SMALL", "compile_apart"]
 SECONDS = 30.0
 MEMORY = GIB
 SMALL = 1024
-"""Bytes of a module that is compiled in this process, as it cannot take long: half a second at the worst that was tried."""
+"""Bytes of a module that is compiled in this process, as it cannot take long: half a second at the worst."""
 
 CODE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from aicli.wasm.apart import main; main()"
 COMPILED, REFUSED = b"C", b"R"

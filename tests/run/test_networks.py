@@ -80,7 +80,7 @@ def test_a_name_that_is_not_there_is_named(build, aicli_run, folder: Path) -> No
 
 def test_current_wasmedge(build, aicli_run, folder: Path) -> None:
     done = aicli_run(build("lite_current"), "--dir", f"{folder}:.", *GUEST_ARGUMENTS)
-    resized = resize_cubic(photo(folder).astype(np.float32), SIDE, SIDE)
+    resized = resize_cubic(photo(folder), SIDE, SIDE)
     expected = classify(folder, np.clip(resized + 0.5, 0, 255).astype(np.uint8))
     assert done.stdout.splitlines() == ["short 1", "size 1", "unknown 1", expected], done.stderr
 

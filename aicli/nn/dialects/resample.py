@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 __all__ = ["resize_corners", "resize_cubic"]
 
+PLAIN = np.arange(256, dtype=np.float32)
+"""A pixel's steps as numbers."""
+
 
 def resize_corners(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """Bilinear between the four nearest pixels, corner on corner, cut to whole numbers; no antialiasing.
@@ -47,20 +50,27 @@ def corner_weights(
     return np.clip(first, 0, size - 1), np.clip(first + 1, 0, size - 1), first_weight, second_weight
 
 
-def resize_cubic(pixels: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+def resize_cubic(
+    pixels: NDArray[np.uint8], width: int, height: int, values: NDArray[np.float32] = PLAIN
+) -> NDArray[np.float32]:
     """Antialiased: Mitchell's filter where the image shrinks, Catmull-Rom where it grows, edges repeated.
+
+    ``values`` are what the 256 steps of a pixel stand for. Only the rows that a new row is made of are looked up at a
+    time, for the whole would take four times the memory of the pixels.
 
     Source: the default filters of stb_image_resize, which WasmEdge's plugin uses.
     """
-    down = filter_rows(pixels, height)
+    down = values[pixels] if pixels.shape[0] == height else filter_rows(pixels, height, values)
+    if down.shape[1] == width:
+        return down
     return np.ascontiguousarray(filter_rows(down.transpose(1, 0, 2), width).transpose(1, 0, 2))
 
 
-def filter_rows(pixels: NDArray[np.float32], wanted: int) -> NDArray[np.float32]:
-    """Resizes the first axis."""
+def filter_rows(
+    pixels: NDArray[np.generic], wanted: int, values: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Resizes the first axis of numbers, or of what ``values`` has for them."""
     size = pixels.shape[0]
-    if size == wanted:
-        return pixels
     scale = size / wanted
     kernel, reach = (mitchell, 2 * scale) if scale > 1 else (catmull_rom, 2.0)
     flat = np.ascontiguousarray(pixels).reshape(size, -1)
@@ -71,7 +81,8 @@ def filter_rows(pixels: NDArray[np.float32], wanted: int) -> NDArray[np.float32]
         weights = kernel((taps + 0.5 - centre) / max(scale, 1.0))
         folded = np.bincount(np.clip(taps, 0, size - 1) - max(0, taps[0]), weights / weights.sum())
         first = max(0, int(taps[0]))
-        out[row] = folded.astype(np.float32) @ flat[first : first + folded.size]
+        rows = flat[first : first + folded.size]
+        out[row] = folded.astype(np.float32) @ (rows if values is None else values[rows])
     return out.reshape(wanted, *pixels.shape[1:])
 
 

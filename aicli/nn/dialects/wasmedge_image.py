@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,8 @@ MODULE = "wasmedge_image"
 LEGACY_PREFIXES = {MODULE: f"{MODULE}_", "ssvm_image": "ssvm_image_"}
 """The modules with functions of the old signatures, and what those functions' names begin with."""
 
-MAX_PIXELS = 100_000_000
+MAX_WORK = 1 << 30
+"""Bytes that decoding and resizing one picture may take beside the guest's own memory: 76 megapixels in a file."""
 FAILED = 1
 GAMMA = 2.2
 TYPES = ("rgb8", "bgr8", "rgb32f", "bgr32f")
@@ -34,6 +36,15 @@ FORMATS = {"jpg": "JPEG", "png": "PNG"}
 ANY_FORMAT = ("JPEG", "PNG", "BMP", "GIF", "TGA", "PPM")
 
 Encode = Callable[[NDArray[np.uint8], int, int, str], NDArray[np.generic]]
+
+
+class Size(NamedTuple):
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
 
 
 class WasmedgeImage(HostModule):
@@ -75,9 +86,8 @@ class WasmedgeImage(HostModule):
         kind: str,
         out: int,
     ) -> None:
-        # The buffer is checked first: it bounds how large a picture a guest can make the host compute.
         view = self._memory().view(out, image_bytes(width, height, kind))
-        pixels = decode(self._read(data, length), formats)
+        pixels = decode(self._read(data, length), formats, Size(width, height))
         values = encode(pixels, width, height, kind)
         if kind.startswith("bgr"):
             values = values[:, :, ::-1]
@@ -90,14 +100,24 @@ def image_bytes(width: int, height: int, kind: str) -> int:
     return width * height * 3 * (4 if kind.endswith("32f") else 1)
 
 
-def decode(data: bytes, formats: tuple[str, ...]) -> NDArray[np.uint8]:
-    """The pixels as they lie in the file, height x width x 3, RGB; transparency is dropped."""
+def work_bytes(source: Size, wanted: Size) -> int:
+    """What a picture takes at the most: decoded and as an array, filtered in one direction and in both, with copies."""
+    return 14 * source.pixels + 24 * source.width * wanted.height + 40 * wanted.pixels
+
+
+def decode(data: bytes, formats: tuple[str, ...], wanted: Size) -> NDArray[np.uint8]:
+    """The pixels as they lie in the file, height x width x 3, RGB; transparency is dropped.
+
+    Refuses a picture that is too large, in the file or on its way to the size that is wanted.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise NnError(Errno.TOO_LARGE, f"an image of {image.width} x {image.height} pixels is too large")
+            source = Size(*image.size)
+            if work_bytes(source, wanted) > MAX_WORK:
+                reason = f"{source.width} x {source.height} pixels to {wanted.width} x {wanted.height}"
+                raise NnError(Errno.TOO_LARGE, f"an image of {reason} needs more memory than there is for one")
             pixels: NDArray[np.uint8] = np.asarray(image.convert("RGB"))
             return pixels
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
@@ -115,7 +135,9 @@ def encode_legacy(pixels: NDArray[np.uint8], width: int, height: int, kind: str)
 def encode_current(pixels: NDArray[np.uint8], width: int, height: int, kind: str) -> NDArray[np.generic]:
     if kind.endswith("32f"):
         curve = ((np.arange(256) / 255.0) ** GAMMA).astype(np.float32)
-        return resize_cubic(curve[pixels], width, height)
-    resized = resize_cubic(pixels.astype(np.float32), width, height)
-    rounded: NDArray[np.uint8] = np.clip(resized + 0.5, 0, 255).astype(np.uint8)
+        return resize_cubic(pixels, width, height, curve)
+    resized = resize_cubic(pixels, width, height)
+    resized += 0.5
+    np.clip(resized, 0, 255, out=resized)
+    rounded: NDArray[np.uint8] = resized.astype(np.uint8)
     return rounded
