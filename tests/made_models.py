@@ -134,3 +134,65 @@ def narrow_input(values: int, kind: int) -> bytes:
     made = ModelMaker()
     tensor = made.tensor([values], kind)
     return made.finish([tensor], [tensor])
+
+
+def large_input(values: int) -> bytes:
+    """Few bytes that declare an input of so many floats, of which one is looked at."""
+    maker = ModelMaker()
+    taken, given = maker.tensor([1, values]), maker.tensor([1, 1])
+    begin, size = maker.constant([0, 0], "int32"), maker.constant([1, 1], "int32")
+    maker.operator("SLICE", [taken, begin, size], [given], "SliceOptions")
+    return maker.finish([taken], [given])
+
+
+def large_between(values: int) -> bytes:
+    """One float in, one out, and so many in between."""
+    maker = ModelMaker()
+    taken, wide, given = maker.tensor([1, 1]), maker.tensor([1, values]), maker.tensor([1, 1])
+    shape, begin = maker.constant([1, values], "int32"), maker.constant([0, 0], "int32")
+    size = maker.constant([1, 1], "int32")
+    maker.operator("TILE", [taken, shape], [wide], "TileOptions")
+    maker.operator("SLICE", [wide, begin, size], [given], "SliceOptions")
+    return maker.finish([taken], [given])
+
+
+def places_of_what_is_not_zero(values: int) -> bytes:
+    """The shape of the output depends on the input's values."""
+    maker = ModelMaker()
+    taken, zero = maker.tensor([values]), maker.constant(np.zeros(values))
+    marked, given = maker.tensor([values], BOOL), maker.tensor([values, 1], INT64)
+    maker.operator("NOT_EQUAL", [taken, zero], [marked], "NotEqualOptions")
+    maker.operator("WHERE", [marked], [given], "WhereOptions")
+    return maker.finish([taken], [given])
+
+
+def crashes_on_what_is_not_zero() -> bytes:
+    """Divides the smallest number by 1 where the input (1, 4) is zero, and by -1 where it is not: SIGFPE."""
+    maker = ModelMaker()
+    taken, zero = maker.tensor([1, 4]), maker.constant(np.zeros((1, 4)))
+    marked, divisor = maker.tensor([1, 4], BOOL), maker.tensor([1, 4], INT32)
+    rest, given = maker.tensor([1, 4], INT32), maker.tensor([1, 4])
+    minus, plus, least = (maker.constant(np.full((1, 4), value), "int32") for value in (-1, 1, -(2**31)))
+    maker.operator("NOT_EQUAL", [taken, zero], [marked], "NotEqualOptions")
+    maker.operator("SELECT", [marked, minus, plus], [divisor], "SelectOptions")
+    maker.operator("FLOOR_MOD", [least, divisor], [rest], "FloorModOptions", version=2)
+    maker.operator("CAST", [rest], [given], "CastOptions")
+    return maker.finish([taken], [given])
+
+
+def endless_loop() -> bytes:
+    """A WHILE whose condition is always true."""
+    maker = ModelMaker()
+    taken, given = maker.tensor([1]), maker.tensor([1])
+    maker.operator("WHILE", [taken], [given], "WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=2)
+    for graph in (1, 2):
+        maker.add_graph()
+        value = maker.tensor([1], graph=graph)
+        if graph == 1:
+            out = maker.tensor([1], BOOL, graph=1)
+            maker.operator("EQUAL", [value, value], [out], "EqualOptions", graph=1)
+        else:
+            out = maker.tensor([1], graph=2)
+            maker.operator("ADD", [value, value], [out], "AddOptions", graph=2)
+        maker.finish([value], [out], graph)
+    return maker.finish([taken], [given])

@@ -8,6 +8,7 @@ until the next call and therefore read at once.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from aicli._text import printable
 from aicli.errors import GuestError, GuestFault, GuestMemoryError, InferenceError
-from aicli.nn.session import Session, SpareContexts, StageTime
+from aicli.nn.session import Session, SpareContexts, StageTime, networks_budget
 from aicli.nn.wasi_nn import MODULE as WASI_NN
 from aicli.nn.wasi_nn import WasiNn
 from aicli.wasm import PAGE, Instance, Limits, Memory, MemoryBoundsError, Module, Runtime, load_runtime
@@ -30,6 +31,7 @@ from aicli.wasm.cache import default_cache, load_module
 if TYPE_CHECKING:
     from aicli.catalog import InputSpec, OutputSpec
     from aicli.nn.engines import Engine
+    from aicli.nn.isolation.engine import IsolatedEngine
 
 __all__ = ["ABI_VERSION", "ClassifyRequest", "DetectRequest", "Guest", "check_guest", "packaged_guest"]
 
@@ -56,6 +58,9 @@ FACE = np.dtype("<f4")
 FACE_FLOATS = 15
 MAX_FACES = 1 << 17
 """More than an image of 100 megapixels has room for; a guest that claims more is wrong."""
+
+MOST_ISOLATED = 4 << 30
+"""Bytes for the user's own model in an engine process; more is a declared tensor that no classifier has."""
 
 DTYPE_CODES = {"float16": 0, "float32": 1, "uint8": 3, "int8": 7, "int16": 8}
 CROP_CODES = {"squash": 0, "crop": 1, "pad": 2}
@@ -181,7 +186,7 @@ class Running:
             raise GuestError(f"{source}: the guest exports no memory named 'memory'")
         host.memory = memory
         self.memory: Memory = memory
-        self.limit = limits.memory
+        self.limit, self.timeout = limits.memory, limits.timeout
         if any(item.name == "_initialize" and item.kind == "func" for item in module.exports):
             self.call("_initialize")
         version = self.call("aicli_abi_version")
@@ -203,6 +208,8 @@ class Running:
             )
 
     def call(self, name: str, *arguments: int) -> int:
+        if self.timeout is not None:
+            self.host.session.deadline = time.monotonic() + self.timeout
         result = self.instance.call(name, *arguments)
         if self.host.interrupted is not None:
             raise self.host.interrupted
@@ -252,9 +259,20 @@ class Running:
             self.memory.view(place, pixels.nbytes)[:] = pixels.reshape(-1)
             self.memory.view(record, len(packed))[:] = memoryview(packed)
             size = PREDICTION.itemsize if export == TASKS["classify"] else FACE.itemsize * FACE_FLOATS
-            return self.read_result(self.call(export, record), size, request.most_records())
+            answer = self.read_result(self.call(export, record), size, request.most_records())
         except MemoryBoundsError as error:
             raise GuestFault(f"the guest gave a pointer outside its memory: {error}") from None
+        except GuestFault:
+            self._require_engine()
+            raise
+        self._require_engine()
+        return answer
+
+    def _require_engine(self) -> None:
+        """Raises :class:`InferenceError` when an engine process has ended, whatever the guest made of that."""
+        died = self.host.session.died
+        if died is not None:
+            raise InferenceError(f"the network failed: {died}") from None
 
     def read_result(self, pointer: int, record_size: int, most: int) -> bytes:
         status, count, records, message, length, extra = RESULT.unpack(self.memory.view(pointer, RESULT.size).tobytes())
@@ -293,20 +311,24 @@ class Guest:
         runtime: Runtime | str | None = None,
         limits: Limits | None = None,
         fresh: bool = False,
+        isolate: bool = False,
     ) -> None:
         """``task`` is ``classify`` or ``detect-faces``; ``path`` a guest of one's own instead of the packaged one.
 
-        With ``fresh`` every image gets an instance with memory of its own; the interpreters stay, emptied.
+        With ``fresh`` every image gets an instance with memory of its own; the interpreters stay, emptied. With
+        ``isolate`` the models run in an engine process.
 
         Raises :class:`GuestError` when the module cannot serve the task.
         """
         self._task = TASKS[task]
         self._limits = limits or Limits()
-        self._engine = engine
+        self._engine = isolated(engine, self._limits) if isolate else engine
         self._models = models
         self._threads = threads or engine.default_threads()
         self._source = str(path) if path else "the packaged guest"
-        self._is_packaged = path is None
+        self._is_packaged, self._isolate = path is None, isolate
+        # aicli's own guest is known to take no more than an image needs.
+        self._budget = None if path is None else networks_budget(self._limits.memory)
         self._spare = SpareContexts() if fresh else None
         self._last_bytes = self._last_memory = 0
         self.runtime = runtime if runtime is not None and not isinstance(runtime, str) else load_runtime(runtime)
@@ -330,7 +352,8 @@ class Guest:
             raise GuestError(text if text.startswith(self._source) else f"{self._source}: {text}") from None
 
     def _start(self, spare: SpareContexts | None = None) -> Running:
-        session = Session(self._engine, self._models, self._threads, self.times, spare or self._spare)
+        spare = spare or self._spare
+        session = Session(self._engine, self._models, self._threads, self.times, spare, memory=self._budget)
         try:
             self._running = Running(self._module, session, self._limits, self._source)
         except MemoryBoundsError as error:
@@ -353,7 +376,12 @@ class Guest:
     def _run(self, pixels: NDArray[np.uint8], request: ClassifyRequest | DetectRequest) -> bytes:
         running = self._take()
         self._last_bytes = pixels.nbytes
-        result = running.run(self._task, pixels, request)
+        try:
+            result = running.run(self._task, pixels, request)
+        except InferenceError:
+            if self._spare is not None:
+                self._spare = SpareContexts()  # they may have died with their process
+            raise
         if self._spare is None:
             self._running = running
         else:
@@ -365,10 +393,10 @@ class Guest:
     def has_warm_copies(self) -> bool:
         """Whether a copy of this process (a fork) can go on with the networks that this one has loaded.
 
-        Not with networks of several threads, which the copy would not have; and only the packaged guest is trusted to
-        answer before it is asked.
+        Not with networks of several threads or in another process, which the copy would not have; and only the
+        packaged guest is trusted to answer before it is asked.
         """
-        return self._threads == 1 and self._is_packaged
+        return self._threads == 1 and self._is_packaged and not self._isolate
 
     def prepare(self) -> None:
         """Makes the instance for the next image, if there is none, with memory for one as large as the last.
@@ -411,6 +439,15 @@ class Guest:
         """Bytes of guest memory in use now, whole pages; 0 for an instance that another thread must be asked about."""
         running = self._running
         return running.memory.size() // PAGE * PAGE if running and running.instance.belongs_here else 0
+
+
+def isolated(engine: Engine, limits: Limits) -> IsolatedEngine:
+    """An engine process for models that the user chose, started now: it gets ready while the guest is loaded."""
+    from aicli.nn.isolation.engine import IsolatedEngine
+
+    process = IsolatedEngine(engine, max(MOST_ISOLATED, networks_budget(limits.memory)))
+    process.start()
+    return process
 
 
 @lru_cache(maxsize=1)

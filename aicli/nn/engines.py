@@ -13,13 +13,25 @@ from typing import IO, Any, NamedTuple
 from aicli._versions import installed_version
 from aicli.errors import ModelError, UnavailableError
 
-__all__ = ["ENGINES", "Engine", "allocate", "available_cores", "installed_engines", "load_engine", "share_cores"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineDied",
+    "available_cores",
+    "installed_engines",
+    "load_engine",
+    "share_cores",
+]
 
 ENGINES = {
     "litert": ("ai_edge_litert", "ai-edge-litert"),
     "tflite-runtime": ("tflite_runtime", "tflite-runtime"),
 }
 """Every engine, the faster first: its import name and its distribution."""
+
+
+class EngineDied(RuntimeError):
+    """The process in which an engine ran has ended, or was ended because it took too long."""
 
 
 class Engine(NamedTuple):
@@ -37,17 +49,21 @@ class Engine(NamedTuple):
         return 1 if self.name == "tflite-runtime" else min(4, available_cores())
 
     def interpreter(self, model: Path | bytes, threads: int) -> Any:
-        """An interpreter over a model file or its bytes, tensors not yet allocated.
+        """An interpreter over a model file or its bytes, tensors not yet allocated; 0 threads are the default number.
 
         Raises :class:`ModelError` when it is no TFLite model that this engine can run.
         """
         source = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
         name = model.name if isinstance(model, Path) else "the model"
         try:
-            return self.interpreter_class(num_threads=threads, **source)
+            return self.interpreter_class(num_threads=threads or self.default_threads(), **source)
         except (ValueError, RuntimeError, TypeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown reason"
             raise ModelError(f"{name}: no TFLite model that {self.name} can run: {reason}") from None
+
+    def allocate(self, interpreter: Any) -> None:
+        """``interpreter.allocate_tensors()``, quietly."""
+        allocate(interpreter)
 
 
 NOTICE = b"INFO: "

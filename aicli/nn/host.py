@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 
 from aicli._text import printable
+from aicli.nn.engines import EngineDied
 from aicli.nn.session import Errno, NnError, Session
 from aicli.wasm.runtime import HostFunction, Memory, MemoryBoundsError
 
@@ -42,6 +43,9 @@ class HostModule:
                 return call(*arguments) or 0
             except NnError as error:
                 errno = self._fail(error.errno, str(error))
+            except EngineDied as error:
+                self.session.died = str(error)
+                errno = self._fail(Errno.RUNTIME_ERROR, str(error))
             except MemoryBoundsError as error:
                 errno = self._fail(Errno.INVALID_ARGUMENT, str(error))
             except (KeyboardInterrupt, SystemExit) as stop:

@@ -60,6 +60,7 @@ def run_guest(request: RunRequest, warn: Callable[[str], None] = lambda _: None)
             engine=request.engine,
             threads=request.threads,
             dialect=request.dialect,
+            limits=request.limits,
             warn=warn,
         )
         try:

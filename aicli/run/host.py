@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 from aicli.nn.engines import Engine, load_engine
 from aicli.nn.host import HostModule
-from aicli.nn.session import Errno, NnError, Session
-from aicli.wasm.runtime import HostFunction, Memory, WasiFolder
+from aicli.nn.session import Errno, NnError, Session, networks_budget
+from aicli.wasm.runtime import HostFunction, Limits, Memory, WasiFolder
 
 __all__ = ["HOST_MODULES", "CommandHost", "host_folder"]
 
@@ -29,9 +30,8 @@ HOST_MODULES = {
 class LazyEngine:
     """An engine that is imported when the guest first runs a model: many guests never do, and starts stay short."""
 
-    def __init__(self, name: str | None, threads: int | None) -> None:
+    def __init__(self, name: str | None) -> None:
         self._name = name
-        self._threads = threads
 
     @cached_property
     def _engine(self) -> Engine:
@@ -39,9 +39,6 @@ class LazyEngine:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
-
-    def interpreter(self, model: Path | bytes, _threads: int) -> Any:
-        return self._engine.interpreter(model, self._threads or self._engine.default_threads())
 
 
 class CommandHost:
@@ -56,10 +53,15 @@ class CommandHost:
         engine: str | None = None,
         threads: int | None = None,
         dialect: str = "witx",
+        limits: Limits | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        lazy: Any = LazyEngine(engine, threads)
-        self.session = Session(lazy, models or {}, threads or 1)
+        lazy: Any = LazyEngine(engine)
+        limits = limits or Limits()
+        deadline = None if limits.timeout is None else time.monotonic() + limits.timeout
+        self.session = Session(
+            lazy, models or {}, threads or 1, memory=networks_budget(limits.memory), deadline=deadline
+        )
         self._folders, self._dialect, self._warn = folders, dialect, warn
         makers = {HOST_MODULES[name] for name in wanted if name in HOST_MODULES}
         self._modules: list[HostModule] = [getattr(self, f"_make_{maker}")() for maker in sorted(makers)]

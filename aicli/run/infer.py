@@ -34,7 +34,12 @@ def infer_label(request: RunRequest, model_file: Path, image: Path, labels: Path
 
     def call() -> int:
         host = CommandHost(
-            modules_of(module), request.models, request.folders, engine=request.engine, threads=request.threads
+            modules_of(module),
+            request.models,
+            request.folders,
+            engine=request.engine,
+            threads=request.threads,
+            limits=request.limits,
         )
         config = WasiConfig((request.guest.name,), request.environment, request.folders)
         try:

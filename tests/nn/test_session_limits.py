@@ -59,10 +59,7 @@ def test_inputs_are_bounded_over_all_contexts(session: Session, monkeypatch: pyt
     session.set_input(second, 0, (1, 50, 50, 3), (TensorType.F32,), zeros(1, 50, 50, 3))
 
 
-def test_a_guests_own_models_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    if "litert" not in installed_engines():
-        pytest.skip("needs ai-edge-litert")
-    session = Session(load_engine("litert"), MODELS, 1)
+def test_a_guests_own_models_are_bounded(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     model = MODELS["rnet"].read_bytes()
     monkeypatch.setattr(limits, "MAX_MODEL_BYTES", 2 * len(model))
     first = session.load(model, 4)
@@ -74,13 +71,6 @@ def test_a_guests_own_models_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert errno_of(session.load, model, 4) == Errno.TOO_LARGE
     session.finalize_execution_context(context)
     session.load(model, 4)
-
-
-def test_tflite_runtime_gets_no_models_of_a_guest() -> None:
-    if "tflite-runtime" not in installed_engines():
-        pytest.skip("needs tflite-runtime")
-    session = Session(load_engine("tflite-runtime"), MODELS, 1)
-    assert errno_of(session.load, MODELS["rnet"].read_bytes(), 4) == Errno.UNSUPPORTED_OPERATION
 
 
 def test_a_context_that_failed_is_not_used_again(session: Session) -> None:

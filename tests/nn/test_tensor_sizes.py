@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aicli.nn import session as session_module
+from aicli.nn import context as context_module
 from aicli.nn.engines import load_engine
 from aicli.nn.model_file.flatbuffer import DamagedError
 from aicli.nn.model_file.tensors import UnusableError, read_tensors
@@ -64,7 +64,7 @@ def test_an_interpreter_with_another_type_than_the_file_is_not_used(
 ) -> None:
     declared = read_tensors(identity())
     wide = declared.outputs[0]._replace(dtype="float64", itemsize=8)
-    monkeypatch.setattr(session_module, "read_tensors", lambda _: declared._replace(outputs=(wide,)))
+    monkeypatch.setattr(context_module, "read_tensors", lambda _: declared._replace(outputs=(wide,)))
     session = Session(load_engine(engine), {"model": identity()}, 1)
     with pytest.raises(NnError, match=r"declares outputs of .'float64'., the interpreter has .'float32'"):
         session.init_execution_context(session.load_by_name("model"))
@@ -73,6 +73,6 @@ def test_an_interpreter_with_another_type_than_the_file_is_not_used(
 def test_an_input_of_another_length_than_its_shape_is_not_used(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(load_engine(engine), {"model": identity()}, 1)
     handle = session.init_execution_context(session.load_by_name("model"))
-    monkeypatch.setattr(session_module.np, "zeros", lambda shape, dtype: np.full([n + 1 for n in shape], 0, dtype))
+    monkeypatch.setattr(context_module.np, "zeros", lambda shape, dtype: np.full([n + 1 for n in shape], 0, dtype))
     with pytest.raises(ValueError, match=r"[Dd]imension|bytes"):
         session.compute(handle)

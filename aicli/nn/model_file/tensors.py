@@ -42,12 +42,16 @@ class UnusableError(DamagedError):
 
 
 class Tensor(NamedTuple):
-    """An input or output as the file describes it. ``shape`` is the one stored, ``itemsize`` in bytes."""
+    """An input or output as the file describes it.
+
+    ``shape`` is the one stored, ``signature`` the same with -1 where a dimension is open, ``itemsize`` in bytes.
+    """
 
     name: str
     dtype: str
     itemsize: int
     shape: tuple[int, ...]
+    signature: tuple[int, ...]
 
     def size(self, shape: Sequence[int]) -> int:
         """The bytes that it has in this shape."""
@@ -101,7 +105,8 @@ def _end(model: Table, graph: Table, index: int, what: str) -> Tensor:
     shape = tensor.numbers(0, "i")
     if len(shape) > MAX_RANK or any(size < 0 for size in shape):
         raise DamagedError(f"its {what} ({name}) has the shape {list(shape[: MAX_RANK + 1])}")
-    found = Tensor(name, dtype, SIZES[dtype], shape)
+    signature = tensor.numbers(7, "i")
+    found = Tensor(name, dtype, SIZES[dtype], shape, signature if len(signature) == len(shape) else shape)
     stored = model.item(4, tensor.number(2, "I"))
     constant = stored.count_bytes(0)
     if constant and what.startswith("input"):

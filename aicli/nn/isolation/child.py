@@ -1,0 +1,174 @@
+"""The engine process: runs interpreters for the process that started it, and can reach nothing else.
+
+Started as a script with the socket's number, the engine's package, the bytes of memory that it may take and the import
+path. Messages are JSON with their length in front; models and tensors come as open memory. The other side believes
+nothing that is said here: a model may have taken this process over.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import mmap
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+from importlib import import_module
+from typing import Any
+
+# This file's folder would come first in the search for modules, and this process needs nothing from there.
+sys.path[:] = json.loads(sys.argv[4]) if __name__ == "__main__" else sys.path
+
+from aicli.nn.isolation.confine import confine, limit_processor  # noqa: E402
+
+LENGTH = struct.Struct("<I")
+LONGEST_ERROR = 2000
+
+WARM_UP = (
+    "7ytkOR7OlQ000gE7yuLi5C9AS2mk~C4gdfE6aWAKL;wH)Q~&?~Z~*`S0{{R30ssI2EC2ui3;+NC000I62mk~C1^@s61ONa45C8xG"
+    "004kL004kL004kL004kL!2bXL3;+NCZDC|(AYyqSXkl(-000000RR915C8xG3;+}W5C9AS2mk~C3;+NC5C8xGPyhe`Q~&?~SO5S3"
+    "0RR916aWAK000gE6aWAK5C9AS3jhQF4gdfE5C8xG0000B3;+NC5C8xGEdT%i0RR910ssI20ssI2000000RR910RR910ssI20RR91"
+    "000000{{R3cmMzZJOBUy1ONa4p#T5>2mk;83;+NC0ssI2bTR+{1ONa40RR910RR910RR911ONa43;+-S3;+NC2mk~C3;+NC3;+NC"
+    "0RR913;+NC0ssI2bTI$`1ONa40RR910RR910RR911ONa43;+xO2mk;8000C43;+NC2mk;83;+NC0ssI2bT9w_1ONa40RR910RR91"
+    "0RR911ONa40RR912mk;81ONm81ONa4"
+)
+"""A model of one addition: what an engine looks up about the processor on its first model, it looks up before the doors
+are closed."""
+
+
+class Server:
+    """The interpreters by their numbers, and the memory that each shares with the other side."""
+
+    def __init__(self, connection: socket.socket, make: Any) -> None:
+        import numpy
+
+        self.numpy = numpy
+        self.connection = connection
+        self.make = make
+        self.interpreters: dict[int, Any] = {}
+        self.inputs: dict[int, list[Any]] = {}
+        self.outputs: dict[int, list[Any]] = {}
+
+    def serve(self) -> None:
+        while True:
+            head, descriptors = receive(self.connection, LENGTH.size)
+            request = json.loads(receive(self.connection, *LENGTH.unpack(head))[0])
+            for number in request.get("drop", ()):
+                for table in (self.interpreters, self.inputs, self.outputs):
+                    table.pop(number, None)
+            if request.get("seconds"):
+                limit_processor(request["seconds"])
+            try:
+                answer = getattr(self, "do_" + request["do"])(request, descriptors)
+            except MemoryError:
+                answer = {"error": "it needs more memory than it may have"}
+            except Exception as error:
+                answer = {"error": (str(error).strip() or type(error).__name__)[:LONGEST_ERROR]}
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            data = json.dumps(answer).encode()
+            self.connection.sendall(LENGTH.pack(len(data)) + data)
+
+    def do_load(self, request: Any, descriptors: list[int]) -> Any:
+        size = os.fstat(descriptors[0]).st_size
+        content = b"".join(iter(lambda: os.read(descriptors[0], min(size, 1 << 24)), b""))
+        interpreter = self.make(model_content=content, num_threads=request["threads"])
+        number = request["number"]
+        self.interpreters[number] = interpreter
+        ends = interpreter.get_input_details(), interpreter.get_output_details()
+        return {"types": [[self.numpy.dtype(item["dtype"]).name for item in end] for end in ends]}
+
+    def do_resize(self, request: Any, _: list[int]) -> Any:
+        interpreter = self.interpreters[request["number"]]
+        index = interpreter.get_input_details()[request["input"]]["index"]
+        interpreter.resize_tensor_input(index, request["shape"])
+        return {}
+
+    def do_allocate(self, request: Any, _: list[int]) -> Any:
+        interpreter = self.interpreters[request["number"]]
+        interpreter.allocate_tensors()
+        return {"shapes": self.output_shapes(interpreter)}
+
+    def do_share(self, request: Any, descriptors: list[int]) -> Any:
+        """Maps the memory of the tensors: ``inputs`` and ``outputs`` are (offset, type, shape)."""
+        number = request["number"]
+        memory = mmap.mmap(descriptors[0], 0)
+        for table, name in ((self.inputs, "inputs"), (self.outputs, "outputs")):
+            table[number] = [self.numpy.ndarray(shape, dtype, memory, offset) for offset, dtype, shape in request[name]]
+        if request["collect"]:
+            self.collect(number)
+        return {}
+
+    def do_invoke(self, request: Any, _: list[int]) -> Any:
+        number = request["number"]
+        interpreter = self.interpreters[number]
+        for item, value in zip(interpreter.get_input_details(), self.inputs[number], strict=True):
+            interpreter.set_tensor(item["index"], value)
+        interpreter.invoke()
+        shapes = self.output_shapes(interpreter)
+        if shapes == [list(value.shape) for value in self.outputs[number]]:
+            self.collect(number)
+        return {"shapes": shapes}
+
+    def do_reset(self, request: Any, _: list[int]) -> Any:
+        self.interpreters[request["number"]].reset_all_variables()
+        return {}
+
+    def collect(self, number: int) -> None:
+        interpreter = self.interpreters[number]
+        for item, value in zip(interpreter.get_output_details(), self.outputs[number], strict=True):
+            if value.size:
+                value[...] = interpreter.tensor(item["index"])()
+
+    def output_shapes(self, interpreter: Any) -> list[list[int]]:
+        return [[int(size) for size in item["shape"]] for item in interpreter.get_output_details()]
+
+
+def receive(connection: socket.socket, size: int) -> tuple[bytes, list[int]]:
+    """So many bytes, and the descriptors that came with them; ends the process when the other side has gone."""
+    data, descriptors = b"", []
+    while len(data) < size:
+        part, more, _, _ = socket.recv_fds(connection, size - len(data), 1)
+        if not part:
+            os._exit(0)
+        data += part
+        descriptors += more
+    return data, descriptors
+
+
+def end_with(connection: socket.socket) -> None:
+    """Ends this process with the other side, whatever the model does."""
+    poll = select.poll()
+    poll.register(connection, 0)  # the hang-up is always reported
+    poll.poll()
+    os._exit(0)
+
+
+def warm_up(make: Any) -> None:
+    interpreter = make(model_content=base64.b85decode(WARM_UP), num_threads=1)
+    interpreter.allocate_tensors()
+    interpreter.invoke()
+
+
+def main() -> None:
+    number, package, memory = sys.argv[1:4]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    connection = socket.socket(fileno=int(number))
+    make = import_module(f"{package}.interpreter").Interpreter
+    warm_up(make)
+    server = Server(connection, make)
+    layers = confine(int(memory))
+    # After it: what binds a thread of the kernel binds the threads that it starts, not those that were there.
+    threading.Thread(target=end_with, args=(connection,), daemon=True).start()
+    data = json.dumps({"layers": layers}).encode()
+    connection.sendall(LENGTH.pack(len(data)) + data)
+    server.serve()
+
+
+if __name__ == "__main__":
+    main()
