@@ -110,7 +110,7 @@ class DecoderProcess:
         """Ends the process at once; not that of another process, from which this one was forked."""
         if self._process is not None and self.owner == os.getpid():
             self._process.kill()
-            self._process.wait()
+            self.close()
 
 
 def error_of(header: dict[str, Any]) -> Exception:

@@ -77,7 +77,7 @@ class OpenImage:
             image.seek(index)
         size = image.size
         if self.kind == "JPEG" and min_size:
-            draft(image, min_size)
+            draft(image, min_size, max_pixels)
         check_size(image.width, image.height, self._label, max_pixels)
         image.load()
         # Only now: TIFF turns itself while it loads, and PNG may carry its Exif block behind the pixels.
@@ -85,12 +85,19 @@ class OpenImage:
         return Loaded(image, full_size, orientation(image))
 
 
-def draft(image: Image.Image, min_size: int) -> None:
-    """Has a JPEG decoded at a part of its size that keeps ``2 * min_size`` pixels on both sides."""
+def draft(image: Image.Image, min_size: int, max_pixels: int) -> None:
+    """Has a JPEG decoded at a part of its size that keeps ``2 * min_size`` pixels on both sides.
+
+    A part that leaves a remainder stretches the image by up to a pixel, which only one beyond the limit is worth. A
+    progressive one keeps its coefficients in memory in full, whatever its pixels are decoded to.
+    """
     width, height = image.size
+    too_large = width * height > max_pixels
+    if too_large and image.info.get("progressive"):
+        return
     for part in (8, 4, 2):
-        # A part that leaves a remainder would stretch the image by up to a pixel.
-        if width % part == height % part == 0 and min(width, height) // part >= 2 * min_size:
+        even = width % part == height % part == 0
+        if (even or too_large) and min(width, height) // part >= 2 * min_size:
             image.draft(None, (width // part, height // part))
             break
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -29,26 +31,46 @@ LONGEST_NAME = 1 << 16
 class Input(NamedTuple):
     """One image to answer: its name as it appears in results, and where its bytes are.
 
-    ``path`` is ``None`` for standard input; ``problem`` says why there is nothing to open.
+    ``path`` is ``None`` for standard input; ``problem`` says why there is nothing to open. Only a ``named`` one
+    may be a pipe: one that lies in a folder would hold up the run until somebody writes into it.
     """
 
     name: str
     path: Path | None = None
     problem: str | None = None
+    named: bool = False
 
     def source(self, stdin: BinaryIO | None = None) -> Path | bytes:
         """What :func:`aicli.image.decode.open_image` takes. Raises :class:`ImageError`."""
         if self.problem is not None:
             raise ImageError(self.problem)
         if self.path is not None:
-            return self.path
+            return read_pipe(self.path, self.name) if self.named and is_pipe(self.path) else self.path
         if stdin is None:
             if sys.stdin is None or sys.stdin.isatty():
                 raise ImageError("-: standard input is a terminal; pipe one image into it, or name a file")
             stdin = sys.stdin.buffer
-        from aicli.image.decode import read_stream  # loads Pillow and NumPy, which names alone do not need
+        from aicli.image.reading import read_stream  # loads what names alone do not need
 
         return read_stream(stdin, STDIN_NAME)
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether it is a named pipe or a process substitution, ``<(...)``."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def read_pipe(path: Path, name: str) -> bytes:
+    from aicli.image.reading import read_stream
+
+    try:
+        with open(path, "rb") as stream:
+            return read_stream(stream, name)
+    except OSError as error:
+        raise ImageError(f"{shown(name)}: cannot be read ({error.strerror}); check the pipe") from None
 
 
 def expand(
@@ -58,6 +80,8 @@ def expand(
     null: bool = False,
     include: Sequence[str] = (),
     stdin: BinaryIO | None = None,
+    program: str = "aicli classify",
+    passed_over: Callable[[str], None] = lambda path: None,
 ) -> Iterator[Input]:
     """Every image that the arguments name, in their order; then those of ``files_from``.
 
@@ -65,7 +89,8 @@ def expand(
     ``IMAGE_SUFFIXES``, or with ``include`` those like one of the patterns, upper and lower case alike. Hidden names are
     skipped; links are followed, but no folder is entered twice. An argument with ``*``, ``?`` or ``[`` that is no file
     is expanded as a pattern. ``files_from`` is a file of names of files and folders, one a line, or with ``null``
-    between NULs; ``-`` is standard input.
+    between NULs; ``-`` is standard input. ``program`` is what the advice for an address pipes into; ``passed_over`` is
+    told of each file of a folder that has no suffix of an image.
 
     Raises :class:`UsageError` when standard input is wanted twice or ``files_from`` cannot be read; while iterating,
     when it is no list of names.
@@ -77,7 +102,7 @@ def expand(
     if null and files_from is None:
         raise UsageError("-0 says how the names in --files-from end; give --files-from too")
     names = None if files_from is None else listed(open_list(files_from, stdin), null, files_from)
-    return _expand(arguments, names, include)
+    return _expand(arguments, names, Choice(tuple(include), program, passed_over))
 
 
 def open_list(name: str, stdin: BinaryIO | None) -> BinaryIO:
@@ -92,18 +117,35 @@ def open_list(name: str, stdin: BinaryIO | None) -> BinaryIO:
         ) from error
 
 
-def _expand(arguments: Sequence[str], names: Iterator[str] | None, include: Sequence[str]) -> Iterator[Input]:
+class Choice(NamedTuple):
+    """What is taken of a folder, and what is said of the rest; see :func:`expand`."""
+
+    include: tuple[str, ...]
+    program: str
+    passed_over: Callable[[str], None]
+
+    def takes(self, path: str) -> bool:
+        name = os.path.basename(path)
+        if self.include:
+            return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in self.include)
+        if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            return True
+        self.passed_over(path)
+        return False
+
+
+def _expand(arguments: Sequence[str], names: Iterator[str] | None, choice: Choice) -> Iterator[Input]:
     for argument in arguments:
-        yield from expand_one(argument, include)
+        yield from expand_one(argument, choice)
     for name in names or ():
-        yield from take(name, include)
+        yield from take(name, choice)
 
 
-def expand_one(argument: str, include: Sequence[str]) -> Iterator[Input]:
+def expand_one(argument: str, choice: Choice) -> Iterator[Input]:
     if argument == STDIN_NAME:
         yield Input(STDIN_NAME)
-    elif not any(special in argument for special in "*?[") or os.path.lexists(argument):
-        yield from take(argument, include)
+    elif is_address(argument) or not any(special in argument for special in "*?[") or os.path.lexists(argument):
+        yield from take(argument, choice)
     else:
         import glob
 
@@ -111,20 +153,27 @@ def expand_one(argument: str, include: Sequence[str]) -> Iterator[Input]:
         if not names:
             yield Input(argument, problem=f"{shown(argument)}: no file matches this pattern; check the path")
         for name in names:
-            yield from take(name, include)
+            yield from take(name, choice)
 
 
-def take(name: str, include: Sequence[str]) -> Iterator[Input]:
+def take(name: str, choice: Choice) -> Iterator[Input]:
     """A file, or the images of a folder."""
     if not name:  # as a Path, this would be the current folder
         yield Input(name, problem="'': an empty name; check the quotes")
     elif os.path.isdir(name):
-        yield from walk(name, include)
+        yield from walk(name, choice)
+    elif is_address(name):
+        how = f"curl -fsSL {shlex.quote(name)} | {choice.program} -"
+        yield Input(name, problem=f"{shown(name)}: an address, not a file; {shown(how)}")
     else:
-        yield Input(name, Path(name))
+        yield Input(name, Path(name), named=True)
 
 
-def walk(folder: str, include: Sequence[str]) -> Iterator[Input]:
+def is_address(name: str) -> bool:
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name) is not None and not os.path.lexists(name)
+
+
+def walk(folder: str, choice: Choice) -> Iterator[Input]:
     """The images below a folder, each folder once: links may form loops, and many ways may lead to one place.
 
     The levels are a list instead of nested calls, which Python limits to fewer than a path can have.
@@ -144,11 +193,11 @@ def walk(folder: str, include: Sequence[str]) -> Iterator[Input]:
                 yield Input(
                     path, problem=f"{shown(path)}: cannot read the folder ({error.strerror}); check its permissions"
                 )
-        elif is_wanted(os.path.basename(path), include):
+        elif choice.takes(path):
             nothing = False
             yield Input(path, Path(path))
     if nothing:
-        wanted = " or ".join(include) if include else "*.jpg, *.png and so on"
+        wanted = " or ".join(choice.include) if choice.include else "*.jpg, *.png and so on"
         yield Input(folder, problem=f"{shown(folder)}: no images in this folder ({shown(wanted)}); check the path")
 
 
@@ -161,12 +210,6 @@ def entries(folder: str, entered: set[tuple[int, int]]) -> list[str]:
     entered.add(identity)
     names = sorted((name for name in os.listdir(folder) if not name.startswith(".")), key=natural_key)
     return [os.path.join(folder, name) for name in names]
-
-
-def is_wanted(name: str, include: Sequence[str]) -> bool:
-    if include:
-        return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in include)
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:

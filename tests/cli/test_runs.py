@@ -155,3 +155,18 @@ def test_the_progress_line() -> None:
     progress.total = 20
     assert progress.line(5, 1, 1.0) == "[#####...............] 5/20  5.0/s  3.0 s left  1 failed"
     assert [duration(value) for value in (0.41, 12, 185, 3723)] == ["0.4 s", "12 s", "3:05", "1:02:03"]
+
+
+def test_files_that_were_passed_over_are_counted_and_listed(aicli: Any, tmp_path: Path, examples: Path) -> None:
+    (tmp_path / "film.mp4").touch()
+    (tmp_path / "film.txt").touch()
+    (tmp_path / "a.jpg").write_bytes((examples / "grace_hopper.jpg").read_bytes())
+    results = tmp_path / "r.jsonl"
+    results.touch()
+    answer = aicli("classify", tmp_path, "-O", results)
+    assert answer.code == 0
+    assert answer.err.endswith("none failed, 2 files passed over (1 .mp4, 1 .txt; -v lists them)\n")
+    answer = aicli("classify", "-v", tmp_path, "-O", results)
+    assert f"{tmp_path / 'film.mp4'}: passed over" in answer.err and "1 .txt)" in answer.err
+    assert aicli("classify", "-q", tmp_path, "-O", results).err == ""
+    assert aicli("classify", tmp_path / "a.jpg").err == ""

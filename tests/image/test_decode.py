@@ -251,6 +251,16 @@ def test_limit_is_checked_before_decoding(tmp_path: Path) -> None:
         open_image(png(50_000, 50_000))
 
 
+def test_limit_counts_what_is_decoded() -> None:
+    wide = photo(1600, 1200)
+    assert open_image(encode(wide, "JPEG"), min_size=70, max_pixels=30_000).pixels.shape == (150, 200, 3)
+    odd = open_image(encode(photo(1603, 1201), "JPEG"), min_size=70, max_pixels=31_000)
+    assert (odd.pixels.shape, odd.full_width, odd.full_height) == ((151, 201, 3), 1603, 1201)
+    for data in (encode(wide, "JPEG", progressive=True), encode(wide, "PNG")):  # in memory in full
+        with pytest.raises(ImageTooLargeError, match="1,600 x 1,200 pixels"):
+            open_image(data, min_size=70, max_pixels=30_000)
+
+
 def test_pillows_own_limit_is_neither_needed_nor_changed() -> None:
     before = Image.MAX_IMAGE_PIXELS
     data = encode(Image.new("1", (10_000, 9_500)), "PNG")  # more than Pillow's warning threshold

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,3 +198,32 @@ def test_ten_thousand_files_take_no_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert count == 10_000
     assert peak < 2_000_000  # one folder's names
+
+
+def test_addresses_are_no_files_and_the_advice_can_be_pasted(folder: Path) -> None:
+    for address, quoted in (
+        ("https://example.org/a.jpg", "https://example.org/a.jpg"),
+        ("http://example.org/a b.jpg?x=1&y=[2]", "'http://example.org/a b.jpg?x=1&y=[2]'"),
+    ):
+        (item,) = expand([address], program="aicli detect-faces")
+        assert refused(item) == f"{address}: an address, not a file; curl -fsSL {quoted} | aicli detect-faces -"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX files")
+def test_a_named_pipe_is_read_to_its_end_and_one_in_a_folder_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo("photos/pipe.jpg")
+    (item,) = expand(["photos/pipe.jpg"])
+    writer = threading.Thread(target=Path("photos/pipe.jpg").write_bytes, args=[samples_jpeg()])
+    writer.start()
+    assert item.source() == samples_jpeg()
+    writer.join()
+    (item,) = (item for item in expand(["photos"]) if item.name.endswith("pipe.jpg"))
+    assert item.source() == Path("photos/pipe.jpg")  # whoever opens it refuses it
+
+
+def test_what_is_no_image_by_its_suffix_is_told(folder: Path) -> None:
+    told: list[str] = []
+    list(expand(["photos"], passed_over=told.append))
+    assert [name.replace(os.sep, "/") for name in told] == ["photos/notes.txt"]
+    list(expand(["photos"], include=["*.jpg"], passed_over=told.append))
+    assert len(told) == 1

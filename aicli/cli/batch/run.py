@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch"]
 
+MOST_KINDS = 4
+"""So many kinds of files that were passed over are named in the summary."""
+
 FEW = 4
 """Up to this many images are answered in this process: starting others would take longer than they save."""
 
@@ -73,6 +76,8 @@ class Batch:
         self.outputs.begin(self.file, resume=options.resume)
         self.progress = Progress(not options.quiet)
         self._begun = time.monotonic()
+        if options.verbose:
+            self.sources.on_passed_over = self._say_passed_over
         if self.progress.enabled:
             self.sources.count_into(self.progress, self._is_answered)
         complete = False
@@ -94,9 +99,13 @@ class Batch:
         if self.finish is not None:
             self.finish()
         total = self.done + self.skipped
-        if (total > FEW or (self.failed and total > 1)) and not options.quiet:
+        if (total > FEW or (self.failed and total > 1) or self.sources.passed_over) and not options.quiet:
             complain(self._summary())
         return 1 if self.failed else 0
+
+    def _say_passed_over(self, path: str) -> None:
+        self.progress.hide()
+        complain(f"{path}: passed over, no image by its suffix; name it to have it tried")
 
     def _is_answered(self, name: str) -> bool:
         return self.file is not None and self.file.answers(name)
@@ -259,11 +268,21 @@ class Batch:
 
     def _summary(self) -> str:
         seconds = time.monotonic() - self._begun
-        parts = [f"{self.done} images in {duration(seconds)} ({self.done / max(seconds, 1e-9):.1f}/s)"]
+        parts = [f"{plural(self.done, 'image')} in {duration(seconds)} ({self.done / max(seconds, 1e-9):.1f}/s)"]
         parts.append(f"{self.failed} failed" if self.failed else "none failed")
         if self.skipped:
             parts.append(f"{self.skipped} answered before")
+        passed = self.sources.passed_over
+        if passed:
+            kinds = ", ".join(f"{count} {suffix}" for suffix, count in passed.most_common(MOST_KINDS))
+            more = "" if len(passed) <= MOST_KINDS else ", ..."
+            hint = "" if self.options.verbose else "; -v lists them"
+            parts.append(f"{plural(passed.total(), 'file')} passed over ({kinds}{more}{hint})")
         return ", ".join(parts)
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def with_name(name: str, message: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from queue import Empty, Full, Queue
@@ -23,15 +24,19 @@ __all__ = ["Sources", "in_background"]
 class Sources:
     """The images that a command line names."""
 
-    def __init__(self, options: InputOptions) -> None:
-        self._options = options
+    def __init__(self, options: InputOptions, program: str = "aicli classify") -> None:
+        self._options, self._program = options, program
+        self.passed_over: Counter[str] = Counter()
+        """How many files of folders were no images by their suffix, by that suffix."""
+        self.on_passed_over: Callable[[str], None] | None = None
+        self._results: set[str] = set()
         self.arguments = options.images
         if not self.arguments and options.files_from is None:
             raise UsageError("no image was given; name files or folders, '-' for standard input, or use --files-from")
         self.excluded: list[str] = []
         self._outputs: list[tuple[str, str]] = []
         self._identities: set[tuple[int, int]] | None = None
-        self._first: Iterator[Input] | None = self._expand()  # now, because it may raise UsageError
+        self._first: Iterator[Input] | None = self._expand(tells=True)  # now, because it may raise UsageError
 
     @property
     def is_slow(self) -> bool:
@@ -59,6 +64,7 @@ class Sources:
 
         Where the names come slowly, :meth:`inputs` raises it as soon as that image comes.
         """
+        self._results |= {os.path.realpath(path), os.path.realpath(f"{path}.part")}
         reason = self._why_not(path, option) if os.path.exists(path) else None
         if reason is not None:
             for _ in self._first or ():  # a list that was opened is closed by who has begun to read it
@@ -97,7 +103,7 @@ class Sources:
         return path in real or any(path.startswith(folder.rstrip(os.sep) + os.sep) for folder in real)
 
     def inputs(self) -> Iterator[Input]:
-        first, self._first = self._first or self._expand(), None
+        first, self._first = self._first or self._expand(tells=True), None
         named = set(self.arguments)
         in_results: dict[str, bool] = {}
         watches = bool(self.excluded and self.folders())
@@ -118,13 +124,28 @@ class Sources:
             known[folder] = any(same_file(parent, other) for parent in parents for other in self.excluded)
         return known[folder]
 
-    def _expand(self) -> Iterator[Input]:
+    def _expand(self, *, tells: bool = False) -> Iterator[Input]:
         from aicli.image.inputs import expand
 
         # Unbuffered: a thread that waits for a buffered stream cannot be left behind at exit.
         raw = getattr(getattr(sys.stdin, "buffer", None), "raw", None) if self.is_slow else None
         given = self._options
-        return expand(given.images, files_from=given.files_from, null=given.null, include=given.include, stdin=raw)
+        return expand(
+            given.images,
+            files_from=given.files_from,
+            null=given.null,
+            include=given.include,
+            stdin=raw,
+            program=self._program,
+            passed_over=self._pass_over if tells else lambda path: None,
+        )
+
+    def _pass_over(self, path: str) -> None:
+        if os.path.realpath(path) in self._results or (self.excluded and self._is_result(Path(path), {})):
+            return
+        self.passed_over[os.path.splitext(path)[1].lower() or "without suffix"] += 1
+        if self.on_passed_over is not None:
+            self.on_passed_over(path)
 
     def count_into(self, progress: Progress, is_answered: Callable[[str], bool]) -> None:
         """Counts the images in the background, where that is possible, for the progress line."""

@@ -34,7 +34,7 @@ def command(inputs: InputOptions, options: ClassifyOptions, files: ClassifyFiles
     from aicli.cli.batch.work import ClassifyRecipe
     from aicli.cli.pulling import pull_if_absent
 
-    sources = Sources(inputs)
+    sources = Sources(inputs, "aicli classify")
     extras = Extras(sources, files, run)
     pull_if_absent(str(options.model), run.pull)
 

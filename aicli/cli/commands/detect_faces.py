@@ -39,7 +39,7 @@ def command(
     from aicli.cli.pulling import pull_if_absent
     from aicli.results import Detection
 
-    sources = Sources(inputs)
+    sources = Sources(inputs, "aicli detect-faces")
     check_pictures(files, pictures)
     spelled = (files.sheet, run.output_file)
     outputs = Outputs(sources, output=files.output, crop=files.crop, overwrite=run.overwrite, spelled=spelled)
