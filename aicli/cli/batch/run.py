@@ -77,7 +77,7 @@ class Batch:
         self.progress = Progress(not options.quiet)
         self._begun = time.monotonic()
         if options.verbose:
-            self.sources.on_passed_over = self._say_passed_over
+            self.sources.passed_over.tell = self._say_passed_over
         if self.progress.enabled:
             self.sources.count_into(self.progress, self._is_answered)
         complete = False
@@ -99,7 +99,7 @@ class Batch:
         if self.finish is not None:
             self.finish()
         total = self.done + self.skipped
-        if (total > FEW or (self.failed and total > 1) or self.sources.passed_over) and not options.quiet:
+        if (total > FEW or (self.failed and total > 1) or self.sources.passed_over.counts) and not options.quiet:
             complain(self._summary())
         return 1 if self.failed else 0
 
@@ -272,7 +272,7 @@ class Batch:
         parts.append(f"{self.failed} failed" if self.failed else "none failed")
         if self.skipped:
             parts.append(f"{self.skipped} answered before")
-        passed = self.sources.passed_over
+        passed = self.sources.passed_over.counts
         if passed:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in passed.most_common(MOST_KINDS))
             more = "" if len(passed) <= MOST_KINDS else ", ..."

@@ -21,19 +21,34 @@ if TYPE_CHECKING:
 __all__ = ["Sources", "in_background"]
 
 
+class PassedOver:
+    """The files of folders that are no images by their suffix: how many, by that suffix. No results count."""
+
+    def __init__(self, excluded: list[str]) -> None:
+        self.counts: Counter[str] = Counter()
+        self.results: set[str] = set()
+        self.tell: Callable[[str], None] | None = None
+        self._excluded = excluded
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, path: str) -> None:
+        if os.path.realpath(path) in self.results or (self._excluded and is_in(path, self._excluded, self._known)):
+            return
+        self.counts[os.path.splitext(path)[1].lower() or "without suffix"] += 1
+        if self.tell is not None:
+            self.tell(path)
+
+
 class Sources:
     """The images that a command line names."""
 
     def __init__(self, options: InputOptions, program: str = "aicli classify") -> None:
         self._options, self._program = options, program
-        self.passed_over: Counter[str] = Counter()
-        """How many files of folders were no images by their suffix, by that suffix."""
-        self.on_passed_over: Callable[[str], None] | None = None
-        self._results: set[str] = set()
         self.arguments = options.images
         if not self.arguments and options.files_from is None:
             raise UsageError("no image was given; name files or folders, '-' for standard input, or use --files-from")
         self.excluded: list[str] = []
+        self.passed_over = PassedOver(self.excluded)
         self._outputs: list[tuple[str, str]] = []
         self._identities: set[tuple[int, int]] | None = None
         self._first: Iterator[Input] | None = self._expand(tells=True)  # now, because it may raise UsageError
@@ -64,7 +79,7 @@ class Sources:
 
         Where the names come slowly, :meth:`inputs` raises it as soon as that image comes.
         """
-        self._results |= {os.path.realpath(path), os.path.realpath(f"{path}.part")}
+        self.passed_over.results |= {os.path.realpath(path), os.path.realpath(f"{path}.part")}
         reason = self._why_not(path, option) if os.path.exists(path) else None
         if reason is not None:
             for _ in self._first or ():  # a list that was opened is closed by who has begun to read it
@@ -112,17 +127,14 @@ class Sources:
                 if item.path is not None and same_file(str(item.path), path):
                     what = "a photo of the input, which is never overwritten"
                     raise UsageError(f"{path}: this is {what}; choose another {option}")
-            if watches and item.path is not None and item.name not in named and self._is_result(item.path, in_results):
+            if (
+                watches
+                and item.path is not None
+                and item.name not in named
+                and is_in(item.path, self.excluded, in_results)
+            ):
                 continue
             yield item
-
-    def _is_result(self, path: Path, known: dict[str, bool]) -> bool:
-        """Whether a file lies in a folder of results, asked once for each folder."""
-        folder = os.path.dirname(path)
-        if folder not in known:
-            parents = [folder, *map(str, Path(os.path.realpath(folder)).parents)]
-            known[folder] = any(same_file(parent, other) for parent in parents for other in self.excluded)
-        return known[folder]
 
     def _expand(self, *, tells: bool = False) -> Iterator[Input]:
         from aicli.image.inputs import expand
@@ -137,15 +149,8 @@ class Sources:
             include=given.include,
             stdin=raw,
             program=self._program,
-            passed_over=self._pass_over if tells else lambda path: None,
+            passed_over=self.passed_over if tells else lambda path: None,
         )
-
-    def _pass_over(self, path: str) -> None:
-        if os.path.realpath(path) in self._results or (self.excluded and self._is_result(Path(path), {})):
-            return
-        self.passed_over[os.path.splitext(path)[1].lower() or "without suffix"] += 1
-        if self.on_passed_over is not None:
-            self.on_passed_over(path)
 
     def count_into(self, progress: Progress, is_answered: Callable[[str], bool]) -> None:
         """Counts the images in the background, where that is possible, for the progress line."""
@@ -158,6 +163,15 @@ class Sources:
             progress.total = sum(not is_answered(item.name) for item in again.inputs())
 
         threading.Thread(target=count, daemon=True).start()
+
+
+def is_in(path: str | Path, folders: list[str], known: dict[str, bool]) -> bool:
+    """Whether a file lies below one of these folders, asked once for each folder that holds files."""
+    folder = os.path.dirname(path)
+    if folder not in known:
+        parents = [folder, *map(str, Path(os.path.realpath(folder)).parents)]
+        known[folder] = any(same_file(parent, other) for parent in parents for other in folders)
+    return known[folder]
 
 
 def in_background(inputs: Iterable[Any]) -> Iterator[Any]:
