@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from aicli.catalog import entries
 from aicli.catalog.entries import Entry, FileRef
 from aicli.errors import ModelError
 
-__all__ = ["checksum", "format_size", "open_mapped", "require_file", "trusted_checksums"]
+__all__ = ["checksum", "format_size", "open_mapped", "trusted_checksums"]
 
 
 @contextmanager
@@ -69,24 +68,6 @@ def check_digest(entry: Entry, ref: FileRef, path: Path, digest: str) -> None:
         again = f"aicli models {'add' if entry.own else 'pull'} {entry.name}"
         hint = "reinstall aicli" if ref.is_bundled else f"get it again: {again} --force"
         raise ModelError(f"{path}: the file is not the one in the catalog (its SHA-256 differs); {hint}")
-
-
-def require_file(entry: Entry, role: str) -> Path:
-    """Where a file of a model is. Raises :class:`ModelError` with the command that gets it."""
-    path = entry.files[role].locate()
-    if path is not None:
-        return path
-    if os.environ.get("AICLI_AUTO_PULL", "0") not in ("", "0") and not entry.own and entry.verified:
-        from aicli.catalog.pulling import pull
-
-        return pull(entry.name)[role]
-    if entry.own:
-        raise ModelError(f"the model {entry.name} is registered, but its file {entry.files[role].file} is gone")
-    command = (
-        f"aicli models pull {entry.name}, or --pull" if entry.verified else f"aicli models pull --trust {entry.name}"
-    )
-    size = f"{format_size(entry.size)}, " if entry.size is not None else ""
-    raise ModelError(f"the model {entry.name} is known but not here ({size}{entry.license}); get it: {command}")
 
 
 def format_size(size: int | None) -> str:

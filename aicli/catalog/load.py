@@ -17,6 +17,7 @@ from aicli.catalog.labels import fit_labels, numbered_labels, read_labels
 from aicli.catalog.outputs import choose_output, output_shapes, output_spec
 from aicli.catalog.preprocess import FeedingOptions, input_spec
 from aicli.catalog.refusals import require_classifier
+from aicli.catalog.required import require_file
 from aicli.catalog.signatures import choose_signature
 from aicli.catalog.specs import Channels, ClassifierModel, FaceModel
 from aicli.errors import ModelError
@@ -120,7 +121,7 @@ def load_faces(model: str = "mtcnn") -> FaceModel:
         raise ModelError(
             f"the model {entry.name} is for the task {entry.task}; use: aicli {entry.task} -m {entry.name}"
         )
-    paths = {net: files.require_file(entry, net) for net in NETS}
+    paths = {net: require_file(entry, net) for net in NETS}
     for net, path in paths.items():
         files.check_digest(entry, entry.files[net], path, files.checksum(path))
     mean, std, order = (
@@ -146,7 +147,7 @@ def resolve(model: str | Path, task: str) -> Source:
         if entry is not None:
             if entry.task != task:
                 raise ModelError(f"the model {entry.name} is for another task; use: aicli {entry.task} -m {entry.name}")
-            return Source(entry.name, files.require_file(entry, "model"), entry)
+            return Source(entry.name, require_file(entry, "model"), entry)
         dropped = folders.user_models() / f"{model}.tflite"
         if _is_file(dropped):
             return Source(model, dropped, None)
@@ -188,7 +189,7 @@ def _given_labels(labels: Labels | None, source: Source) -> tuple[str, ...] | No
             return read_labels(Path(labels).expanduser())
         return tuple(str(label) for label in labels)
     if source.entry is not None and "labels" in source.entry.files:
-        path = files.require_file(source.entry, "labels")
+        path = require_file(source.entry, "labels")
         files.check_digest(source.entry, source.entry.files["labels"], path, files.checksum(path))
         return read_labels(path)
     if source.entry is None and source.path.parent == folders.user_models():

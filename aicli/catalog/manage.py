@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aicli._files import write_file
 from aicli.catalog import entries, files, folders, registry
 from aicli.catalog.entries import Entry, FileRef
+from aicli.catalog.required import require_file
 from aicli.errors import LabelsError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def model_path(name: str, role: str | None = None) -> dict[str, Path]:
     entry = require_model(name)
     if role is not None and role not in entry.files:
         raise UsageError(f"the model {entry.name} has no file '{role}'; it has {', '.join(entry.files)}")
-    return {key: files.require_file(entry, key) for key in entry.files if role in (None, key)}
+    return {key: require_file(entry, key) for key in entry.files if role in (None, key)}
 
 
 def remove(name: str) -> tuple[Path, ...]:

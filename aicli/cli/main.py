@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from aicli import __version__
+from aicli.cli.console import EXIT_INTERRUPTED, complain
 from aicli.errors import AicliError
 
 COMMANDS = {
@@ -27,8 +28,6 @@ COMMANDS = {
     "completion": "Print the completion script of a shell.",
 }
 """Every subcommand with its line in the overview, so that the overview imports none of them."""
-
-EXIT_INTERRUPTED = 130
 
 
 class ReaderGone(Exception):
@@ -111,10 +110,3 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         complain(f"{error.filename or 'cannot write to standard output'}: {error.strerror or error}")
         return 1
-
-
-def complain(message: str) -> None:
-    """One line on standard error, whatever the message holds."""
-    from aicli.output.escape import visible
-
-    click.echo(f"aicli: {visible(message)}", err=True)

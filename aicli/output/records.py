@@ -23,11 +23,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from abc import ABC, abstractmethod
 from typing import Any, Literal, TextIO
 
-from aicli.errors import AicliError, UsageError
-from aicli.output.escape import encodable, escape_bytes, one_line
+from aicli.errors import UsageError
+from aicli.output.escape import escape_bytes, one_line
+from aicli.output.writer import Writer
 from aicli.results import Classification, Detection, Landmarks
 
 __all__ = ["CLASSIFY_COLUMNS", "FACE_COLUMNS", "FORMATS", "Task", "Writer", "make_writer"]
@@ -70,42 +70,6 @@ def make_writer(
 
         return TableWriter(stream, width=width)
     raise UsageError(f"there is no output format {format!r}; choose one of {', '.join(FORMATS)}")
-
-
-class Writer(ABC):
-    """Writes results to a text stream and flushes after each image. A context manager; leaving it closes the writer.
-
-    Raises :class:`AicliError` when the stream cannot be written (disk full); ``BrokenPipeError`` passes through.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    @abstractmethod
-    def result(self, item: Classification | Detection, extra: dict[str, Any] | None = None) -> None:
-        """Write the answer for one image. ``extra`` is merged into JSON records (JSON values only)."""
-
-    def failure(self, image: str, error: str) -> None:  # noqa: B027 - table and text leave failures to stderr
-        """Write that an image could not be answered."""
-
-    def close(self) -> None:  # noqa: B027 - most formats need no ending
-        """Finish the output; the stream stays open. May be called twice."""
-
-    def _emit(self, text: str) -> None:
-        try:
-            self._stream.write(encodable(text, self._stream))
-            self._stream.flush()
-        except BrokenPipeError:  # the reader has gone (`| head`): the CLI ends quietly
-            raise
-        except OSError as error:
-            name = getattr(self._stream, "name", "the output")
-            raise AicliError(f"cannot write the results to {name}: {error.strerror or error}") from error
 
 
 class _TextWriter(Writer):

@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aicli.output.escape import visible
-from aicli.output.records import Writer
+from aicli.output.writer import Writer
 from aicli.results import Classification, Detection
 
 __all__ = ["TableWriter"]

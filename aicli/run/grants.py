@@ -58,6 +58,7 @@ def parse_model(text: str) -> tuple[str, Path]:
 def catalog_file(value: str) -> Path:
     """The verified file of a model of the catalog; ``mtcnn:pnet`` is one of several."""
     from aicli.catalog import entries, files
+    from aicli.catalog.required import require_file
 
     model, _, role = value.partition(":")
     entry = entries.require_entry(model)
@@ -66,6 +67,6 @@ def catalog_file(value: str) -> Path:
     if role not in nets:
         choices = ", ".join(f"{model}:{net}" for net in nets)
         raise ModelError(f"{value}: the model consists of several files; choose one of {choices}")
-    path = files.require_file(entry, role)
+    path = require_file(entry, role)
     files.check_digest(entry, entry.files[role], path, files.checksum(path))
     return path

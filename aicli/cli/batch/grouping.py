@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aicli._files import NO_HARD_LINKS, publish
 from aicli.cli.batch.pictures import make_folder
-from aicli.cli.main import complain
+from aicli.cli.console import complain
 from aicli.errors import AicliError
 from aicli.output.pictures.places import numbered
 

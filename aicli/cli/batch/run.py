@@ -15,7 +15,7 @@ from aicli._text import shown
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile, format_of
 from aicli.cli.batch.work import Done, Job, Render
-from aicli.cli.main import EXIT_INTERRUPTED, complain
+from aicli.cli.console import EXIT_INTERRUPTED, complain
 from aicli.errors import AicliError, UsageError
 from aicli.output.records import Task, Writer, make_writer
 

@@ -25,11 +25,10 @@ def command(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from aicli.cli.main import cli
-
     kind = get_completion_class(shell)
     if kind is None:
         raise click.ClickException(f"this version of click knows no completion for {shell}")
-    complete = kind(cli, {}, "aicli", "_AICLI_COMPLETE")
+    whole = click.get_current_context().find_root().command
+    complete = kind(whole, {}, "aicli", "_AICLI_COMPLETE")
     # source() first asks the shell for its version, which fails where that shell is not installed.
     click.echo(complete.source_template % complete.source_vars())

@@ -62,7 +62,7 @@ def command(guest: Path, arguments: tuple[str, ...], **options: Any) -> int:
     Options may stand before or after GUEST.wasm; all other words are the guest's arguments, and so is whatever follows
     a --. Standard streams and the exit code are the guest's own. It sees no files, variables or models but those given.
     """
-    from aicli.cli.main import EXIT_INTERRUPTED, complain
+    from aicli.cli.console import EXIT_INTERRUPTED, complain
     from aicli.errors import GuestTimeout
     from aicli.wasm.runtime import Limits
 
@@ -83,7 +83,7 @@ def command(guest: Path, arguments: tuple[str, ...], **options: Any) -> int:
 
 
 def run(guest: Path, arguments: tuple[str, ...], limits: Any, options: dict[str, Any]) -> int:
-    from aicli.cli.main import complain
+    from aicli.cli.console import complain
     from aicli.errors import UsageError
     from aicli.run import RunRequest, parse_folder, parse_model, parse_variable, run_guest
 

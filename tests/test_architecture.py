@@ -1,0 +1,157 @@
+"""The imports of the package, lazy ones too: no circles, and the rooms of docs/architecture.md hold."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+PACKAGE = PROJECT / "aicli"
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PROJECT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@lru_cache(maxsize=1)
+def modules() -> dict[str, Path]:
+    return {module_name(path): path for path in PACKAGE.rglob("*.py") if "_bundled" not in path.parts}
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """What a file imports anywhere, but for types only: of ``from a import b`` the module ``a.b`` if there is one."""
+    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
+            start = ast.unparse(node.args[0]).lstrip("f").strip("'\"").partition("{")[0]
+            yield from (name for name in modules() if start and name.startswith(start))
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
+            source = ".".join(part for part in (base, node.module) if part)
+            inner = [f"{source}.{alias.name}" for alias in node.names]
+            yield from (name for name in inner if name in modules())
+            if not all(name in modules() for name in inner):
+                yield source
+
+
+@lru_cache(maxsize=1)
+def imports() -> dict[str, set[str]]:
+    """For every module of the package those that it imports."""
+    return {
+        name: {found for found in imported_names(path) if found in modules()} - {name}
+        for name, path in modules().items()
+    }
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The strongly connected components of more than one module (Tarjan 1972)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        order[name] = low[name] = len(order)
+        stack.append(name)
+        for other in sorted(graph[name]):
+            if other not in order:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], order[other])
+        if low[name] == order[name]:
+            members = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(members) > 1:
+                found.append(sorted(members))
+
+    for name in sorted(graph):
+        if name not in order:
+            visit(name)
+    return found
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    assert circles(imports()) == []
+
+
+def test_circles_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"a", "f"}, "f": {"e"}}
+    assert circles(graph) == [["b", "c"], ["e", "f"]]
+
+
+def test_lazy_imports_are_read() -> None:
+    found = imports()["aicli.cli.main"]
+    assert "aicli.cli.commands.classify" in found, "subcommands are imported by their names"
+    assert "aicli.workers.pool" in imports()["aicli.cli.batch.run"]
+    assert "aicli.image.decode" not in imports()["aicli.wasm.cache"]
+
+
+def rooms() -> dict[str, set[str] | None]:
+    """The table of docs/architecture.md: what each room may import; ``None``: the package and all that is below."""
+    text = (PROJECT / "docs" / "architecture.md").read_text()
+    table = text[text.index("## Rooms") : text.index("## Decisions")]
+    found: dict[str, set[str] | None] = {}
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        names = re.findall(r"`aicli/([a-z_]+)(?:/|\.py)`", cells[0])
+        if len(cells) == 3:
+            for name in names:
+                found[name] = None if cells[2].startswith("every") else set(re.findall(r"`([a-z_]+)`", cells[2]))
+    return found
+
+
+def room_of(module: str) -> str:
+    return [*module.split("."), ""][1]
+
+
+def test_rooms_import_what_the_table_says() -> None:
+    table = rooms()
+    order = list(table)
+    wrong = []
+    for module, found in sorted(imports().items()):
+        room = room_of(module)
+        if room.startswith("_") or room in ("", "errors"):
+            continue
+        assert room in table, f"docs/architecture.md has no row for aicli/{room}"
+        listed = table[room]
+        allowed = {"options", *(listed if listed is not None else ("", *order[order.index(room) + 1 :]))}
+        for other in sorted(found):
+            target = room_of(other)
+            if target in ("errors", room) or target.startswith("_") or target in allowed:
+                continue
+            wrong.append(f"{module} imports {other}")
+    assert wrong == []
+
+
+def test_every_import_that_the_table_allows_is_made() -> None:
+    """A row that allows too much is no rule."""
+    made = {(room_of(module), room_of(other)) for module, found in imports().items() for other in found}
+    table = rooms()
+    idle = [f"{room}: {name}" for room, allowed in table.items() for name in allowed or () if (room, name) not in made]
+    assert idle == []
+
+
+RUNTIMES = {"wasmtime": "aicli.wasm.wasmtime", "wasmer": "aicli.wasm.wasmer"}
+INTERPRETERS = ("ai_edge_litert", "tflite_runtime")
+
+
+@pytest.mark.parametrize("package", [*RUNTIMES, *INTERPRETERS])
+def test_runtimes_and_interpreters_have_one_door(package: str) -> None:
+    for module, path in modules().items():
+        if any(name.split(".")[0] == package for name in imported_names(path)):
+            assert module.startswith((RUNTIMES.get(package, "aicli.nn."),)), module
