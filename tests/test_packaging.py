@@ -32,7 +32,8 @@ HEAVY = {
     "ai_edge_litert",
     "tflite_runtime",
     "starlette",
-    "uvicorn",
+    "httptools",
+    "anyio",
 }
 
 LINUX = {"sys_platform": "linux", "platform_machine": "x86_64"}

@@ -1,11 +1,12 @@
 """The HTTP service behind ``aicli serve``: a front process on asyncio, and worker processes that do the work.
 
 settings   what can be set          recipes    how the workers are started (see aicli/workers)
-server     uvicorn, signals         answers    records, and errors with their HTTP status
-app        routes                   trusted    warm tasks with models of the catalog
-guard      ids, logs, headers       quarantine foreign models and functions under resource limits
-bodies     limits on bodies
-params     query parameters
-photos, models, functions, pages    the endpoints
-store      what survives a restart  metrics, openapi
+server     listening, clocks, end   answers    records, and errors with their HTTP status
+connection HTTP/1.1 on httptools    trusted    warm tasks with models of the catalog
+app        routes                   quarantine foreign models and functions under resource limits
+guard      ids, logs, headers       folders    what a quarantined worker may write to
+admission  places before bodies     photos, uploads, pages: the endpoints
+bodies     limits on bodies         store      what survives a restart
+params     query parameters         metrics, openapi
+origins    whose page it is
 """

@@ -9,12 +9,17 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from starlette.requests import Request
+
 from aicli.errors import WorkerDied
-from aicli.serve.http.bodies import Budget, Held, read_body
+from aicli.serve.http.admission import Admission, Place
+from aicli.serve.http.bodies import Budget, read_body
 from aicli.serve.http.metrics import Metrics
+from aicli.serve.http.origins import host_name
 from aicli.serve.http.problems import Problem
-from aicli.serve.settings import Settings
+from aicli.serve.settings import LOOPBACK, Settings, is_loopback
 from aicli.serve.store import Store
+from aicli.serve.worker.folders import remove_abandoned
 from aicli.serve.worker.recipes import quarantine_starter, trusted_starter
 from aicli.workers.aio import REPLACED, AsyncPool, Busy, DeadlineExceeded
 from aicli.workers.codec import Frame
@@ -41,13 +46,15 @@ class Service:
         limits = sandbox.limits.replace(memory=memory // 2)
         foreign = quarantine_starter(sandbox.replace(limits=limits), memory)
         self.quarantine = AsyncPool("quarantine", 1, QUARANTINE_QUEUE, foreign, self.report)
+        self.tasks_admission, self.quarantine_admission = Admission(self.pool), Admission(self.quarantine)
 
     async def start(self) -> None:
         """Starts the workers; raises :class:`aicli.errors.AicliError` when they cannot."""
         self.store.prepare()
+        if removed := await asyncio.to_thread(remove_abandoned):
+            log.info("removed folders of a killed service", extra={"fields": {"folders": removed}})
         await self.pool.start()
         await self.quarantine.start()
-        log.info("ready", extra={"fields": {"workers": self.pool.ready}})
 
     async def close(self) -> None:
         await asyncio.gather(self.pool.close(), self.quarantine.close())
@@ -58,7 +65,7 @@ class Service:
         if event == REPLACED:
             self.metrics.add("aicli_worker_restarts_total", {"pool": fields["pool"]})
 
-    def require_token(self, request: Any) -> None:
+    def require_token(self, request: Request) -> None:
         """Raises :class:`Problem` 401 or 403 unless the request carries the token."""
         if self.settings.token is None:
             raise Problem(403, "no_token", "this needs a token, and the service was started without one; see --token")
@@ -67,11 +74,25 @@ class Service:
         if scheme.lower() != "bearer" or not right:
             raise Problem(401, "token", "give the service's token: Authorization: Bearer TOKEN")
 
-    async def body(self, request: Any, held: Held) -> bytes:
-        return await read_body(request, held, limit=self.settings.max_body, seconds=self.settings.body_time)
+    def require_trust(self, request: Request) -> None:
+        """Raises :class:`Problem` unless the request may bring a model: with the token, or from this machine.
+
+        A Host of another name is a proxy's, which passes strangers' requests on.
+        """
+        local = host_name(request.headers.get("host", "")) in LOOPBACK
+        if not (is_loopback(self.settings.host) and local):
+            self.require_token(request)
+
+    async def body(self, request: Request, place: Place) -> bytes:
+        """The whole body, whose memory the request holds until its answer has been sent."""
+        held = request.scope["aicli"]["held"]
+        place.await_body()
+        body = await read_body(request, held, limit=self.settings.max_body, seconds=self.settings.body_time)
+        place.body_is_there()
+        return body
 
     async def run(
-        self, request: Any, pool: AsyncPool, job: dict[str, Any], blobs: Sequence[bytes], key: str = ""
+        self, request: Request, pool: AsyncPool, job: dict[str, Any], blobs: Sequence[bytes], key: str = ""
     ) -> Frame:
         """A job's answer, unless the client goes away before. Raises :class:`Problem` for every failure."""
         begun = time.perf_counter()
@@ -117,7 +138,7 @@ def busy_problem(busy: Busy) -> Problem:
     return Problem(503, "busy", "all workers are busy and the queue is full", retry_after=busy.retry_after)
 
 
-async def until_gone(request: Any) -> None:
+async def until_gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from aicli.options import Limits, SandboxOptions
 __all__ = ["Settings", "is_loopback"]
 
 MIB = 1 << 20
+ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -28,9 +30,11 @@ class Settings:
     token: str | None = None
     functions: bool = False
     allow_hosts: tuple[str, ...] = ()
+    allow_origins: tuple[str, ...] = ()
     deadline: float = 30.0
     header_time: float = 10.0
     body_time: float = 30.0
+    send_time: float = 60.0
     drain_time: float = 30.0
     max_body: int = 32 * MIB
     max_parts: int = 16
@@ -45,6 +49,13 @@ class Settings:
             raise UsageError("--functions runs uploaded code and needs a token; give --token or AICLI_SERVE_TOKEN")
         if self.token is not None and (len(self.token) < 16 or not self.token.isascii() or " " in self.token):
             raise UsageError("the token needs at least 16 ASCII characters without spaces; try: openssl rand -hex 24")
+
+        for origin in self.allow_origins:
+            if not ORIGIN.fullmatch(origin):
+                raise UsageError(
+                    f"--allow-origin takes scheme, name and port as a browser sends them, not {origin!r}; "
+                    "for example https://photos.example.org"
+                )
 
     def sandbox(self) -> SandboxOptions:
         """Where the workers' guests run, and what they may use."""

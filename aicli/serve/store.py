@@ -10,9 +10,12 @@ Every file appears complete or not at all. No name reaches the file system unles
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
+import threading
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -33,14 +36,17 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock = threading.RLock()
+        self._inside = False
+        self._changed = False
 
     def prepare(self) -> None:
         """Makes the folders. Raises :class:`UsageError` when that cannot be done."""
         try:
             for name in ("objects", *KINDS):
                 (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in ("objects", *KINDS):
-                for part in (self.folder / name).glob("*.part"):  # left by a crash
+            with self.locked():
+                for part in self.folder.glob("*/*.part"):  # left by a crash
                     part.unlink(missing_ok=True)
         except OSError as error:
             raise UsageError(f"cannot keep uploads in {self.folder}: {error.strerror}; give another --data") from None
@@ -72,38 +78,81 @@ class Store:
             raise Problem(500, "damaged", "the upload's content is damaged; upload it again")
         return content
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[Store]:
+        """The store with nobody else in it: no thread, and no other service that keeps its uploads here.
+
+        Objects that no record names are removed at the end of a change, and at no other time, so that what is put
+        between two records is never taken for something forgotten.
+        """
+        with self._lock:
+            if self._inside:
+                yield self
+                return
+            with open(self.folder / "lock", "ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._inside = True
+                try:
+                    yield self
+                finally:
+                    self._inside = False
+                    if self._changed:
+                        self._collect()
+                        self._changed = False
+
+    def read(self, kind: str, name: str) -> tuple[dict[str, Any], dict[str, bytes]] | None:
+        """A record and the objects it names, by field, as they are at one moment.
+
+        Raises :class:`Problem` 500 when an object is damaged.
+        """
+        with self.locked():
+            record = self.record(kind, name)
+            if record is None:
+                return None
+            return record, {field: self.object(record[field]) for field in KINDS[kind] if record.get(field)}
+
     def put_object(self, content: bytes) -> str:
+        """Keeps an object; one that is there and damaged is written anew."""
         digest = sha256(content).hexdigest()
         path = self.folder / "objects" / digest
-        if not path.is_file():
-            self._write(path, content)
+        with self.locked():
+            if not is_intact(path, content):
+                self._write(path, content)
+            self._changed = True
         return digest
 
     def put_record(self, kind: str, name: str, record: dict[str, Any]) -> None:
         """Adds or replaces a record. Raises :class:`Problem` 507 when there are too many."""
         path = self.folder / kind / f"{checked(name)}.json"
-        if not path.is_file() and sum(1 for _ in path.parent.glob("*.json")) >= MAX_RECORDS:
-            self.collect()
-            raise Problem(507, "full", f"{MAX_RECORDS} {kind} are kept already; delete some")
-        self._write(path, json.dumps(record).encode())
-        self.collect()
+        with self.locked():
+            if not path.is_file() and sum(1 for _ in path.parent.glob("*.json")) >= MAX_RECORDS:
+                raise Problem(507, "full", f"{MAX_RECORDS} {kind} are kept already; delete some")
+            self._write(path, json.dumps(record).encode())
+            self._changed = True
 
     def delete(self, kind: str, name: str) -> bool:
         path = self.folder / kind / f"{checked(name)}.json"
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            return False
-        self.collect()
+        with self.locked():
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False
+            self._changed = True
         return True
 
-    def collect(self) -> None:
-        """Removes objects that no record names."""
-        named = ((self.records(kind), fields) for kind, fields in KINDS.items())
-        used = {record.get(field) for records, fields in named for record in records for field in fields}
+    def _collect(self) -> None:
+        """Removes objects that no record names. A record that cannot be read may name any: then nothing goes."""
+        used: set[str] = set()
+        for kind, fields in KINDS.items():
+            for path in (self.folder / kind).glob("*.json"):
+                record = self._read(path)
+                if record is None:
+                    return
+                used.update(str(record.get(field)) for field in fields)
         for path in (self.folder / "objects").iterdir():
-            if path.name not in used:
-                path.unlink(missing_ok=True)
+            if path.name not in used and not path.name.endswith(".part"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _write(self, path: Path, content: bytes) -> None:
         try:
@@ -120,6 +169,13 @@ class Store:
                 raise
         except OSError as error:
             raise Problem(507, "storage", f"the upload cannot be kept: {error.strerror}") from None
+
+
+def is_intact(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def checked(name: str) -> str:

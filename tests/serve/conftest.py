@@ -120,7 +120,7 @@ def free_port() -> int:
 
 def start_server(folder: Path, *arguments: str) -> Server:
     """A service that is ready. It keeps its uploads in ``folder``."""
-    for package in ("starlette", "uvicorn", "python_multipart"):
+    for package in ("starlette", "httptools", "python_multipart"):
         pytest.importorskip(package)
     port, log = free_port(), folder / "log"
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "AICLI_SERVE_TOKEN": TOKEN}

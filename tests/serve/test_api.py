@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -159,9 +160,57 @@ def test_too_many_parts_and_damaged_forms(server: Server, photo: bytes) -> None:
 
 def test_methods(server: Server) -> None:
     reply = server.ask("GET", "/v1/classify")
-    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    assert (reply.status, reply.headers["allow"]) == (405, "POST, OPTIONS")
     assert server.ask("DELETE", "/").status == 405
-    assert server.ask("HEAD", "/healthz").status == 200
+    assert server.ask("HEAD", "/v1/classify").status == 405
+
+
+def test_head_is_get_without_the_body(server: Server) -> None:
+    for path in ("/", "/healthz", "/v1/models", "/openapi.json", "/nothing"):
+        got, head = server.ask("GET", path), server.ask("HEAD", path)
+        assert (head.status, head.body) == (got.status, b"")
+        assert head.headers["content-length"] == got.headers["content-length"] == str(len(got.body))
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/v1/faces", "POST, OPTIONS"),
+        ("/v1/models/x", "PUT, DELETE, OPTIONS"),
+        ("/v1/functions", "GET, POST, HEAD, OPTIONS"),
+    ],
+)
+def test_options_names_the_methods(server: Server, path: str, allowed: str) -> None:
+    reply = server.ask("OPTIONS", path)
+    assert (reply.status, reply.headers["allow"], reply.body) == (204, allowed, b"")
+    assert "access-control-allow-origin" not in reply.headers
+
+
+@pytest.mark.parametrize("name", ["photo", "photos", "image", "images", "file", "files"])
+def test_photos_by_the_names_that_people_give(server: Server, photo: bytes, name: str) -> None:
+    (record,) = server.ask("POST", "/v1/classify", *form((name, "a.jpg", photo)), top=1).json["results"]
+    assert record["predictions"][0]["label"] == "military uniform"
+
+
+def test_what_to_send_instead_of_a_wrapped_photo(server: Server, photo: bytes) -> None:
+    text = base64.b64encode(photo)
+    wrapped = {
+        "Base64 text": text,
+        "a data: URI": b"data:image/jpeg;base64," + text,
+        "is JSON": b'{"image": "' + text + b'"}',
+        "URL-encoded form": b"photo=" + text[:1000],
+    }
+    for kind, body in wrapped.items():
+        for reply in (
+            server.ask("POST", "/v1/classify", body),
+            server.ask("POST", "/v1/faces", *form(("photo", "", body))),
+        ):
+            assert (reply.status, reply.code) == (422, "image")
+            assert kind in reply.json["error"]["message"]
+            assert "curl" in reply.json["error"]["message"]
+    message = server.ask("POST", "/v1/classify", *form(("foto", "a.jpg", photo))).json["error"]["message"]
+    assert "'foto'" in message and "-F photo=@photo.jpg" in message
 
 
 def test_other_hosts_are_not_answered(server: Server) -> None:

@@ -161,7 +161,7 @@ def test_shutdown_lets_requests_end(tmp_path: Path) -> None:
         answers = [clients.submit(server.ask, "POST", "/v1/faces", slow, min_size=20) for _ in range(2)]
         while server.metric('aicli_queue_waiting{pool="tasks"}') < 1:
             time.sleep(0.02)
-        assert server.stop() in (0, -signal.SIGTERM)  # uvicorn ends itself by the signal once all is done
+        assert server.stop() in (0, -signal.SIGTERM)  # it ends by the signal once all is done
         assert [answer.result().status for answer in answers] == [200, 200]
         for pid in workers:
             with pytest.raises(ProcessLookupError):

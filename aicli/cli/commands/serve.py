@@ -12,7 +12,7 @@ from aicli.cli.options import SIZE
 
 __all__ = ["command"]
 
-PACKAGES = ("starlette", "uvicorn", "python_multipart")
+PACKAGES = ("starlette", "httptools", "python_multipart")
 
 
 @click.command("serve")
@@ -41,6 +41,12 @@ PACKAGES = ("starlette", "uvicorn", "python_multipart")
 )
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A further name to answer to (behind a proxy).")
 @click.option(
+    "--allow-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="A site whose pages may use the API, as https://example.org.",
+)
+@click.option(
     "--deadline", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Seconds for one request's work."
 )
 @click.option("--max-body", type=SIZE, default="32M", show_default=True, metavar="SIZE", help="Largest request body.")
@@ -50,11 +56,16 @@ PACKAGES = ("starlette", "uvicorn", "python_multipart")
 @click.option("--header-time", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds for headers.")
 @click.option("--body-time", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Seconds for a body.")
 @click.option(
+    "--send-time", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds for taking an answer."
+)
+@click.option(
     "--drain-time", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to shut down in."
 )
 @click.option("--runtime", metavar="NAME", envvar="AICLI_RUNTIME", help="WebAssembly runtime: wasmer or wasmtime.")
 @click.option("--engine", metavar="NAME", envvar="AICLI_ENGINE", help="TFLite engine: litert or tflite-runtime.")
-def command(workers: int | None, data: Path | None, allow_host: tuple[str, ...], **options: Any) -> int:
+def command(
+    workers: int | None, data: Path | None, allow_host: tuple[str, ...], allow_origin: tuple[str, ...], **options: Any
+) -> int:
     """Serve the same functions over HTTP, with a web page.
 
     \b
@@ -76,4 +87,5 @@ def command(workers: int | None, data: Path | None, allow_host: tuple[str, ...],
 
     if workers is not None:
         options["workers"] = workers
-    return run(Settings(data=data or user_models().parent / "serve", allow_hosts=allow_host, **options))
+    kept = data or user_models().parent / "serve"
+    return run(Settings(data=kept, allow_hosts=allow_host, allow_origins=allow_origin, **options))

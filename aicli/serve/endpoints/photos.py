@@ -8,17 +8,24 @@ from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from aicli.options import ClassifyOptions, DetectOptions, PictureOptions
-from aicli.serve.http.bodies import Held, clean, parse_multipart
+from aicli.serve.http.admission import Place
+from aicli.serve.http.bodies import Part, clean, parse_multipart
 from aicli.serve.http.params import CLASSIFY, FACES, read_parameters
 from aicli.serve.http.problems import Problem
 from aicli.serve.service import Service
 
 __all__ = ["classify", "faces", "known_models"]
 
-PHOTO_FIELDS = ("photo", "image", "file")
+PHOTO_FIELDS = ("photo", "photos", "image", "images", "file", "files")
+BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"data:")
+"""How JPEG, PNG, GIF and WebP begin in Base64, and an address that holds a photo."""
+
+
+HOW_TO_NAME = "photos are parts named photo: curl -F photo=@photo.jpg ..., a model of yours comes as model and labels"
 
 
 @dataclass
@@ -45,38 +52,61 @@ def _known(task: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, entry.name) for entry in here for name in (entry.name, *entry.aliases))
 
 
-async def read_upload(service: Service, request: Any, held: Held) -> Upload:
-    body = await service.body(request, held)
+async def read_upload(service: Service, request: Request, place: Place) -> Upload:
+    body = await service.body(request, place)
     kind = request.headers.get("content-type", "")
     if not kind.lower().startswith("multipart/form-data"):
         if not body:
             raise Problem(400, "empty", "the body is empty; send a photo: curl --data-binary @photo.jpg ...")
-        return Upload([clean(request.headers.get("x-filename", "")) or "photo"], [body])
-    upload = Upload(several=True)
-    for part in parse_multipart(body, kind, service.settings.max_parts):
-        if part.name in PHOTO_FIELDS:
-            upload.names.append(part.filename or f"photo {len(upload.names) + 1}")
-            upload.photos.append(part.content)
-        elif part.name in ("model", "labels") and getattr(upload, part.name) is None:
-            setattr(upload, part.name, part.content)
-        else:
-            raise Problem(400, "multipart", f"the form has an unexpected part {part.name!r}; see /docs")
-    if not upload.photos:
-        raise Problem(400, "multipart", "the form has no part named photo")
+        upload = Upload([clean(request.headers.get("x-filename", "")) or "photo"], [body])
+    else:
+        upload = read_form(parse_multipart(body, kind, service.settings.max_parts))
+    for photo in upload.photos:
+        if (hint := not_bytes(photo)) is not None:
+            raise Problem(422, "image", hint)
     return upload
 
 
-async def classify(request: Any) -> Response:
+def read_form(parts: list[Part]) -> Upload:
+    upload = Upload(several=True)
+    for part in parts:
+        if part.name in PHOTO_FIELDS:
+            upload.names.append(part.filename or f"photo {len(upload.names) + 1}")
+            upload.photos.append(part.content)
+        elif part.name in ("model", "labels"):
+            if getattr(upload, part.name) is not None:
+                raise Problem(400, "multipart", f"the form has two parts named {part.name}; send one")
+            setattr(upload, part.name, part.content)
+        else:
+            raise Problem(400, "multipart", f"the form has a part named {part.name!r}; {HOW_TO_NAME}")
+    if not upload.photos:
+        raise Problem(400, "multipart", f"the form has no photo; {HOW_TO_NAME}")
+    return upload
+
+
+def not_bytes(photo: bytes) -> str | None:
+    """What to send instead, if this is a photo wrapped in text."""
+    start = photo[:64].lstrip()
+    if start.startswith(BASE64):
+        kind = "a data: URI" if start.startswith(b"data:") else "Base64 text"
+        return f"the photo is {kind}; decode it and send the bytes: curl --data-binary @photo.jpg ..."
+    if start[:1] in (b"{", b"[") and start[1:].lstrip()[:1] in (b'"', b"{", b"[", b"}", b"]"):
+        return "the body is JSON; send the photo's bytes as the body (curl --data-binary @photo.jpg ...) or as a form"
+    if any(start.startswith(f"{name}=".encode()) for name in PHOTO_FIELDS):
+        return "the body is an URL-encoded form; send the photo's bytes, or a multipart form: curl -F photo=@photo.jpg"
+    return None
+
+
+async def classify(request: Request) -> Response:
     service: Service = request.app.state.service
     given = read_parameters(request.query_params.multi_items(), CLASSIFY)
     options = given.into(ClassifyOptions)
     name = str(options.model)
-    service.pool.check_room()
-    held = Held(service.budget)
-    try:
-        upload = await read_upload(service, request, held)
+    with service.tasks_admission.place() as place:
+        upload = await read_upload(service, request, place)
         job = {"kind": "classify", "options": options.to_dict(), "names": upload.names}
         if upload.model is not None:
+            service.require_trust(request)
             if "model" in given:
                 raise Problem(400, "parameter", "give the model as a part or as a parameter, not both")
             blobs = [upload.model, upload.labels or b"", *upload.photos]
@@ -84,30 +114,28 @@ async def classify(request: Any) -> Response:
             header, _ = await service.run(request, service.quarantine, job, blobs, key)
         elif upload.labels is not None:
             raise Problem(400, "multipart", "labels come with a model; add the part model")
-        elif (record := service.store.record("models", name)) is not None:
-            labels = service.store.object(record["labels"]) if record["labels"] else b""
-            blobs = [await asyncio.to_thread(service.store.object, record["model"]), labels, *upload.photos]
+        elif service.store.record("models", name) is not None and (
+            kept := await asyncio.to_thread(service.store.read, "models", name)
+        ):
+            record, objects = kept
+            blobs = [objects["model"], objects.get("labels", b""), *upload.photos]
             job["model"] = name
             key = f"model {record['model']} {record['labels']}"
             header, _ = await service.run(request, service.quarantine, job, blobs, key)
         else:
             job["options"] = options.replace(model=catalog_name(name, "classify")).to_dict()
             header, _ = await service.run(request, service.pool, job, upload.photos)
-    finally:
-        held.release()
     return answer(upload, header["results"])
 
 
-async def faces(request: Any) -> Response:
+async def faces(request: Request) -> Response:
     service: Service = request.app.state.service
     given = read_parameters(request.query_params.multi_items(), FACES)
     options = given.into(DetectOptions)
     options = options.replace(model=catalog_name(options.model, "detect-faces"))
     picture = wants_picture(request.headers.get("accept", "*/*"))
-    service.pool.check_room()
-    held = Held(service.budget)
-    try:
-        upload = await read_upload(service, request, held)
+    with service.tasks_admission.place() as place:
+        upload = await read_upload(service, request, place)
         if upload.model is not None or upload.labels is not None:
             raise Problem(400, "multipart", "faces are found with the models of the service; send photos only")
         if picture and len(upload.photos) != 1:
@@ -116,8 +144,6 @@ async def faces(request: Any) -> Response:
         if picture:
             job["pictures"] = given.into(PictureOptions).to_dict()
         header, blobs = await service.run(request, service.pool, job, upload.photos)
-    finally:
-        held.release()
     if picture:
         return Response(blobs[0], media_type="image/png", headers={"cache-control": "no-store", "vary": "accept"})
     return answer(upload, header["results"])

@@ -7,12 +7,13 @@ import time
 from typing import Any
 from uuid import uuid4
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from aicli._option import Option
 from aicli.options import ClassifyOptions, DetectOptions
 from aicli.serve.endpoints.photos import known_models
-from aicli.serve.http.bodies import Held, parse_multipart
+from aicli.serve.http.bodies import parse_multipart
 from aicli.serve.http.params import CLASSIFY, Parameter, read_parameters
 from aicli.serve.http.problems import Problem
 from aicli.serve.service import Service
@@ -47,7 +48,7 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-async def list_models(request: Any) -> Response:
+async def list_models(request: Request) -> Response:
     """The catalog's models that are here, and the uploaded ones."""
     service: Service = request.app.state.service
     read_parameters(request.query_params.multi_items(), ())
@@ -63,7 +64,7 @@ def public(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in ("model", "labels")}
 
 
-async def put_model(request: Any) -> Response:
+async def put_model(request: Request) -> Response:
     """Keeps a classifier: a form with the parts model and labels, or a .tflite body that brings its labels."""
     service: Service = request.app.state.service
     service.require_token(request)
@@ -71,9 +72,8 @@ async def put_model(request: Any) -> Response:
     options = read_parameters(request.query_params.multi_items(), ())
     if name in known_models("classify") or name in known_models("detect-faces") or name.endswith(".tflite"):
         raise Problem(409, "name", f"{name!r} cannot be the name of an upload; choose another")
-    held = Held(service.budget)
-    try:
-        body = await service.body(request, held)
+    with service.quarantine_admission.place() as place:
+        body = await service.body(request, place)
         parts = {"model": body}
         kind = request.headers.get("content-type", "")
         if kind.lower().startswith("multipart/form-data"):
@@ -86,29 +86,28 @@ async def put_model(request: Any) -> Response:
         record = {"name": name, "bytes": len(blobs[0]), "created": now(), "classes": header["classes"]}
         record |= {"input": header["input"], "notes": header["notes"]}
         replaced = await asyncio.to_thread(keep_model, service, name, record, blobs)
-    finally:
-        held.release()
     return JSONResponse(public(record), 200 if replaced else 201, NO_STORE)
 
 
 def keep_model(service: Service, name: str, record: dict[str, Any], blobs: list[bytes]) -> bool:
-    replaced = service.store.record("models", name) is not None
-    record["model"] = service.store.put_object(blobs[0])
-    record["labels"] = service.store.put_object(blobs[1]) if blobs[1] else None
-    service.store.put_record("models", name, record)
+    with service.store.locked() as store:
+        replaced = store.record("models", name) is not None
+        record["model"] = store.put_object(blobs[0])
+        record["labels"] = store.put_object(blobs[1]) if blobs[1] else None
+        store.put_record("models", name, record)
     return replaced
 
 
-async def delete_model(request: Any) -> Response:
+async def delete_model(request: Request) -> Response:
     service: Service = request.app.state.service
     service.require_token(request)
     read_parameters(request.query_params.multi_items(), ())
-    if not service.store.delete("models", request.path_params["name"]):
+    if not await asyncio.to_thread(service.store.delete, "models", request.path_params["name"]):
         raise Problem(404, "not_found", "there is no uploaded model of this name")
     return Response(status_code=204)
 
 
-def functions_of(request: Any) -> Service:
+def functions_of(request: Request) -> Service:
     """The service, if it has functions and the request may use them."""
     service: Service = request.app.state.service
     if not service.settings.functions:
@@ -117,79 +116,77 @@ def functions_of(request: Any) -> Service:
     return service
 
 
-def require_function(service: Service, request: Any) -> dict[str, Any]:
+def require_function(service: Service, request: Request) -> dict[str, Any]:
     record = service.store.record("functions", request.path_params["id"])
     if record is None:
         raise Problem(404, "not_found", "there is no function of this id")
     return record
 
 
-async def list_functions(request: Any) -> Response:
+async def list_functions(request: Request) -> Response:
     service = functions_of(request)
     read_parameters(request.query_params.multi_items(), ())
     return JSONResponse({"functions": service.store.records("functions")}, headers=NO_STORE)
 
 
-async def get_function(request: Any) -> Response:
+async def get_function(request: Request) -> Response:
     service = functions_of(request)
     read_parameters(request.query_params.multi_items(), ())
     return JSONResponse(require_function(service, request), headers=NO_STORE)
 
 
-async def add_function(request: Any) -> Response:
+async def add_function(request: Request) -> Response:
     """Keeps a module; its id is made of its content, so that the same module has the same id."""
     service = functions_of(request)
     read_parameters(request.query_params.multi_items(), ())
     return await keep_function(service, request, None)
 
 
-async def put_function(request: Any) -> Response:
+async def put_function(request: Request) -> Response:
     """Replaces the module behind an id, which stays."""
     service = functions_of(request)
     read_parameters(request.query_params.multi_items(), ())
     return await keep_function(service, request, require_function(service, request)["id"])
 
 
-async def keep_function(service: Service, request: Any, identifier: str | None) -> Response:
-    held = Held(service.budget)
-    try:
-        wasm = await service.body(request, held)
+async def keep_function(service: Service, request: Request, identifier: str | None) -> Response:
+    with service.quarantine_admission.place() as place:
+        wasm = await service.body(request, place)
         if not wasm.startswith(WASM_MAGIC):
             raise Problem(422, "guest", "the body is no WebAssembly module; send a .wasm file with --data-binary")
         job = {"kind": "check_function"}
         header, _ = await service.run(request, service.quarantine, job, [wasm], uuid4().hex)
         record, new = await asyncio.to_thread(record_function, service, identifier, wasm, header["tasks"])
-    finally:
-        held.release()
     return JSONResponse(record, 201 if new else 200, NO_STORE)
 
 
 def record_function(
     service: Service, identifier: str | None, wasm: bytes, tasks: list[str]
 ) -> tuple[dict[str, Any], bool]:
-    digest = service.store.put_object(wasm)
-    if identifier is None:
-        identifier = digest[:20]
-        present = service.store.record("functions", identifier)
-        if present is not None and present["sha256"] == digest:
-            return present, False
-        if present is not None:  # replaced since: this id belongs to other content now
-            identifier = f"{digest[:20]}-{uuid4().hex[:8]}"
-    new = service.store.record("functions", identifier) is None
-    record = {"id": identifier, "sha256": digest, "bytes": len(wasm), "tasks": tasks, "created": now()}
-    service.store.put_record("functions", identifier, record)
+    with service.store.locked() as store:
+        digest = store.put_object(wasm)
+        if identifier is None:
+            identifier = digest[:20]
+            present = store.record("functions", identifier)
+            if present is not None and present["sha256"] == digest:
+                return present, False
+            if present is not None:  # replaced since: this id belongs to other content now
+                identifier = f"{digest[:20]}-{uuid4().hex[:8]}"
+        new = store.record("functions", identifier) is None
+        record = {"id": identifier, "sha256": digest, "bytes": len(wasm), "tasks": tasks, "created": now()}
+        store.put_record("functions", identifier, record)
     return record, new
 
 
-async def delete_function(request: Any) -> Response:
+async def delete_function(request: Request) -> Response:
     service = functions_of(request)
     read_parameters(request.query_params.multi_items(), ())
-    if not service.store.delete("functions", request.path_params["id"]):
+    if not await asyncio.to_thread(service.store.delete, "functions", request.path_params["id"]):
         raise Problem(404, "not_found", "there is no function of this id")
     return Response(status_code=204)
 
 
-async def run_function(request: Any) -> Response:
+async def run_function(request: Request) -> Response:
     """Calls a function with the body: a photo for a guest of a task, standard input for a command."""
     service = functions_of(request)
     record = require_function(service, request)
@@ -197,22 +194,22 @@ async def run_function(request: Any) -> Response:
     given = read_parameters(request.query_params.multi_items(), RUN.get(wanted, (TASK,)))
     if wanted not in record["tasks"]:
         raise Problem(400, "parameter", f"this function does not do {wanted}; it does {', '.join(record['tasks'])}")
-    service.quarantine.check_room()
-    held = Held(service.budget)
-    try:
-        body = await service.body(request, held)
-        wasm = await asyncio.to_thread(service.store.object, record["sha256"])
+    with service.quarantine_admission.place() as place:
+        body = await service.body(request, place)
+        kept = await asyncio.to_thread(service.store.read, "functions", record["id"])
+        if kept is None or wanted not in kept[0]["tasks"]:
+            raise Problem(404, "not_found", "this function was replaced or deleted meanwhile")
+        record, wasm = kept[0], kept[1]["sha256"]
         options = given.into(DetectOptions if wanted == "detect-faces" else ClassifyOptions).to_dict()
         job = {"kind": "run_function", "task": wanted, "options": options, "names": ["photo"]}
         # A command takes over its process's streams, so that the process serves it once.
         key = uuid4().hex if wanted == "command" else f"function {record['sha256']}"
-        header, blobs = await service.run(request, service.quarantine, job, [wasm, body], key)
-    except Problem as problem:
-        if problem.code == "guest_fault":
-            raise Problem(422, "function_failed", problem.message) from None
-        raise
-    finally:
-        held.release()
+        try:
+            header, blobs = await service.run(request, service.quarantine, job, [wasm, body], key)
+        except Problem as problem:
+            if problem.code == "guest_fault":
+                raise Problem(422, "function_failed", problem.message) from None
+            raise
     if wanted == "command":
         return Response(blobs[0], headers={**NO_STORE, "content-type": text_or_bytes(blobs[0])})
     result = header["results"][0]

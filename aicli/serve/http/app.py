@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -21,7 +23,9 @@ from aicli.workers.aio import Busy
 
 __all__ = ["make_app"]
 
-ENDPOINTS = (
+Handler = Callable[[Request], Awaitable[Response]]
+CORS_HEADERS = ("Authorization", "Content-Type", "X-Filename", "X-Request-ID")
+ENDPOINTS: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/classify", photos.classify),
     ("POST", "/v1/faces", photos.faces),
     ("GET", "/v1/models", uploads.list_models),
@@ -41,41 +45,43 @@ ENDPOINTS = (
 )
 
 
-def endpoint(path: str, handlers: dict[str, Any]) -> Any:
+def endpoint(path: str, handlers: dict[str, Handler]) -> Handler:
     """One endpoint for all methods of a path, which notes its route for the metrics and turns refusals into answers."""
+    allowed = [*handlers, *(["HEAD"] if "GET" in handlers else []), "OPTIONS"]
 
-    async def call(request: Any) -> Any:
+    async def call(request: Request) -> Response:
         request.scope["aicli"]["route"] = path
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": ", ".join(allowed)})
         handler = handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
-            raise HTTPException(405, headers={"Allow": ", ".join(handlers)})
+            raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
         try:
             return await handler(request)
         except Busy as busy:
+            await request.app.state.service.tasks_admission.pause()
             raise busy_problem(busy) from None
 
     return call
 
 
-def make_app(settings: Settings) -> Any:
-    """The ASGI application; starting it starts the workers."""
+def make_app(settings: Settings) -> Guarded:
+    """The ASGI application. Whoever serves it starts its ``service`` before, and closes it after."""
     service = Service(settings)
-
-    @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[None]:
-        try:
-            await service.start()
-            yield
-        finally:
-            await service.close()
-
-    by_path: dict[str, dict[str, Any]] = {}
+    by_path: dict[str, dict[str, Handler]] = {}
     for method, path, handler in ENDPOINTS:
         by_path.setdefault(path, {})[method] = handler
     methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]
     routes = [Route(path, endpoint(path, handlers), methods=methods) for path, handlers in by_path.items()]
-    answers = {HTTPException: http_error, Problem: refuse, Exception: unexpected}
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=answers)
+    answers: Mapping[Any, Any] = {HTTPException: http_error, Problem: refuse, Exception: unexpected}
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.allow_origins,
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=CORS_HEADERS,
+        expose_headers=["Retry-After", "X-Request-ID"],
+    )
+    app = Starlette(routes=routes, middleware=[cors] if settings.allow_origins else [], exception_handlers=answers)
     app.router.redirect_slashes = False
     app.state.service = service
     return Guarded(app, service)
@@ -84,28 +90,28 @@ def make_app(settings: Settings) -> Any:
 class Guarded(Guard):
     """The application as the server sees it, with its service at hand."""
 
-    def __init__(self, app: Any, service: Service) -> None:
-        super().__init__(app, service.metrics, service.settings.host_names)
+    def __init__(self, app: Starlette, service: Service) -> None:
+        super().__init__(app, service.metrics, service.budget, service.settings)
         self.service = service
 
 
-async def http_error(request: Any, error: Any) -> Any:
+async def http_error(request: Request, error: HTTPException) -> Response:
     texts = {404: "there is nothing at this address; see /docs", 405: "this address does not take this method"}
     message = texts.get(error.status_code, str(error.detail))
     code = {404: "not_found", 405: "method"}.get(error.status_code, "http")
     return problem_response(Problem(error.status_code, code, message), error.headers)
 
 
-async def refuse(request: Any, problem: Problem) -> Any:
+async def refuse(request: Request, problem: Problem) -> Response:
     request.app.state.service.metrics.add("aicli_rejected_total", {"reason": problem.code})
     request.scope["aicli"]["error"] = problem.code
     return problem_response(problem)
 
 
-async def unexpected(request: Any, error: Exception) -> Any:
+async def unexpected(request: Request, error: Exception) -> Response:
     """What nobody foresaw; the guard writes it into the log."""
     return problem_response(Problem(500, "internal", "the service failed on this request"))
 
 
-def problem_response(problem: Problem, headers: Any = None) -> Any:
+def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     return Response(problem.body(), problem.status, {**(headers or {}), **problem.headers()})

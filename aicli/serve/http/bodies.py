@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+
+import anyio
+from starlette.requests import Request
 
 from aicli.serve.http.problems import Problem
 
-__all__ = ["Budget", "Part", "parse_multipart", "read_body"]
+__all__ = ["Budget", "Held", "Part", "parse_multipart", "read_body"]
 
+GRACE = 5.0
+LEAST_RATE = 16 << 10
+"""After ``GRACE`` seconds a body must have come at this many bytes a second on average."""
 MAX_PART_HEADERS = 8192
 MAX_NAME = 200
 
@@ -24,14 +28,14 @@ class Part:
 
 
 class Budget:
-    """How many bytes of request bodies all requests together may hold in memory."""
+    """How many bytes of bodies and answers all requests together may hold in memory."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.used = limit, 0
 
     def take(self, size: int) -> None:
         if self.used + size > self.limit:
-            raise Problem(503, "busy", "too many uploads at once; try again", retry_after=1)
+            raise Problem(503, "busy", "too many bytes are under way at once; try again", retry_after=1)
         self.used += size
 
     def give(self, size: int) -> None:
@@ -54,31 +58,33 @@ class Held:
         self.size = 0
 
 
-async def read_body(request: Any, held: Held, *, limit: int, seconds: float) -> bytes:
+async def read_body(request: Request, held: Held, *, limit: int, seconds: float) -> bytes:
     """The whole body. Raises :class:`Problem` 413, 408 or 400 when it is too long, too slow or cut off."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise too_long(limit)
-    try:
-        return await asyncio.wait_for(collect(request, held, limit), seconds)
-    except asyncio.TimeoutError:
-        raise Problem(408, "slow_body", f"the body did not arrive within {seconds:g} seconds") from None
-
-
-async def collect(request: Any, held: Held, limit: int) -> bytes:
     chunks: list[bytes] = []
     size, more = 0, True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise Problem(400, "cut_off", "the client went away before the body was complete")
-        chunk = message.get("body", b"")
-        more = message.get("more_body", False)
-        size += len(chunk)
-        if size > limit:
-            raise too_long(limit)
-        held.add(len(chunk))
-        chunks.append(chunk)
+    begun = anyio.current_time()
+    with anyio.CancelScope(deadline=begun + min(seconds, GRACE)) as scope:
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                cut_off = Problem(400, "cut_off", "the client went away before the body was complete")
+                raise message.get("problem") or cut_off
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            size += len(chunk)
+            if size > limit:
+                raise too_long(limit)
+            held.add(len(chunk))
+            chunks.append(chunk)
+            scope.deadline = begun + min(seconds, GRACE + size / LEAST_RATE)
+    if scope.cancelled_caught:
+        spent = anyio.current_time() - begun
+        reason = f"the body did not arrive within {seconds:g} seconds"
+        if spent < seconds:
+            reason = f"the body came at less than {LEAST_RATE >> 10} KiB a second"
+        raise Problem(408, "slow_body", reason)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, the access log, security headers, the Host check, and errors as JSON."""
+"""What surrounds every request: its id, the access log, security headers, who may ask, and its share of memory."""
 
 from __future__ import annotations
 
@@ -9,28 +9,36 @@ import re
 import secrets
 import sys
 import time
-from typing import Any
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aicli.serve.http.bodies import Budget, Held
 from aicli.serve.http.metrics import Metrics
+from aicli.serve.http.origins import host_name, is_foreign
+from aicli.serve.http.pages import FILES
 from aicli.serve.http.problems import Problem
+from aicli.serve.settings import Settings
 
 __all__ = ["Guard", "configure_logging"]
 
 log = logging.getLogger("aicli.serve.access")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-DRAIN_TIME = 2.0
+SMALL_ANSWER = 64 << 10
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "media-src 'self' blob: mediastream:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS = {
-    "content-security-policy": CSP,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
-}
+HEADERS = tuple(
+    (name.encode(), value.encode())
+    for name, value in {
+        "content-security-policy": CSP,
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+        "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    }.items()
+)
 
 
 class Lines(logging.Formatter):
@@ -47,95 +55,104 @@ class Lines(logging.Formatter):
 def configure_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
-    for name in ("aicli.serve", "uvicorn"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.INFO)
-    logging.getLogger("uvicorn.error").handlers = []
+    logger = logging.getLogger("aicli.serve")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
 
 
 class Exchange:
-    """One request and what has become of it."""
+    """One request and what has become of it; ``held`` is its share of the memory for bodies and answers."""
 
-    def __init__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, budget: Budget) -> None:
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        given = text_of(headers, b"x-request-id")
         self.id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        self.host = headers.get(b"host", b"").decode("latin-1")
-        self.expects = headers.get(b"expect", b"").lower() == b"100-continue"
-        # A request without these headers has no body to wait for.
-        self.complete = b"content-length" not in headers and b"transfer-encoding" not in headers
+        self.host = text_of(headers, b"host")
+        self.origin, self.site = text_of(headers, b"origin"), text_of(headers, b"sec-fetch-site")
+        self.held = Held(budget)
         self.status = self.received = self.sent = 0
-        self.gone = False
+        self._replaced = False
         self._receive, self._send = receive, send
 
-    async def receive(self) -> Any:
+    async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self.received += len(message.get("body", b""))
-            self.complete = not message.get("more_body", False)
-        elif message["type"] == "http.disconnect":
-            self.gone = self.complete = True
         return message
 
-    async def send(self, message: Any) -> None:
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            try:
+                self.held.add(answer_size(message))
+            except Problem as problem:
+                self._replaced = True
+                await respond(self.deliver, problem)
+                return
+        if not self._replaced:
+            await self.deliver(message)
+
+    async def deliver(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             names = {name for name, _ in message["headers"]}
-            extra = [(name.encode(), value.encode()) for name, value in HEADERS.items() if name.encode() not in names]
-            message["headers"] = [*message["headers"], *extra, (b"x-request-id", self.id.encode())]
-            if not self.complete:
-                message["headers"].append((b"connection", b"close"))
+            message["headers"] = [
+                *message["headers"],
+                *(pair for pair in HEADERS if pair[0] not in names),
+                (b"x-request-id", self.id.encode()),
+            ]
         else:
             self.sent += len(message.get("body", b""))
-            if not message.get("more_body", False) and not self.complete and (self.received or not self.expects):
-                await self._send({**message, "more_body": True})
-                await self._drain()
-                message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
-    async def _drain(self) -> None:
-        """Reads on for a moment after an early answer: closing at once would reset the connection, and the client
-        would never see the answer."""
 
-        async def rest() -> None:
-            while not self.complete:
-                await self.receive()
+def text_of(headers: dict[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")
 
-        try:
-            await asyncio.wait_for(rest(), DRAIN_TIME)
-        except asyncio.TimeoutError:
-            return
+
+def answer_size(start: Message) -> int:
+    """The bytes of an answer's body that are worth counting."""
+    size = next((int(value) for name, value in start["headers"] if name == b"content-length"), 0)
+    return size if size > SMALL_ANSWER else 0
 
 
 class Guard:
     """ASGI middleware; the outermost."""
 
-    def __init__(self, app: Any, metrics: Metrics, host_names: tuple[str, ...] | None) -> None:
-        self.app, self.metrics, self.host_names = app, metrics, host_names
+    def __init__(self, app: ASGIApp, metrics: Metrics, budget: Budget, settings: Settings) -> None:
+        self.app, self.metrics, self.budget = app, metrics, budget
+        self.host_names, self.origins = settings.host_names, settings.allow_origins
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send)
-        scope["aicli"] = {"id": exchange.id}
+        exchange = Exchange(scope, receive, send, self.budget)
+        scope["aicli"] = {"id": exchange.id, "held": exchange.held}
         begun = time.perf_counter()
         try:
-            if self.host_names is not None and host_name(exchange.host) not in self.host_names:
-                await respond(
-                    exchange.send, Problem(421, "host", "this service does not answer to this host; see --allow-host")
-                )
-            else:
+            if (problem := self._refuses(scope, exchange)) is None:
                 await self.app(scope, exchange.receive, exchange.send)
+            else:
+                scope["aicli"]["error"] = problem.code
+                self.metrics.add("aicli_rejected_total", {"reason": problem.code})
+                await respond(exchange.deliver, problem)
         except asyncio.CancelledError:
             raise
         except Exception:
             log.exception("unhandled", extra={"fields": {"id": exchange.id}})
         finally:
+            exchange.held.release()  # only now: the last byte has been sent
             self._finish(scope, exchange, time.perf_counter() - begun)
 
-    def _finish(self, scope: Any, exchange: Exchange, seconds: float) -> None:
+    def _refuses(self, scope: Scope, exchange: Exchange) -> Problem | None:
+        if self.host_names is not None and host_name(exchange.host) not in self.host_names:
+            return Problem(421, "host", "this service does not answer to this host; see --allow-host")
+        plain = scope["method"] in ("GET", "HEAD") and scope["path"] in FILES
+        if not plain and is_foreign(exchange.origin, exchange.site, exchange.host, self.origins):
+            return Problem(403, "cross_site", "pages of other sites may not use this service; see --allow-origin")
+        return None
+
+    def _finish(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
         route = scope["aicli"].get("route", "other")
         status = exchange.status or 499  # the client had gone
         self.metrics.add("aicli_requests_total", {"route": route, "method": method(scope), "status": str(status)})
@@ -156,18 +173,12 @@ class Guard:
         log.info("request", extra={"fields": fields})
 
 
-def method(scope: Any) -> str:
+def method(scope: Scope) -> str:
     known = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
-    return scope["method"] if scope["method"] in known else "other"
+    return str(scope["method"]) if scope["method"] in known else "other"
 
 
-def host_name(host: str) -> str:
-    """The name in a Host header, without the port and the brackets of an IPv6 address."""
-    name = host.rsplit(":", 1)[0] if re.search(r":\d+$", host) else host
-    return name.strip("[]").lower()
-
-
-async def respond(send: Any, problem: Problem) -> None:
+async def respond(send: Send, problem: Problem) -> None:
     headers = [(name.encode(), value.encode()) for name, value in problem.headers().items()]
     body = problem.body()
     headers.append((b"content-length", str(len(body)).encode()))

@@ -17,7 +17,7 @@ HELP = {
     "aicli_workers": ("gauge", "Worker processes that are ready."),
     "aicli_workers_busy": ("gauge", "Worker processes at work."),
     "aicli_queue_waiting": ("gauge", "Requests that wait for a worker."),
-    "aicli_buffered_bytes": ("gauge", "Bytes of request bodies in memory."),
+    "aicli_buffered_bytes": ("gauge", "Bytes of bodies and answers in memory."),
     "process_resident_memory_bytes": ("gauge", "Resident memory of the front process."),
 }
 Labels = tuple[tuple[str, str], ...]
@@ -48,15 +48,23 @@ class Metrics:
         lines = []
         for name, (kind, text) in HELP.items():
             lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-            lines += [f"{name}{braces(labels)} {value:g}" for labels, value in self._values.get(name, {}).items()]
+            lines += [f"{name}{braces(labels)} {exact(value)}" for labels, value in self._values.get(name, {}).items()]
             for labels, counts in self._histograms.get(name, {}).items():
                 total = 0.0
                 for bound, count in zip((*BUCKETS, float("inf")), counts, strict=False):
                     total += count
                     edge = "+Inf" if bound == float("inf") else f"{bound:g}"
-                    lines.append(f"{name}_bucket{braces((*labels, ('le', edge)))} {total:g}")
-                lines += [f"{name}_sum{braces(labels)} {counts[-1]:.6f}", f"{name}_count{braces(labels)} {total:g}"]
+                    lines.append(f"{name}_bucket{braces((*labels, ('le', edge)))} {exact(total)}")
+                lines += [
+                    f"{name}_sum{braces(labels)} {exact(counts[-1])}",
+                    f"{name}_count{braces(labels)} {exact(total)}",
+                ]
         return "\n".join(lines) + "\n"
+
+
+def exact(value: float) -> str:
+    """All of a number: the shortest text that reads back as the same value, counts without a point."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def braces(labels: Labels) -> str:

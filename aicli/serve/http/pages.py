@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from aicli.serve.http.openapi import describe
@@ -31,17 +31,17 @@ def content(name: str) -> bytes:
     return (Path(__file__).parent.parent / "static" / name).read_bytes()
 
 
-async def page(request: Any) -> Response:
+async def page(request: Request) -> Response:
     name, kind = FILES[request.url.path]
     return Response(content(name), headers={"content-type": kind, "cache-control": "no-cache"})
 
 
-async def health(request: Any) -> Response:
+async def health(request: Request) -> Response:
     """The front process is alive."""
     return PlainTextResponse("ok\n", headers={"cache-control": "no-store"})
 
 
-async def ready(request: Any) -> Response:
+async def ready(request: Request) -> Response:
     """A worker is there to take requests."""
     service: Service = request.app.state.service
     if service.draining or not service.pool.ready:
@@ -49,13 +49,13 @@ async def ready(request: Any) -> Response:
     return PlainTextResponse("ready\n", headers={"cache-control": "no-store"})
 
 
-async def metrics(request: Any) -> Response:
+async def metrics(request: Request) -> Response:
     service: Service = request.app.state.service
     service.update_gauges()
     kind = "text/plain; version=0.0.4; charset=utf-8"
     return Response(service.metrics.render(), headers={"content-type": kind, "cache-control": "no-store"})
 
 
-async def openapi(request: Any) -> Response:
+async def openapi(request: Request) -> Response:
     service: Service = request.app.state.service
     return JSONResponse(describe(service.settings), headers={"cache-control": "no-cache"})

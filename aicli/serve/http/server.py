@@ -1,115 +1,150 @@
-"""uvicorn around the application: time for headers, one process, a shutdown that lets requests end."""
+"""The server around the application: connections and their clocks, one process, a shutdown that lets requests end."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
+import time
+from email.utils import formatdate
 from typing import Any
 
-import h11
-import uvicorn
-import uvicorn.protocols.http.h11_impl
-from starlette.responses import Response
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from aicli.errors import AicliError
-from aicli.serve.http.app import make_app
+from aicli.serve.http.app import Guarded, make_app
+from aicli.serve.http.connection import READ_BYTES, Connection
 from aicli.serve.http.guard import configure_logging
 from aicli.serve.http.problems import Problem
 from aicli.serve.settings import Settings
 
-__all__ = ["run"]
+__all__ = ["Server", "run"]
 
-KEEP_ALIVE = 15
+log = logging.getLogger("aicli.serve")
+KEEP_ALIVE = 15.0
 MAX_CONNECTIONS = 512
-MAX_HEADER_BYTES = 32 << 10
+SPARED = 1.0
+"""Seconds that a connection may wait without a request before it is closed for a new one when there are too many."""
+SWEEP = 0.25
+"""Seconds between two looks at the clocks of the connections."""
 
 
-def guarded_protocol(header_time: float) -> type:
-    """HTTP/1.1 where a client has ``header_time`` seconds for its headers: uvicorn itself waits for ever."""
+class Server:
+    """All connections.
 
-    class GuardedProtocol(H11Protocol):  # type: ignore[misc]
-        timer: Any = None
+    Not uvicorn: limits on headers, chunks and slow readers would have to be put into its private parts.
+    """
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self.timer = self.loop.call_later(header_time, self.give_up)
+    def __init__(self, app: Guarded, settings: Settings) -> None:
+        self.app, self.settings = app, settings
+        self.header_time, self.send_time, self.keep_alive = settings.header_time, settings.send_time, KEEP_ALIVE
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.draining = False
+        # One buffer for all: the loop fills it and hands it over before it turns to the next connection.
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        self._date = (0, b"")
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self.watch_headers()
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
 
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self.watch_headers()
+    def now(self) -> float:
+        return self._loop.time()
 
-        def watch_headers(self) -> None:
-            """Starts the clock when headers have begun, stops it when they are complete."""
-            waits = self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]
-            if not waits and self.timer is not None:
-                self.timer.cancel()
-                self.timer = None
-            elif waits and self.timer is None:  # the next request on a kept connection
-                self.timer = self.loop.call_later(header_time, self.give_up)
+    def date_line(self) -> bytes:
+        second = int(time.time())
+        if second != self._date[0]:
+            self._date = (second, f"date: {formatdate(second, usegmt=True)}\r\n".encode())
+        return self._date[1]
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self.timer is not None:
-                self.timer.cancel()
-            super().connection_lost(exc)
+    def count_refusal(self, problem: Problem) -> None:
+        self.app.service.metrics.add("aicli_rejected_total", {"reason": problem.code})
 
-        def give_up(self) -> None:
-            if not self.transport.is_closing():
-                self.transport.write(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-                self.transport.close()
+    def admit(self, connection: Connection) -> bool:
+        """Whether there is room for one more, made by closing the one that has waited longest without a request."""
+        self.connections.add(connection)
+        if len(self.connections) <= MAX_CONNECTIONS:
+            return True
+        idle = [other for other in self.connections if other is not connection and other.waits]
+        oldest = min(idle, key=lambda other: other.since, default=None)
+        if oldest is None or oldest.since > self.now() - SPARED:
+            return False
+        self.connections.discard(oldest)
+        oldest.transport.abort()
+        return True
 
-    return GuardedProtocol
+    async def sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            now = self.now()
+            for connection in list(self.connections):
+                if connection.deadline <= now:
+                    connection.expire()
+
+    async def serve(self) -> int:
+        """Serves until SIGINT or SIGTERM; which of them it was. Raises :class:`AicliError` when it cannot start."""
+        self._loop = asyncio.get_running_loop()
+        stopped: asyncio.Future[int] = self._loop.create_future()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._stop, stopped, number)
+        service = self.app.service
+        await service.start()
+        try:
+            listener = await self._listen()
+            sweeper = self._loop.create_task(self.sweep())
+            log.info("ready", extra={"fields": {"address": address_of(listener), "workers": service.pool.ready}})
+            ended_by = await stopped
+            await self._drain(listener)
+            sweeper.cancel()
+        finally:
+            await service.close()
+        return ended_by
+
+    def _stop(self, stopped: asyncio.Future[int], number: int) -> None:
+        """The first signal lets requests end, a second one does not."""
+        if stopped.done():
+            for connection in list(self.connections):
+                connection.transport.abort()
+            return
+        self.draining = self.app.service.draining = True
+        stopped.set_result(number)
+
+    async def _listen(self) -> asyncio.AbstractServer:
+        host, port = self.settings.host, self.settings.port
+        try:
+            return await self._loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise AicliError(f"cannot serve on {host}:{port}: {reason}; is the port taken?") from None
+
+    async def _drain(self, listener: asyncio.AbstractServer) -> None:
+        until = self.now() + self.settings.drain_time
+        listener.close()
+        for connection in list(self.connections):
+            if connection.waits:
+                connection.transport.close()
+        while any(connection.turns for connection in self.connections) and self.now() < until:
+            await asyncio.sleep(0.05)
+        for connection in list(self.connections):
+            connection.transport.abort()
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
-async def overloaded(scope: Any, receive: Any, send: Any) -> None:
-    """What answers when there are too many connections, in place of uvicorn's own plain words."""
-    problem = Problem(503, "busy", "too many connections; try again", retry_after=1)
-    answer = Response(problem.body(), problem.status, {**problem.headers(), "connection": "close"})
-    await answer(scope, receive, send)
-
-
-uvicorn.protocols.http.h11_impl.service_unavailable = overloaded
-
-
-class Server(uvicorn.Server):  # type: ignore[misc]
-    """A server that says on /readyz that it drains."""
-
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        self.config.app.service.draining = True
-        super().handle_exit(sig, frame)
+def address_of(listener: asyncio.AbstractServer) -> str:
+    sockets: Any = getattr(listener, "sockets", ())
+    host, port = sockets[0].getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def run(settings: Settings) -> int:
-    """Serves until SIGINT or SIGTERM; the exit code. Raises :class:`AicliError` when it cannot start."""
+    """Serves until SIGINT or SIGTERM, and then ends the process by that signal, as its parent expects."""
     configure_logging()
     app = make_app(settings)
     app.service.store.prepare()
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        http=guarded_protocol(settings.header_time),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        backlog=1024,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=int(settings.drain_time),
-        limit_concurrency=MAX_CONNECTIONS,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-        proxy_headers=False,
-    )
-    server = Server(config)
-    logging.getLogger("aicli.serve").info(
-        "start", extra={"fields": {"address": f"http://{settings.host}:{settings.port}", "workers": settings.workers}}
-    )
-    try:
-        server.run()
-    except SystemExit:
-        raise AicliError(f"cannot serve on {settings.host}:{settings.port}; is the port taken?") from None
-    return 0 if server.started else 1
+    number = asyncio.run(Server(app, settings).serve())
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    return 0

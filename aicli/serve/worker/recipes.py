@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from functools import partial
 from typing import NamedTuple
 
 from aicli.options import SandboxOptions
+from aicli.serve.worker.folders import make_folder, remove_folder
 from aicli.workers.child import Handle, Recipe, die_with_parent
 from aicli.workers.codec import Codec, Plain
 from aicli.workers.start import Starter, Worker, can_fork, spawn
@@ -68,13 +67,13 @@ def spawn_trusted(recipe: Recipe, codec: type[Codec], program: str) -> Worker:
 def spawn_quarantined(recipe: Recipe, codec: type[Codec], program: str) -> Worker:
     """A process that sees none of our secrets, and writes to a folder of its own and to no cache that others trust."""
     kept = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "VIRTUAL_ENV", "SYSTEMROOT")
-    folder = tempfile.mkdtemp(prefix="aicli-worker-")
+    folder, lock = make_folder()
     private = dict.fromkeys(("TMPDIR", "HOME", "AICLI_CACHE_DIR", "AICLI_MODELS_DIR"), folder)
     env = {key: os.environ[key] for key in kept if key in os.environ} | private
     try:
         worker = spawn(recipe, codec, program, env=env, group=True)
     except BaseException:
-        shutil.rmtree(folder, True)
+        remove_folder(folder, lock)
         raise
-    worker.on_close.append(partial(shutil.rmtree, folder, True))
+    worker.on_close.append(partial(remove_folder, folder, lock))
     return worker
