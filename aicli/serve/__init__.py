@@ -2,7 +2,7 @@
 
 settings   what can be set          recipes    how the workers are started (see aicli/workers)
 server     listening, clocks, end   answers    records, and errors with their HTTP status
-connection HTTP/1.1 on httptools    trusted    warm tasks with models of the catalog
+connection, turn: HTTP/1.1          trusted    warm tasks with models of the catalog
 app        routes                   quarantine foreign models and functions under resource limits
 guard      ids, logs, headers       folders    what a quarantined worker may write to
 admission  places before bodies     photos, uploads, pages: the endpoints

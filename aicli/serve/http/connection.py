@@ -14,13 +14,12 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from aicli.serve.http.problems import Problem
+from aicli.serve.http.turn import Turn, status_line
 
 if TYPE_CHECKING:
     from aicli.serve.http.server import Server
@@ -31,127 +30,12 @@ READ_BYTES = 64 << 10
 HIGH_WATER = 128 << 10
 """Bytes of a body that wait for the application before no more are read."""
 MAX_HEADER_BYTES = 32 << 10
-FREE_CHUNKS = 1024
-LEAST_CHUNK = 64
-"""After the first ``FREE_CHUNKS`` chunks of a body, they must have this many bytes on average."""
 SLICE = 256 << 10
 STALL = 10.0
 """Seconds in which a client must take ``SLICE`` bytes of an answer."""
 LINGER = 2.0
 """Seconds in which the rest of a request is thrown away after an early answer: closing at once would reset the
 connection, and the client would never see the answer."""
-NO_BODY = (204, 304)
-
-
-class Turn:
-    """One request and its answer: what the application sees as ``receive`` and ``send``."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.target = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.header_bytes = 0
-        self.method = ""
-        self.keep_alive = True
-        self.expects_continue = False
-        self.accepting = False
-        self.complete = False
-        self.gone = False
-        self.problem: Problem | None = None
-        self.buffered = self.received = self.chunks = 0
-        self._pieces: list[bytes] = []
-        self._given = False
-        self._event = asyncio.Event()
-        self._start: dict[str, Any] | None = None
-        self._started = self.answered = False
-
-    # What the parser brings.
-
-    def body(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self.buffered += len(piece)
-        self.received += len(piece)
-        self.chunks += 1
-        if self.chunks > FREE_CHUNKS + self.received // LEAST_CHUNK:
-            raise self.connection.wrong(Problem(400, "chunks", "the body's chunks are too small; send larger ones"))
-        self._event.set()
-
-    def end(self) -> None:
-        self.complete = True
-        self._event.set()
-
-    def lose(self, problem: Problem | None = None) -> None:
-        """The rest of the request will not come."""
-        self.gone, self.problem = True, problem
-        self._event.set()
-
-    # What the application calls.
-
-    async def receive(self) -> dict[str, Any]:
-        """The next part of the body, as much as has arrived; after the last one, waits for the client to go away."""
-        self.accepting = True
-        while not self.gone and not self._pieces and (self._given or not self.complete):
-            self.connection.adjust()
-            if self.expects_continue and not self.complete and not self._started:
-                self.connection.write_now(b"HTTP/1.1 100 Continue\r\n\r\n")
-                self.expects_continue = False
-            self._event.clear()
-            await self._event.wait()
-        if self.gone:
-            return {"type": "http.disconnect", "problem": self.problem}
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces, self.buffered = [], 0
-        self._given = self.complete
-        return {"type": "http.request", "body": body, "more_body": not self.complete}
-
-    async def send(self, message: Any) -> None:
-        """Takes the answer, and returns when its bytes have left this process or the client is gone."""
-        if message["type"] == "http.response.start":
-            self._start = message
-            return
-        if message["type"] != "http.response.body" or self.answered:
-            return
-        body = message.get("body", b"")
-        head = b""
-        if not self._started and self._start is not None:
-            self._started = True
-            head = self._head(self._start)
-        if self.method == "HEAD" or (self._start is not None and self._start["status"] in NO_BODY):
-            body = b""
-        await self.connection.write(head, body)
-        self.answered = not message.get("more_body", False)
-
-    def _head(self, start: dict[str, Any]) -> bytes:
-        names = {name for name, _ in start["headers"]}
-        bare = self.method == "HEAD" or start["status"] in NO_BODY
-        # An answer before the end of the request closes the connection, as does one of unknown length.
-        if not self.complete or self.connection.server.draining or not (bare or b"content-length" in names):
-            self.keep_alive = False
-        lines = [status_line(start["status"]), self.connection.server.date_line()]
-        lines += [b"%b: %b\r\n" % pair for pair in start["headers"]]
-        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        return b"".join(lines)
-
-    def scope(self) -> dict[str, Any]:
-        target = self.target.partition(b"#")[0]
-        if not target.startswith(b"/") and b"://" in target:  # the absolute form, which proxies get
-            target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
-        path, _, query = target.partition(b"?")
-        connection = self.connection
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "server": connection.transport.get_extra_info("sockname")[:2],
-            "client": connection.transport.get_extra_info("peername")[:2],
-            "scheme": "http",
-            "root_path": "",
-            "method": self.method,
-            "path": unquote(path.decode("latin-1")),
-            "raw_path": path,
-            "query_string": query,
-            "headers": self.headers,
-        }
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -167,7 +51,7 @@ class Connection(asyncio.BufferedProtocol):
         self.since = 0.0
         self.served = 0
         self._new = Turn(self)
-        self._in_head = self._lingering = self._deaf = self._paused = False
+        self._in_head = self._again = self._lingering = self._deaf = self._paused = False
         self._head_bytes = 0
         self._refusal: Problem | None = None
         self._writable = asyncio.Event()
@@ -191,27 +75,43 @@ class Connection(asyncio.BufferedProtocol):
         if not self.turns and not self._in_head:
             self._await_head(self.server.header_time)
         heads = self.served
-        try:
-            self.parser.feed_data(self.server.buffer[:count])
-        except HttpParserUpgrade:  # of no use here: the request is answered as it stands
-            self._deaf = True
-            if self.turns:
-                self.turns[-1].keep_alive = False
-        except HttpParserCallbackError as error:
-            if self._refusal is None:
-                raise error.__context__ or error from None
-        except HttpParserError:
-            self.wrong(Problem(400, "http", "this is not HTTP/1.1"))
+        self._parse(self.server.buffer[:count])
         self._head_bytes = self._head_bytes + count if self._in_head and heads == self.served else 0
         if self._head_bytes > MAX_HEADER_BYTES:
             self.wrong(too_long())
         if self._refusal is not None:
             self._deaf = True
             self._give_up(self._refusal)
-        elif self.turns or not self._deaf:
+        else:
             self.adjust()
-        else:  # an upgrade that came before its request
-            self.hang_up(linger=True)
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(memoryview(data)[upgrade.args[0] :])
+        except HttpParserCallbackError as error:
+            if self._refusal is None:
+                raise error.__context__ or error from None
+        except HttpParserError:
+            self.wrong(Problem(400, "http", "this is not HTTP/1.1"))
+
+    def _ignore_upgrade(self, rest: memoryview) -> None:
+        """Goes on after a request that offers another protocol, as Java's HttpClient and curl --http2 do with each.
+
+        The parser takes no body after such an offer, so that a new one begins with what says how long the body is.
+        """
+        turn = self.turns[-1]
+        framing = [pair for pair in turn.headers if pair[0] in (b"content-length", b"transfer-encoding")]
+        if turn.method == "CONNECT":
+            turn.keep_alive, self._deaf = False, True
+            return
+        self.parser = HttpRequestParser(self)
+        if framing:
+            self._again, turn.complete = True, False
+            self._parse(b"POST / HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % pair for pair in framing) + b"\r\n")
+        if rest and self._refusal is None:
+            self._parse(rest)
 
     def eof_received(self) -> None:
         return None  # the transport closes itself
@@ -232,13 +132,18 @@ class Connection(asyncio.BufferedProtocol):
     # The parser's side.
 
     def on_message_begin(self) -> None:
-        self._new, self._in_head = Turn(self), True
+        if not self._again:
+            self._new, self._in_head = Turn(self), True
 
     def on_url(self, url: bytes) -> None:
+        if self._again:
+            return
         self._new.target += url
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
+        if self._again:
+            return
         self._count(len(name) + len(value or b"") + 4)
         if self._in_head:  # else it is a trailer, which nobody wants
             self._new.headers.append((name.lower(), value or b""))
@@ -249,6 +154,9 @@ class Connection(asyncio.BufferedProtocol):
             raise self.wrong(too_long())
 
     def on_headers_complete(self) -> None:
+        if self._again:
+            self._again = False
+            return
         turn = self._new
         self._in_head = False
         self.served += 1
@@ -390,11 +298,3 @@ class Connection(asyncio.BufferedProtocol):
 
 def too_long() -> Problem:
     return Problem(431, "headers", f"the headers are longer than {MAX_HEADER_BYTES} bytes")
-
-
-def status_line(status: int) -> bytes:
-    try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = ""
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
