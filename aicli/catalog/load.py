@@ -14,7 +14,7 @@ from aicli.catalog.files import open_mapped
 from aicli.catalog.formats.tflite import with_graph_first
 from aicli.catalog.inspect import ModelFile, inspect_file
 from aicli.catalog.labels import fit_labels, numbered_labels, read_labels
-from aicli.catalog.outputs import choose_output, output_shapes, output_spec
+from aicli.catalog.outputs import choose_output, has_open_shapes, output_shapes, output_spec
 from aicli.catalog.preprocess import FeedingOptions, input_spec
 from aicli.catalog.refusals import require_classifier
 from aicli.catalog.required import require_file
@@ -68,13 +68,15 @@ def load_classifier(
     chosen, notes = choose_signature(source.name, file, signature or known.get("signature"), given)
     if chosen is not None and chosen.graph:
         file = inspect_file(source.path, graph=chosen.graph, locale=locale)
-    _require_safe(source, file.sha256, engine)
     options = FeedingOptions(input_range, mean, std, resize, channels)
     spec, assumed = input_spec(source.name, file.info, known, file.normalization, options, file.crop)
     notes += assumed
     if file.metadata_error:
         notes += (f"{source.name}: the file's metadata are left out: {file.metadata_error}",)
     content = _content(source.path, chosen.graph) if chosen is not None and chosen.graph else None
+    needs_interpreter = has_open_shapes(file.info)
+    if needs_interpreter:
+        _require_safe(source, file.sha256, engine)
     outputs = output_shapes(source.name, file.info, spec, content or source.path, engine)
     known_output = source.entry.output if source.entry else {}
     if output_tensor is None:
@@ -90,6 +92,8 @@ def load_classifier(
         known=known_output,
         labels=len(names) if names else None,
     )
+    if not needs_interpreter:  # last, so that what a model is for is said first
+        _require_safe(source, file.sha256, engine)
     if names is None:
         fitted = numbered_labels(output.classes)
         label_notes: tuple[str, ...] = (_without_labels(source, file),)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from aicli.nn.engines import Engine
 
-__all__ = ["choose_output", "classes_of", "output_shapes", "output_spec"]
+__all__ = ["choose_output", "classes_of", "has_open_shapes", "output_shapes", "output_spec"]
 
 MAX_CLASSES = 1_000_000
 
@@ -28,7 +28,7 @@ def output_shapes(
     outputs = info.outputs
     if not outputs:
         raise ModelError(f"{name}: no image classifier: it has no output")
-    if all(item.shape and -1 not in item.shape[1:] for item in outputs):
+    if not has_open_shapes(info):
         return outputs
     interpreter = engine.interpreter(model, 1)
     try:
@@ -42,6 +42,11 @@ def output_shapes(
         TensorInfo(item.name, item.dtype, shape, shape, item.scale, item.zero_point)
         for item, shape in zip(outputs, shapes, strict=True)
     )
+
+
+def has_open_shapes(info: ModelInfo) -> bool:
+    """Whether an output's shape follows from the image's size, so that only an interpreter knows it."""
+    return any(not item.shape or -1 in item.shape[1:] for item in info.outputs)
 
 
 def classes_of(info: TensorInfo, batch: int = 1) -> int:

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 
 from aicli._option import Option, Options
 
-__all__ = ["SIZE", "given", "option_command"]
+__all__ = ["SIZE", "given", "option_command", "some_options"]
 
 SECTIONS = ("Input", "Model", "Output", "Pictures", "Run", "Sandbox")
 """The sections of a long ``--help``, in their order."""
@@ -80,6 +80,19 @@ def option_command(name: str) -> Callable[[Callable[..., int]], click.Command]:
         assert len({flag for param in params for flag in param.opts}) == sum(len(param.opts) for param in params)
         callback.__doc__ = function.__doc__
         return click.command(name, cls=SectionedCommand, params=params)(callback)
+
+    return decorate
+
+
+def some_options(options: type[Options], *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command some options of a class, in this order; their values arrive as the keywords of these names."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        fields = {item.name: item for item in options.fields}
+        params = [param for name in names for param in click_options(fields[name], name)]
+        present = function.__dict__.setdefault("__click_params__", [])
+        present.extend(reversed(params))
+        return function
 
     return decorate
 

@@ -36,6 +36,8 @@ class TinyModel:
         self.inputs = [self.tensor("image", dtype, shape, signature)]
         self.source = self.inputs[0]
         self.outputs: list[int] = []
+        self.custom = ""
+        """The name of the operator CUSTOM, if there is one."""
 
     def tensor(
         self, name: str, dtype: str, shape: Sequence[int], signature: Sequence[int] | None = None, data: bytes = b""
@@ -119,6 +121,8 @@ class TinyModel:
         for code in self.codes:
             made = schema.OperatorCodeT()
             made.builtinCode, made.deprecatedBuiltinCode, made.version = code, min(code, 127), 1
+            if code == schema.BuiltinOperator.CUSTOM:
+                made.customCode = self.custom
             model.operatorCodes.append(made)
         model.subgraphs, model.buffers = [graph], self.buffers
         model.metadata = self.metadata or None

@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
+from aicli.cli.options import some_options
+from aicli.options import ClassifyOptions
+
 __all__ = ["command"]
+
+FEEDING = ("input_range", "mean", "std", "resize", "channels")
+READING = ("output_tensor", "signature", "locale")
 
 format_option = click.option(
     "-f",
@@ -53,7 +59,7 @@ def list_command(task: str | None, format_: str) -> None:
 @command.command("show")
 @click.argument("model", metavar="NAME|FILE.tflite")
 @click.option("--try", "photo", metavar="PHOTO", help="Classify a photo with every usual input range, side by side.")
-@click.option("-l", "--labels", metavar="FILE", help="With --try: class names for a model that brings none.")
+@some_options(ClassifyOptions, "labels")
 @format_option
 def show(model: str, photo: str | None, labels: str | None, format_: str) -> None:
     """Show all that is known about a model, or all that a .tflite file says about itself.
@@ -162,11 +168,7 @@ def rm(names: tuple[str, ...], format_: str) -> None:
 @command.command("add")
 @click.argument("name")
 @click.argument("file", required=False, metavar="[FILE.tflite]")
-@click.option("--labels", metavar="FILE", help="One label per line; not needed where the model brings its labels.")
-@click.option("--input-range", metavar="LOW,HIGH", help="What 0 and 255 become: 0,1 or -1,1 or 0,255.")
-@click.option("--resize", type=click.Choice(["squash", "crop", "pad"]), help="For images of another shape.")
-@click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="The order of the model's channels.")
-@click.option("--output-tensor", type=click.IntRange(0), metavar="N", help="Which output to read, from 0.")
+@some_options(ClassifyOptions, "labels", *FEEDING, *READING)
 @click.option("--task", type=click.Choice(["classify", "detect-faces"]), default="classify", show_default=True)
 @click.option("--pnet", metavar="FILE", help="The first network of an MTCNN (detect-faces).")
 @click.option("--rnet", metavar="FILE", help="The second.")
@@ -210,7 +212,8 @@ def _add_classifier(name: str, file: str | None, options: dict[str, Any]) -> tup
 def _add_faces(name: str, file: str | None, options: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
     from aicli.catalog.faces import add_faces
 
-    unused = [key for key in ("labels", "resize", "output_tensor") if options.pop(key) is not None]
+    useless = ("labels", "mean", "std", "resize", *READING)
+    unused = [key for key in useless if options.pop(key) is not None]
     if file is not None or unused:
         raise click.UsageError("an MTCNN is registered with --pnet, --rnet and --onet, --input-range and --channels")
     if not all(options[net] for net in ("pnet", "rnet", "onet")):
