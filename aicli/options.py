@@ -90,6 +90,11 @@ class SandboxOptions(Options):
         help="Run --guest even on a runtime that cannot end it when it hangs (wasmer).",
         section="Sandbox",
     )
+    isolate: bool = option(
+        default=False,
+        help="Run the model in a process of its own that can reach nothing and whose crash costs one image.",
+        section="Sandbox",
+    )
     fresh_guest: bool = option(
         default=False, help="Answer each image by an instance of the guest that has seen no other."
     )

@@ -196,3 +196,23 @@ def endless_loop() -> bytes:
             maker.operator("ADD", [value, value], [out], "AddOptions", graph=2)
         maker.finish([value], [out], graph)
     return maker.finish([taken], [given])
+
+
+def divides_by(divisor: int, side: int = 8) -> bytes:
+    """A classifier of three classes that divides the smallest number by -1 where a photo's mean is above a bound.
+
+    ``divisor`` 0 does so for every photo, 1 for those that are not black.
+    """
+    maker = ModelMaker()
+    image = maker.tensor([1, side, side, 3])
+    mean, bound = maker.tensor([1, 3]), maker.constant(np.full((1, 3), divisor - 0.5), "float32")
+    marked, chosen, rest = maker.tensor([1, 3], BOOL), maker.tensor([1, 3], INT32), maker.tensor([1, 3], INT32)
+    minus, plus, least = (maker.constant(np.full((1, 3), value), "int32") for value in (-1, 1, -(2**31)))
+    scores, answer = maker.tensor([1, 3]), maker.tensor([1, 3])
+    maker.operator("MEAN", [image, maker.constant([1, 2], "int32")], [mean], "ReducerOptions", keepDims=False)
+    maker.operator("GREATER", [mean, bound], [marked], "GreaterOptions")
+    maker.operator("SELECT", [marked, minus, plus], [chosen], "SelectOptions")
+    maker.operator("FLOOR_MOD", [least, chosen], [rest], "FloorModOptions", version=2)
+    maker.operator("CAST", [rest], [scores], "CastOptions")
+    maker.operator("SOFTMAX", [scores], [answer], "SoftmaxOptions", beta=1.0)
+    return maker.finish([image], [answer])

@@ -17,7 +17,7 @@ from aicli.nn.model_file.flatbuffer import DamagedError
 if TYPE_CHECKING:
     from aicli.catalog.formats.metadata import Metadata
 
-__all__ = ["ModelFile", "inspect_file"]
+__all__ = ["ModelFile", "check_file", "inspect_file"]
 
 
 class ModelFile(NamedTuple):
@@ -86,6 +86,23 @@ def inspect_file(
             except DamagedError as error:
                 problem = problem or str(error)
         return ModelFile(path, len(data), digest, info, found, problem, ultralytics)
+
+
+def check_file(path: Path, *, foreign: bool = False) -> None:
+    """Raises :class:`ModelError` unless every offset, index and size in the file is in order.
+
+    A ``foreign`` file, which no user of this machine has chosen, is also refused for operators that it may not use.
+    """
+    from aicli.nn.model_file.check import check_foreign, check_model
+    from aicli.nn.model_file.tensors import UnusableError
+
+    with open_mapped(path) as data:
+        try:
+            (check_foreign if foreign else check_model)(data)
+        except UnusableError as error:
+            raise ModelError(f"{path}: the model cannot be used: {error}") from None
+        except DamagedError as error:
+            raise ModelError(f"{path}: the TFLite model is damaged: {error}") from None
 
 
 def _looks_like(head: bytes) -> str:

@@ -12,7 +12,7 @@ from aicli.catalog import entries, files, folders
 from aicli.catalog.entries import Entry
 from aicli.catalog.files import open_mapped
 from aicli.catalog.formats.tflite import with_graph_first
-from aicli.catalog.inspect import ModelFile, inspect_file
+from aicli.catalog.inspect import ModelFile, check_file, inspect_file
 from aicli.catalog.labels import fit_labels, numbered_labels, read_labels
 from aicli.catalog.outputs import choose_output, has_open_shapes, output_shapes, output_spec
 from aicli.catalog.preprocess import FeedingOptions, input_spec
@@ -23,7 +23,7 @@ from aicli.catalog.specs import Channels, ClassifierModel, FaceModel
 from aicli.errors import ModelError
 
 if TYPE_CHECKING:
-    from aicli.nn.engines import Engine
+    from aicli.nn.engines import AnyEngine
 
 __all__ = ["load_classifier", "load_faces", "looks_like_path"]
 
@@ -43,7 +43,7 @@ def load_classifier(
     model: str | Path,
     labels: Labels | None = None,
     *,
-    engine: Engine,
+    engine: AnyEngine,
     input_range: str | tuple[float, float] | None = None,
     mean: str | tuple[float, ...] | None = None,
     std: str | tuple[float, ...] | None = None,
@@ -175,15 +175,17 @@ def _check(source: Source, digest: str) -> None:
         files.check_digest(source.entry, source.entry.files["model"], source.path, digest)
 
 
-def _require_safe(source: Source, digest: str, engine: Engine) -> None:
-    """Has a child process run what the catalog does not vouch for; it must not crash."""
+def _require_safe(source: Source, digest: str, engine: AnyEngine) -> None:
+    """Checks what the catalog does not vouch for: the file, and that it runs once without a crash."""
     if source.entry is not None and not source.entry.own and source.entry.files["model"].sha256:
         return
     if digest in entries.known_checksums():
         return
-    from aicli.catalog.probe import require_safe
+    check_file(source.path)
+    if not engine.contained:
+        from aicli.catalog.probe import require_safe
 
-    require_safe(source.path, digest, engine)
+        require_safe(source.path, digest, engine)
 
 
 def _given_labels(labels: Labels | None, source: Source) -> tuple[str, ...] | None:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, get_args
 from aicli.catalog.formats.tflite import ModelInfo, TensorInfo
 from aicli.catalog.specs import DType, InputSpec, OutputKind, OutputSpec
 from aicli.errors import ModelError, UsageError
-from aicli.nn.engines import allocate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aicli.nn.engines import Engine
+    from aicli.nn.engines import AnyEngine
 
 __all__ = ["choose_output", "classes_of", "has_open_shapes", "output_shapes", "output_spec"]
 
@@ -22,7 +21,7 @@ MAX_CLASSES = 1_000_000
 
 
 def output_shapes(
-    name: str, info: ModelInfo, spec: InputSpec, model: Path | bytes, engine: Engine
+    name: str, info: ModelInfo, spec: InputSpec, model: Path | bytes, engine: AnyEngine
 ) -> tuple[TensorInfo, ...]:
     """The outputs with their shapes for one image; the interpreter is asked only where the file leaves them open."""
     outputs = info.outputs
@@ -33,7 +32,7 @@ def output_shapes(
     interpreter = engine.interpreter(model, 1)
     try:
         interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], spec.shape)
-        allocate(interpreter)
+        engine.allocate(interpreter)
         shapes = [tuple(int(n) for n in item["shape"]) for item in interpreter.get_output_details()]
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())

@@ -1,114 +1,109 @@
-"""Unknown model files are run once in a child process: a file that crashes the interpreter crashes only the child.
+"""Unknown model files are run once in an engine process: a file that crashes the interpreter crashes only that.
 
-The result is remembered by the file's SHA-256 and the engine, so that a file pays for this once (0.3 s).
+It is no safety (what a model does with zeros says nothing of what it does with a photo) but a kindness: most damaged
+files end here with one line rather than with the program. The result is kept beside the compiled modules and trusted as
+they are, by the file's SHA-256 and the engine, so that a file pays for this once (0.3 s).
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
-import signal
-import subprocess
-import sys
-from contextlib import suppress
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from aicli._files import write_file
-from aicli.catalog import folders
-from aicli.errors import ModelError, WriteError
+import numpy as np
+
+from aicli._files import cache_folder
+from aicli.errors import ModelError, UnavailableError
+from aicli.nn.engines import EngineDied
+from aicli.nn.isolation.engine import IsolatedEngine, can_isolate
+from aicli.wasm.cache import ModuleCache
 
 if TYPE_CHECKING:
-    from aicli.nn.engines import Engine
+    from aicli.nn.engines import AnyEngine
+    from aicli.nn.isolation.engine import RemoteInterpreter
 
 __all__ = ["require_safe"]
 
 TIMEOUT = 120.0
 """Seconds that loading and running a model once may take."""
-VERSION = 1
-"""Part of what is remembered; raise it when the child tests more."""
+MEMORY = 4 << 30
+"""Bytes that a model may take beyond twice its own size; more is a declared tensor that no classifier has."""
+VERSION = b"2"
+"""Part of what is remembered; raise it when more is tested."""
+MOST_KEPT = 4 << 20
+DEFAULT_SIDE = 224
 
 
-def require_safe(path: Path, sha256: str, engine: Engine) -> None:
+def require_safe(path: Path, sha256: str, engine: AnyEngine) -> None:
     """Raises :class:`ModelError` unless this engine has run this file without a crash, now or earlier."""
-    memory = _memory(sha256, engine)
-    problem = _recall(memory)
+    if not can_isolate():
+        return
+    cache, key = _cache(), _key(sha256, engine)
+    kept = cache.read(key) if cache is not None else None
+    problem = kept.decode("utf-8", "replace") if kept is not None else None
     if problem is None:
-        problem, lasting = _run_child(path, engine)
-        if lasting and memory is not None:
-            _remember(memory, problem)
+        problem, lasting = _try(path, engine)
+        if lasting and cache is not None:
+            cache.write(key, problem.encode())
     if problem:
         raise ModelError(f"{path}: {problem}")
 
 
-def _memory(sha256: str, engine: Engine) -> Path | None:
-    if os.environ.get("AICLI_NO_CACHE", "0") not in ("", "0"):
+def _cache() -> ModuleCache | None:
+    folder = cache_folder()
+    if os.environ.get("AICLI_NO_CACHE", "0") not in ("", "0") or folder is None:
         return None
-    return folders.cache_folder() / "models" / f"{sha256}-{engine.name}-{engine.version}-{VERSION}.json"
+    return ModuleCache(folder / "models", MOST_KEPT)
 
 
-def _recall(memory: Path | None) -> str | None:
-    """What an earlier run found: an empty text for no problem, ``None`` where there was none."""
-    if memory is None:
-        return None
-    try:
-        found = json.loads(memory.read_bytes())
-        problem = found["problem"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return problem if isinstance(problem, str) else None
+def _key(sha256: str, engine: AnyEngine) -> str:
+    parts = (sha256.encode(), engine.name.encode(), engine.version.encode(), VERSION)
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def _remember(memory: Path, problem: str) -> None:
-    """Writes the finding; a cache that cannot be written only costs time."""
-    with suppress(WriteError):
-        write_file(memory, json.dumps({"problem": problem}).encode(), mode=0o600)
-
-
-def _run_child(path: Path, engine: Engine) -> tuple[str, bool]:
+def _try(path: Path, engine: AnyEngine) -> tuple[str, bool]:
     """The problem (empty: none) and whether it would be the same the next time."""
-    if not sys.executable:
-        raise ModelError(f"{path}: there is no Python program to try this unknown model in; use a model of the catalog")
-    script = Path(__file__).with_name("probe_child.py")
-    import_path = json.dumps([entry for entry in sys.path if entry])
-    # -I: no PYTHON* variables and no import from the current folder, which may be full of somebody's downloads.
-    command = [sys.executable, "-I", str(script), import_path, engine.name, str(path.resolve())]
+    begin = time.monotonic()
+    process = IsolatedEngine(engine, MEMORY + 2 * path.stat().st_size, begin + TIMEOUT)
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False)
-    except subprocess.TimeoutExpired:
-        return f"{engine.name} did not finish with this model in {TIMEOUT:.0f} s; it is not used", False
-    except OSError as error:
-        raise ModelError(f"{path}: cannot start a process to try this unknown model: {error}") from None
-    answer = _answer(done.stdout)
-    if done.returncode == 0 and answer.get("ok") is True:
-        return "", True
-    if done.returncode == 0 and isinstance(answer.get("error"), str):
-        return f"no TFLite model that {engine.name} can run: {_reason(answer['error'])}", True
-    # An end by MemoryError or a kill may be this machine's state rather than the file's fault.
-    how = _ending(done.returncode)
-    return f"the model crashes {engine.name} ({how}); the crash was contained, the file is not used", "KILL" not in how
+        _run_once(process.interpreter(path, 1))
+    except UnavailableError as error:
+        raise ModelError(f"{path}: this unknown model cannot be tried: {error}") from None
+    except EngineDied as error:
+        if time.monotonic() - begin >= TIMEOUT:
+            return f"{engine.name} did not finish with this model in {TIMEOUT:.0f} s; it is not used", False
+        # A kill may be this machine's state rather than the file's fault.
+        return f"{error}; the file is not used", "KILL" not in str(error)
+    except ModelError as error:
+        return _reason(str(error)), True
+    except (RuntimeError, ValueError) as error:
+        return f"no TFLite model that {engine.name} can run: {error}", True
+    return "", True
+
+
+def _run_once(interpreter: RemoteInterpreter) -> None:
+    for item in interpreter.get_input_details():
+        stored, signature = ([int(size) for size in item[key]] for key in ("shape", "shape_signature"))
+        if -1 in signature:
+            interpreter.resize_tensor_input(item["index"], open_shape(stored, signature))
+    interpreter.allocate_tensors()
+    for item in interpreter.get_input_details():
+        interpreter.set_tensor(item["index"], np.zeros([int(size) for size in item["shape"]], item["dtype"]))
+    interpreter.invoke()
+
+
+def open_shape(stored: list[int], signature: list[int]) -> list[int]:
+    """A shape for one image: open sides as stored, else the usual ones."""
+    usual = [1, DEFAULT_SIDE, DEFAULT_SIDE, 3] if len(stored) == 4 else [1] * len(stored)
+    return [
+        size if size != -1 else (have if have > 1 and axis else usual[axis])
+        for axis, (size, have) in enumerate(zip(signature, stored, strict=True))
+    ]
 
 
 def _reason(text: str) -> str:
     """The engine's own words without our file's name before them."""
-    marker = "can run: "
-    return text[text.index(marker) + len(marker) :] if marker in text else text
-
-
-def _answer(stdout: bytes) -> dict[str, Any]:
-    """The last line of the child's output, if it is a JSON object."""
-    lines = stdout.strip().splitlines()
-    try:
-        found = json.loads(lines[-1]) if lines else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        try:
-            return signal.Signals(-code).name
-        except ValueError:
-            return f"signal {-code}"
-    return f"exit code {code}"
+    return text.partition(": ")[2] or text

@@ -30,8 +30,7 @@ from aicli.wasm.cache import default_cache, load_module
 
 if TYPE_CHECKING:
     from aicli.catalog import InputSpec, OutputSpec
-    from aicli.nn.engines import Engine
-    from aicli.nn.isolation.engine import IsolatedEngine
+    from aicli.nn.engines import AnyEngine
 
 __all__ = ["ABI_VERSION", "ClassifyRequest", "DetectRequest", "Guest", "check_guest", "packaged_guest"]
 
@@ -58,9 +57,6 @@ FACE = np.dtype("<f4")
 FACE_FLOATS = 15
 MAX_FACES = 1 << 17
 """More than an image of 100 megapixels has room for; a guest that claims more is wrong."""
-
-MOST_ISOLATED = 4 << 30
-"""Bytes for the user's own model in an engine process; more is a declared tensor that no classifier has."""
 
 DTYPE_CODES = {"float16": 0, "float32": 1, "uint8": 3, "int8": 7, "int16": 8}
 CROP_CODES = {"squash": 0, "crop": 1, "pad": 2}
@@ -209,7 +205,7 @@ class Running:
 
     def call(self, name: str, *arguments: int) -> int:
         if self.timeout is not None:
-            self.host.session.deadline = time.monotonic() + self.timeout
+            self.host.session.set_deadline(time.monotonic() + self.timeout)
         result = self.instance.call(name, *arguments)
         if self.host.interrupted is not None:
             raise self.host.interrupted
@@ -305,28 +301,26 @@ class Guest:
         task: str,
         models: Mapping[str, Path | bytes],
         *,
-        engine: Engine,
+        engine: AnyEngine,
         threads: int | None = None,
         path: Path | None = None,
         runtime: Runtime | str | None = None,
         limits: Limits | None = None,
         fresh: bool = False,
-        isolate: bool = False,
     ) -> None:
         """``task`` is ``classify`` or ``detect-faces``; ``path`` a guest of one's own instead of the packaged one.
 
-        With ``fresh`` every image gets an instance with memory of its own; the interpreters stay, emptied. With
-        ``isolate`` the models run in an engine process.
+        With ``fresh`` every image gets an instance with memory of its own; the interpreters stay, emptied.
 
         Raises :class:`GuestError` when the module cannot serve the task.
         """
         self._task = TASKS[task]
         self._limits = limits or Limits()
-        self._engine = isolated(engine, self._limits) if isolate else engine
+        self._engine = engine
         self._models = models
         self._threads = threads or engine.default_threads()
         self._source = str(path) if path else "the packaged guest"
-        self._is_packaged, self._isolate = path is None, isolate
+        self._is_packaged = path is None
         # aicli's own guest is known to take no more than an image needs.
         self._budget = None if path is None else networks_budget(self._limits.memory)
         self._spare = SpareContexts() if fresh else None
@@ -396,7 +390,7 @@ class Guest:
         Not with networks of several threads or in another process, which the copy would not have; and only the
         packaged guest is trusted to answer before it is asked.
         """
-        return self._threads == 1 and self._is_packaged and not self._isolate
+        return self._threads == 1 and self._is_packaged and not self._engine.contained
 
     def prepare(self) -> None:
         """Makes the instance for the next image, if there is none, with memory for one as large as the last.
@@ -439,15 +433,6 @@ class Guest:
         """Bytes of guest memory in use now, whole pages; 0 for an instance that another thread must be asked about."""
         running = self._running
         return running.memory.size() // PAGE * PAGE if running and running.instance.belongs_here else 0
-
-
-def isolated(engine: Engine, limits: Limits) -> IsolatedEngine:
-    """An engine process for models that the user chose, started now: it gets ready while the guest is loaded."""
-    from aicli.nn.isolation.engine import IsolatedEngine
-
-    process = IsolatedEngine(engine, max(MOST_ISOLATED, networks_budget(limits.memory)))
-    process.start()
-    return process
 
 
 @lru_cache(maxsize=1)

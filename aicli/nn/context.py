@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aicli.nn.engines import Engine
+from aicli.nn.engines import AnyEngine
 from aicli.nn.model_file.flatbuffer import DamagedError
 from aicli.nn.model_file.tensors import ModelTensors, Tensor, UnusableError, read_tensors
 from aicli.nn.values import DTYPES, Errno, NnError, TensorType
 
 if TYPE_CHECKING:
-    from aicli.nn.isolation.engine import IsolatedEngine
     from aicli.nn.model_file.check import Totals
 
 __all__ = ["ExecutionContext", "Graph", "SpareContexts"]
@@ -66,7 +65,7 @@ class Graph:
 class ExecutionContext:
     """An interpreter with tensors of its own."""
 
-    def __init__(self, graph: Graph, engine: Engine | IsolatedEngine) -> None:
+    def __init__(self, graph: Graph, engine: AnyEngine) -> None:
         self.graph = graph
         self.name = graph.name
         self._engine = engine

@@ -8,13 +8,14 @@ from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Protocol
 
 from aicli._versions import installed_version
 from aicli.errors import ModelError, UnavailableError
 
 __all__ = [
     "ENGINES",
+    "AnyEngine",
     "Engine",
     "EngineDied",
     "available_cores",
@@ -34,12 +35,39 @@ class EngineDied(RuntimeError):
     """The process in which an engine ran has ended, or was ended because it took too long."""
 
 
+class AnyEngine(Protocol):
+    """What makes interpreters: an :class:`Engine` here, or an ``IsolatedEngine`` whose interpreters live elsewhere."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def contained(self) -> bool:
+        """Whether a crash of a model is one of another process."""
+
+    def default_threads(self) -> int: ...
+
+    def interpreter(self, model: Path | bytes, threads: int) -> Any: ...
+
+    def allocate(self, interpreter: Any) -> None: ...
+
+    def set_deadline(self, deadline: float | None) -> None:
+        """The time of ``time.monotonic()`` at which a model is stopped, where it can be."""
+
+
 class Engine(NamedTuple):
     """A TFLite interpreter package."""
 
     name: str
     version: str
     interpreter_class: Any
+
+    @property
+    def contained(self) -> bool:
+        return False
 
     def default_threads(self) -> int:
         """Threads for one interpreter when nobody says how many.
@@ -60,6 +88,9 @@ class Engine(NamedTuple):
         except (ValueError, RuntimeError, TypeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown reason"
             raise ModelError(f"{name}: no TFLite model that {self.name} can run: {reason}") from None
+
+    def set_deadline(self, deadline: float | None) -> None:
+        """Nothing: what runs in this process cannot be stopped."""
 
     def allocate(self, interpreter: Any) -> None:
         """``interpreter.allocate_tensors()``, quietly."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aicli.errors import ModelError
 from aicli.nn.context import ExecutionContext, Graph, SpareContexts
-from aicli.nn.engines import Engine
+from aicli.nn.engines import AnyEngine
 from aicli.nn.values import Errno, NnError, TensorType
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Session:
     ``deadline`` is the time of ``time.monotonic()`` at which the call that runs now must have ended.
     """
 
-    engine: Engine | IsolatedEngine
+    engine: AnyEngine
     models: Mapping[str, Path | bytes]
     threads: int
     times: dict[str, StageTime] = field(default_factory=dict)
@@ -91,6 +91,13 @@ class Session:
         self._contexts: dict[int, ExecutionContext | Graph] = {}
         self._last_handle = 0
         self._foreign_engine: IsolatedEngine | None = None
+
+    def set_deadline(self, deadline: float | None) -> None:
+        """The time of ``time.monotonic()`` at which the call that runs now must have ended: no network goes on."""
+        self.deadline = deadline
+        if self._foreign_engine is not None:
+            self._foreign_engine.set_deadline(deadline)
+        self.engine.set_deadline(deadline)
 
     def load(self, model: bytes, encoding: int) -> int:
         if encoding not in (4, 5):
@@ -115,7 +122,7 @@ class Session:
         if self._foreign_engine is None:
             from aicli.nn.isolation.engine import IsolatedEngine
 
-            self._foreign_engine = IsolatedEngine(self.engine, self.memory or DEFAULT_MEMORY, lambda: self.deadline)
+            self._foreign_engine = IsolatedEngine(self.engine, self.memory or DEFAULT_MEMORY, self.deadline)
         return self._foreign_engine
 
     def load_by_name(self, name: str) -> int:

@@ -9,10 +9,9 @@ from aicli._option import made_from
 from aicli.catalog import ClassifierModel, load_classifier
 from aicli.guest.client import ClassifyRequest
 from aicli.image.decode import DecodedImage, open_image
-from aicli.nn.engines import load_engine
 from aicli.options import ClassifyOptions
 from aicli.results import Classification, Prediction
-from aicli.tasks.guests import load_guest
+from aicli.tasks.guests import load_engine_for, load_guest
 from aicli.tasks.warm_up import small_photo
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Classifier:
     @made_from(ClassifyOptions)
     def __init__(self, options: ClassifyOptions) -> None:
         self.options = options
-        engine = load_engine(options.engine)
+        engine = load_engine_for(options)
         self.model: ClassifierModel = load_classifier(
             options.model,
             options.labels,

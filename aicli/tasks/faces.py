@@ -9,10 +9,9 @@ from aicli._option import made_from
 from aicli.catalog import FaceModel, load_faces
 from aicli.guest.client import DetectRequest
 from aicli.image.decode import DecodedImage, open_image
-from aicli.nn.engines import load_engine
 from aicli.options import DetectOptions
 from aicli.results import Box, Detection, Face, Landmarks, Point
-from aicli.tasks.guests import load_guest
+from aicli.tasks.guests import load_engine_for, load_guest
 from aicli.tasks.warm_up import small_photo
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class FaceDetector:
     @made_from(DetectOptions)
     def __init__(self, options: DetectOptions) -> None:
         self.options = options
-        engine = load_engine(options.engine)
+        engine = load_engine_for(options)
         self.model: FaceModel = load_faces(options.model)
         nets = {"pnet": self.model.pnet, "rnet": self.model.rnet, "onet": self.model.onet}
         self.guest = load_guest("detect-faces", nets, engine, options)

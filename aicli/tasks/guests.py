@@ -7,15 +7,30 @@ from pathlib import Path
 
 from aicli.errors import GuestError
 from aicli.guest.client import Guest
-from aicli.nn.engines import Engine
+from aicli.nn.engines import AnyEngine, load_engine
 from aicli.options import SandboxOptions
 from aicli.wasm import Limits, Runtime
 from aicli.wasm.choose import Policy, choose_runtime
 
-__all__ = ["load_guest", "runtime_for"]
+__all__ = ["load_engine_for", "load_guest", "runtime_for"]
+
+ISOLATED_MEMORY = 4 << 30
+"""Bytes for a model of the user's in an engine process; more is a declared tensor that no classifier has."""
 
 
-def load_guest(task: str, models: Mapping[str, Path | bytes], engine: Engine, options: SandboxOptions) -> Guest:
+def load_engine_for(options: SandboxOptions) -> AnyEngine:
+    """The engine that the options ask for; one in a process of its own is started and gets ready meanwhile."""
+    engine = load_engine(options.engine)
+    if not options.isolate:
+        return engine
+    from aicli.nn.isolation.engine import IsolatedEngine
+
+    isolated = IsolatedEngine(engine, ISOLATED_MEMORY)
+    isolated.start()
+    return isolated
+
+
+def load_guest(task: str, models: Mapping[str, Path | bytes], engine: AnyEngine, options: SandboxOptions) -> Guest:
     """The guest that the options ask for, ready for a task."""
     path = Path(options.guest) if options.guest is not None else None
     return Guest(

@@ -157,7 +157,10 @@ class ModuleCache:
             with self._opened() as folder:
                 descriptor = os.open(self._at(folder, key + SUFFIX), os.O_RDONLY | SAFE_OPEN | BINARY, dir_fd=folder)
                 with os.fdopen(descriptor, "rb", buffering=0) as file:
-                    check_private(os.fstat(descriptor), stat.S_ISREG)
+                    info = os.fstat(descriptor)
+                    check_private(info, stat.S_ISREG)
+                    if info.st_size > self.max_bytes:
+                        raise UntrustedError(0, "it is larger than anything that is kept")
                     data = file.readall()
                     mark_used(descriptor)
         except OSError:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import random
 import struct
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tiny_models import TinyModel, metadata_block, with_files
 
+from aicli._files import cache_folder
 from aicli.catalog import load_classifier, probe
 from aicli.catalog.formats.tflite import read_model
 from aicli.catalog.inspect import inspect_file
 from aicli.errors import ModelError
-from aicli.nn.engines import Engine
+from aicli.nn.engines import Engine, EngineDied
 from aicli.nn.model_file.flatbuffer import DamagedError
+from tests.made_models import divides_by
 
 LABELS = [f"class {index}" for index in range(12)]
 SEED = 20240607
@@ -114,21 +116,28 @@ def test_huge_declared_tensor(tmp_path: Path, engine: Engine) -> None:
 def test_crash_is_contained_and_remembered(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
 
-    def crash(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
-        runs.append(command)
-        return subprocess.CompletedProcess(command, -11, b"", b"")
+    def crash(*_: object) -> None:
+        runs.append(1)
+        raise EngineDied("the model crashed the engine (SIGSEGV); the crash was contained in a process of its own")
 
-    monkeypatch.setattr(probe.subprocess, "run", crash)
+    monkeypatch.setattr(probe, "_run_once", crash)
     path = tmp_path / "model.tflite"
     path.write_bytes(TinyModel().flat().finish())
     for _ in range(2):
-        with pytest.raises(ModelError, match=r"crashes .*SIGSEGV.*contained"):
+        with pytest.raises(ModelError, match=r"crashed .*SIGSEGV.*contained"):
             load_classifier(path, LABELS, engine=engine)
     assert len(runs) == 1
 
 
+def test_a_model_that_crashes_on_zeros_is_refused(tmp_path: Path, engine: Engine) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(divides_by(0))
+    with pytest.raises(ModelError, match=r"crashed .*SIGFPE.*not used"):
+        load_classifier(path, LABELS, engine=engine)
+
+
 def test_file_that_never_ends(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "TIMEOUT", 0.01)
+    monkeypatch.setattr(probe, "TIMEOUT", 0.0)
     path = tmp_path / "model.tflite"
     path.write_bytes(TinyModel().flat().finish())
     with pytest.raises(ModelError, match="did not finish"):
@@ -139,5 +148,41 @@ def test_unknown_file_is_tried_once(tmp_path: Path, engine: Engine, monkeypatch:
     path = tmp_path / "model.tflite"
     path.write_bytes(TinyModel().flat().finish())
     load_classifier(path, LABELS, engine=engine)
-    monkeypatch.setattr(probe.subprocess, "run", lambda *_, **__: pytest.fail("tried again"))
+    monkeypatch.setattr(probe, "_run_once", lambda *_, **__: pytest.fail("tried again"))
     load_classifier(path, LABELS, engine=engine)
+
+
+def kept_verdict(engine: Engine) -> Path:
+    return next(path for path in (cache_folder() or Path()).joinpath("models").glob("*.bin"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes are those of POSIX")
+@pytest.mark.parametrize("harm", ["writable by others", "a pipe", "a link", "forged", "very large", "another's"])
+def test_a_verdict_of_somebody_else_is_not_believed(
+    harm: str, tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AICLI_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "model.tflite"
+    path.write_bytes(TinyModel().flat().finish())
+    load_classifier(path, LABELS, engine=engine)
+    verdict = kept_verdict(engine)
+    if harm == "writable by others":
+        verdict.chmod(0o666)
+    elif harm == "a pipe":
+        verdict.unlink()
+        os.mkfifo(verdict, 0o600)
+    elif harm == "a link":
+        verdict.rename(tmp_path / "elsewhere")
+        verdict.symlink_to(tmp_path / "elsewhere")
+    elif harm == "forged":
+        verdict.write_bytes(b"aicliwc1" + bytes(32))
+    elif harm == "very large":
+        os.truncate(verdict, 3 << 30)
+    elif os.geteuid() == 0:
+        os.chown(verdict, 12345, 12345)
+    else:
+        pytest.skip("needs root to give a file away")
+    runs = []
+    monkeypatch.setattr(probe, "_run_once", runs.append)
+    load_classifier(path, LABELS, engine=engine)
+    assert len(runs) == 1

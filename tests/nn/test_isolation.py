@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ LINUX = sys.platform.startswith("linux")
 GIB = 1 << 30
 
 
-def isolated(engine: str, memory: int = GIB, deadline: Callable[[], float | None] = lambda: None) -> IsolatedEngine:
-    return IsolatedEngine(load_engine(engine), memory, deadline)
+def isolated(engine: str, memory: int = GIB) -> IsolatedEngine:
+    return IsolatedEngine(load_engine(engine), memory)
 
 
 def run(interpreter: Any, *inputs: np.ndarray) -> list[np.ndarray]:
@@ -68,12 +67,11 @@ def test_a_crash_costs_the_process_and_the_next_interpreter_gets_another(engine:
 
 
 def test_a_loop_without_end_is_ended_at_the_deadline(engine: str) -> None:
-    deadline: list[float] = []
-    isolation = isolated(engine, GIB, lambda: deadline[0] if deadline else None)
+    isolation = isolated(engine)
     interpreter = isolation.interpreter(made.endless_loop(), 1)
     interpreter.allocate_tensors()
     begin = time.monotonic()
-    deadline.append(begin + 0.5)
+    isolation.set_deadline(begin + 0.5)
     with pytest.raises(EngineDied, match="within the guest's time"):
         interpreter.invoke()
     assert time.monotonic() - begin < 1.5

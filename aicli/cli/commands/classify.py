@@ -37,6 +37,10 @@ def command(inputs: InputOptions, options: ClassifyOptions, files: ClassifyFiles
     sources = Sources(inputs, "aicli classify")
     extras = Extras(sources, files, run)
     pull_if_absent(str(options.model), run.pull)
+    if str(options.model).endswith((".tflite", ".lite")) and not options.isolate:
+        from aicli.cli.last_words import name_when_killed
+
+        name_when_killed(str(options.model))
 
     def recipe(threads: int | None) -> ClassifyRecipe:
         return ClassifyRecipe(options.replace(threads=threads), thumbnail=extras.sheet is not None)

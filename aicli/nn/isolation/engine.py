@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from aicli._text import printable
 from aicli.errors import ModelError, UnavailableError
-from aicli.nn.engines import ENGINES, Engine, EngineDied
+from aicli.nn.engines import ENGINES, AnyEngine, EngineDied
 from aicli.nn.model_file.flatbuffer import DamagedError
 from aicli.nn.model_file.tensors import MAX_RANK, ModelTensors, Tensor, read_tensors
 
@@ -50,23 +50,26 @@ def can_isolate() -> bool:
 class IsolatedEngine:
     """As :class:`Engine`, with interpreters in another process that is started when it is first needed.
 
-    ``memory`` bounds what the models may take there together, in bytes. ``deadline`` gives the time of
+    ``memory`` bounds what the models may take there together, in bytes; ``deadline`` is the time of
     ``time.monotonic()`` at which a call must have ended, or ``None``. After a death the next interpreter starts a new
     process; the old interpreters stay dead.
     """
 
-    def __init__(
-        self, engine: Engine | IsolatedEngine, memory: int, deadline: Callable[[], float | None] = lambda: None
-    ) -> None:
+    contained = True
+
+    def __init__(self, engine: AnyEngine, memory: int, deadline: float | None = None) -> None:
         self.name: str = engine.name
         self.version: str = engine.version
         self._default_threads = engine.default_threads
         self._memory = memory
-        self._deadline = deadline
+        self.deadline = deadline
         self._process: EngineProcess | None = None
 
     def default_threads(self) -> int:
         return self._default_threads()
+
+    def set_deadline(self, deadline: float | None) -> None:
+        self.deadline = deadline
 
     def allocate(self, interpreter: RemoteInterpreter) -> None:
         interpreter.allocate_tensors()
@@ -74,7 +77,7 @@ class IsolatedEngine:
     def start(self) -> None:
         """Starts the process, and does not wait until it is ready. Raises :class:`UnavailableError`."""
         if self._process is None or not self._process.is_usable():
-            self._process = EngineProcess(self.name, self._memory, self._deadline)
+            self._process = EngineProcess(self.name, self._memory, weakref.ref(self))
 
     def interpreter(self, model: Path | bytes, threads: int) -> RemoteInterpreter:
         """An interpreter over a model file or its bytes, tensors not yet allocated.
@@ -100,12 +103,12 @@ class IsolatedEngine:
 class EngineProcess:
     """The process, asked one thing at a time, from one thread at a time."""
 
-    def __init__(self, engine: str, memory: int, deadline: Callable[[], float | None]) -> None:
+    def __init__(self, engine: str, memory: int, owner: Callable[[], IsolatedEngine | None]) -> None:
         if not can_isolate() or not sys.executable:
             raise UnavailableError(
                 "a model that nobody vouches for needs a process of its own, which this system lacks"
             )
-        self._deadline = deadline
+        self._engine_of = owner
         self.most_shared = memory
         self._owner = os.getpid()
         self._engine = engine
@@ -181,7 +184,8 @@ class EngineProcess:
         self._ready = True
 
     def _seconds_left(self) -> float | None:
-        deadline = self._deadline()
+        engine = self._engine_of()
+        deadline = engine.deadline if engine is not None else None
         return None if deadline is None else deadline - time.monotonic()
 
     def _exchange(self, request: dict[str, Any], descriptor: int | None, left: float | None) -> dict[str, Any]:
@@ -353,7 +357,13 @@ class SharedMemory:
     """
 
     def __init__(self, size: int) -> None:
-        size = max(size, 1)
+        """Raises :class:`RuntimeError` when the system gives no memory."""
+        try:
+            self._make(max(size, 1))
+        except OSError as error:
+            raise RuntimeError(f"no {size} bytes to share with the engine process ({error.strerror})") from None
+
+    def _make(self, size: int) -> None:
         if hasattr(os, "memfd_create"):
             import fcntl
 

@@ -1,8 +1,9 @@
 """What a quarantined worker does: models and functions that somebody uploaded.
 
-TFLite trusts its models, so that a hostile one can crash or hang it: it does so here, in a process with limits on
-memory, processor time and files, without our secrets, writing to a folder of its own only by our code. The front
-process ends it at the deadline, and never gives it the work of another uploader.
+TFLite trusts its models, so that a hostile one can crash or hang it: a model that was uploaded is checked and runs in
+an engine process of this one, which has limits on memory, processor time and files itself, none of our secrets, and a
+folder of its own that only our code writes to. The front process ends it at the deadline, and never gives it the work
+of another uploader.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aicli.catalog.formats.label_file import parse_labels
+from aicli.catalog.inspect import check_file
 from aicli.errors import GuestError, GuestFault
 from aicli.guest.client import TASKS, check_guest
 from aicli.nn.engines import load_engine
@@ -89,8 +91,9 @@ class Quarantine:
         path = self.folder / f"{job['model']}.tflite"
         path.write_bytes(model)
         try:
+            check_file(path, foreign=True)
             names = parse_labels(labels, "the label file") if labels else None
-            classifier = Classifier.from_options(options.replace(model=path, labels=names))
+            classifier = Classifier.from_options(options.replace(model=path, labels=names, isolate=True))
         except Exception as error:
             raise without_folder(error, self.folder) from None
         self._kept = (key, classifier)
