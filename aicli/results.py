@@ -47,7 +47,8 @@ class Prediction(NamedTuple):
 class Classification:
     """The answer of a classifier for one image, best class first.
 
-    ``width`` and ``height`` are those of the upright image, in pixels.
+    ``width`` and ``height`` are those of the upright image, in pixels. It is ``frame`` (from 0) of the ``frames`` of
+    its file; ``part`` says what of a raw photo was looked at.
     """
 
     image: str
@@ -55,6 +56,9 @@ class Classification:
     height: int
     model: str
     predictions: tuple[Prediction, ...]
+    frame: int = 0
+    frames: int = 1
+    part: str | None = None
 
     @property
     def best(self) -> Prediction | None:
@@ -67,6 +71,7 @@ class Classification:
             "width": self.width,
             "height": self.height,
             "model": self.model,
+            **of_file(self),
             "predictions": [prediction.to_dict() for prediction in self.predictions],
         }
 
@@ -117,13 +122,19 @@ class Face(NamedTuple):
 
 @dataclass(frozen=True)
 class Detection:
-    """The faces of one image, best score first; an image without a face has an empty tuple."""
+    """The faces of one image, best score first; an image without a face has an empty tuple.
+
+    ``frame``, ``frames`` and ``part`` are those of :class:`Classification`.
+    """
 
     image: str
     width: int
     height: int
     model: str
     faces: tuple[Face, ...]
+    frame: int = 0
+    frames: int = 1
+    part: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -131,5 +142,16 @@ class Detection:
             "width": self.width,
             "height": self.height,
             "model": self.model,
+            **of_file(self),
             "faces": [face.to_dict() for face in self.faces],
         }
+
+
+def of_file(answer: Classification | Detection) -> dict[str, Any]:
+    """What a record says where not the whole file was looked at: which frame of how many, which part."""
+    said: dict[str, Any] = {}
+    if answer.frames > 1:
+        said |= {"frames": answer.frames, "frame": answer.frame}
+    if answer.part is not None:
+        said["part"] = answer.part
+    return said

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, BinaryIO
 
@@ -19,7 +21,7 @@ from PIL import Image
 from aicli._text import shown
 from aicli.errors import ImageError
 from aicli.image.formats import HEAD_BYTES
-from aicli.image.frames import Frames, OpenImage, open_frames
+from aicli.image.frames import Frames, OpenImage, frames_of
 from aicli.image.guard import check_size, guarded
 from aicli.image.pixels import rgb_pixels, rgb_profile
 from aicli.image.reading import MAX_STREAM_BYTES, open_file, read_stream, require_kind, stream_name
@@ -31,6 +33,7 @@ __all__ = [
     "MAX_STREAM_BYTES",
     "DecodedImage",
     "ImageSource",
+    "open_frames",
     "open_image",
     "read_stream",
 ]
@@ -50,7 +53,8 @@ class DecodedImage:
     where it is not None. ``exif`` is the metadata block (from ``Exif\\0\\0`` on) with its orientation set to 1.
     ``full_width`` and ``full_height`` are the upright size of the original; they differ from ``width`` and
     ``height`` only where ``min_size`` let the decoder skip detail. ``messages`` is what the decoder's library printed
-    about the file: how many lines, and the first ones.
+    about the file: how many lines, and the first ones. ``kind`` is its format; it is ``frame`` (from 0) of ``frames``,
+    which an animation shows for ``duration`` milliseconds. ``part`` says what of a raw photo it is.
     """
 
     name: str
@@ -60,6 +64,11 @@ class DecodedImage:
     full_width: int = 0
     full_height: int = 0
     messages: tuple[int, tuple[str, ...]] = (0, ())
+    kind: str | None = None
+    frame: int = 0
+    frames: int = 1
+    duration: int = 0
+    part: str | None = None
 
     def __post_init__(self) -> None:
         if not self.full_width:
@@ -102,25 +111,65 @@ def open_image(
     Raises ImageError (missing, no regular file, unreadable, empty, truncated, no image, HEIC without its extra) and
     ImageTooLargeError; TypeError for a source of another type.
     """
-    if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
-        label = path if name is None else name
-        with open_file(path, label) as file:
-            return _decode(file, label, max_pixels, min_size, suffix=os.path.splitext(path)[1])
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(source), name or "<bytes>", max_pixels, min_size)
     if isinstance(source, np.ndarray):
         return _from_array(source, name or "<array>", max_pixels)
-    if isinstance(source, Image.Image):
-        label = name or os.fsdecode(getattr(source, "filename", "") or "<image>")
-        with guarded(label, None):
-            opened = OpenImage(source, None, label)
-            return _finish(opened, opened.first, label, max_pixels, None)
-    if hasattr(source, "read"):
-        label = name or stream_name(source)
-        data = read_stream(source, label)
-        return _decode(io.BytesIO(data), label, max_pixels, min_size, suffix=os.path.splitext(label)[1])
-    raise TypeError(f"an image is a path, bytes, a binary stream, a Pillow image or an array, not {type(source)!r}")
+    with _opened(source, name, max_pixels) as (frames, label), guarded(label, frames.kind):
+        return _finish(frames, frames.first, label, max_pixels, min_size)
+
+
+def open_frames(
+    source: ImageSource,
+    *,
+    name: str | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    min_size: int | None = None,
+) -> Iterator[DecodedImage]:
+    """Decodes every frame of an animation, page of a TIFF, picture of an MPO or HEIF file, one after the other.
+
+    ``source`` and the rest are those of :func:`open_image`. Raises as it does, and ImageError where the file ends
+    before its last frame.
+    """
+    if isinstance(source, np.ndarray):
+        yield _from_array(source, name or "<array>", max_pixels)
+        return
+    with _opened(source, name, max_pixels) as (frames, label):
+        for index in range(frames.count):
+            try:
+                with guarded(label, frames.kind):
+                    image = _finish(frames, index, label, max_pixels, min_size)
+            except ImageError as error:
+                if index == 0:
+                    raise
+                raise type(error)(f"{error} (frame {index} of {frames.count})") from error
+            yield image
+
+
+@contextmanager
+def _opened(source: Any, name: str | None, max_pixels: int) -> Iterator[tuple[Frames, str]]:
+    """The frames of a source that is no array, and what it is called."""
+    with ExitStack() as stack:
+        suffix = ""
+        if isinstance(source, (str, os.PathLike)):
+            path = os.fspath(source)
+            label, suffix = path if name is None else name, os.path.splitext(path)[1]
+            file: IO[bytes] = stack.enter_context(open_file(path, label))
+        elif isinstance(source, (bytes, bytearray, memoryview)):
+            label, file = name or "<bytes>", io.BytesIO(source)
+        elif isinstance(source, Image.Image):
+            label = name or os.fsdecode(getattr(source, "filename", "") or "<image>")
+            yield OpenImage(source, None, label), label
+            return
+        elif hasattr(source, "read"):
+            label = name or stream_name(source)
+            file, suffix = io.BytesIO(read_stream(source, label)), os.path.splitext(label)[1]
+        else:
+            what = "a path, bytes, a binary stream, a Pillow image or an array"
+            raise TypeError(f"an image is {what}, not {type(source)!r}")
+        kind = require_kind(file.read(HEAD_BYTES), label, suffix)
+        file.seek(0)
+        with guarded(label, kind):
+            frames = stack.enter_context(frames_of(kind, file, label, max_pixels))
+        yield frames, label
 
 
 def _from_array(array: NDArray[Any], label: str, max_pixels: int) -> DecodedImage:
@@ -140,19 +189,22 @@ def _read_only(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return view
 
 
-def _decode(stream: IO[bytes], label: str, max_pixels: int, min_size: int | None, *, suffix: str = "") -> DecodedImage:
-    kind = require_kind(stream.read(HEAD_BYTES), label, suffix)
-    stream.seek(0)
-    with guarded(label, kind), open_frames(kind, stream, label, max_pixels) as frames:
-        return _finish(frames, frames.first, label, max_pixels, min_size)
-
-
 def _finish(frames: Frames, index: int, label: str, max_pixels: int, min_size: int | None) -> DecodedImage:
-    image, full, turn = frames.load(index, max_pixels, min_size)
+    image, full, turn, duration = frames.load(index, max_pixels, min_size)
     pixels = rgb_pixels(turn_upright(image, turn), frames.kind)
     if turn >= 5:
         full = (full[1], full[0])
     said = frames.messages
     return DecodedImage(
-        label, _read_only(pixels), rgb_profile(image), upright_exif(image), *full, (said.count, tuple(said.first))
+        label,
+        _read_only(pixels),
+        rgb_profile(image),
+        upright_exif(image),
+        *full,
+        messages=(said.count, tuple(said.first)),
+        kind=frames.kind,
+        frame=index,
+        frames=frames.count,
+        duration=duration,
+        part=frames.part,
     )

@@ -18,7 +18,7 @@ from aicli.errors import UnavailableError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["HEAD_BYTES", "SUFFIXES", "foreign_kind", "identify", "open_with", "quiet_pillow", "require_plugin"]
+__all__ = ["HEAD_BYTES", "RAW", "SUFFIXES", "foreign_kind", "identify", "open_with", "quiet_pillow", "require_plugin"]
 
 HEAD_BYTES = 512
 """So many first bytes :func:`identify` wants to see."""
@@ -28,6 +28,8 @@ SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif",
     ".tiff", ".avif", ".avifs", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".ico", ".jp2", ".j2k", ".j2c",
     ".jpc", ".jpf", ".jpx", ".tga", ".icb", ".vda", ".vst", ".qoi", ".heic", ".heif", ".hif",
+    ".dng", ".nef", ".nrw", ".cr2", ".cr3", ".arw", ".sr2", ".srf", ".pef", ".orf", ".rw2", ".rwl", ".raf", ".srw",
+    ".x3f", ".3fr", ".fff", ".iiq", ".erf", ".kdc", ".dcr", ".mos", ".mef", ".mrw",
 ))
 # fmt: on
 """The suffixes, in lower case, of files that are taken from a folder."""
@@ -61,6 +63,13 @@ _MAGIC = (
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
     (b"qoif", "QOI"),
+    (b"FUJIFILMCCD-RAW", "RAF"),
+    (b"IIRO", "ORF"),
+    (b"IIRS", "ORF"),
+    (b"MMOR", "ORF"),
+    (b"IIU\0", "RW2"),
+    (b"FOVb", "X3F"),
+    (b"\0MRM", "MRW"),
     (b"BM", "BMP"),
 )
 
@@ -81,6 +90,9 @@ _FOREIGN = (
 )
 
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
+RAW = frozenset(("CR3", "RAF", "ORF", "RW2", "X3F", "MRW"))
+"""Raw photos that are not laid out as TIFF; of those that are, :mod:`aicli.image.raw` knows."""
+
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 
 
@@ -101,8 +113,10 @@ def identify(head: bytes, suffix: str = "") -> str | None:
 
 
 def _isobmff(head: bytes) -> str | None:
-    """AVIF or HEIF, by the major brand and then by the compatible brands of the ``ftyp`` box."""
+    """AVIF, HEIF or Canon's raw format, by the major brand and then by the compatible brands of the ``ftyp`` box."""
     end = min(int.from_bytes(head[:4], "big"), len(head))
+    if head[8:12] == b"crx ":
+        return "CR3"
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, end, 4))]
     for brand in brands:
         if brand in _AVIF_BRANDS:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple, Protocol, cast
 
@@ -10,13 +11,15 @@ from PIL import Image
 
 from aicli._text import shown
 from aicli.errors import ImageTooLargeError
-from aicli.image.formats import open_with, require_plugin
+from aicli.image.formats import RAW, open_with, require_plugin
 from aicli.image.guard import Messages, check_size
-from aicli.image.headers import hidden_sizes
+from aicli.image.headers import count_gif, further_pictures, hidden_sizes
+from aicli.image.raw import Embedded, find_embedded
 from aicli.image.reading import MAX_STREAM_BYTES
+from aicli.image.tiff import pages, read_directories
 from aicli.image.upright import orientation
 
-__all__ = ["Frames", "Loaded", "OpenImage", "open_frames"]
+__all__ = ["Frames", "Loaded", "OpenImage", "frames_of"]
 
 
 APART = frozenset(("AVIF", "HEIF", "JPEG 2000"))
@@ -24,19 +27,24 @@ APART = frozenset(("AVIF", "HEIF", "JPEG 2000"))
 
 
 class Loaded(NamedTuple):
-    """A decoded frame; ``full_size`` is that of the file's frame, before it was turned (``turn``: Exif 1 to 8)."""
+    """A decoded frame; ``full_size`` is that of the file's frame, before it was turned (``turn``: Exif 1 to 8).
+
+    ``duration`` is how long an animation shows it, in milliseconds.
+    """
 
     image: Image.Image
     full_size: tuple[int, int]
     turn: int
+    duration: int = 0
 
 
 class Frames(Protocol):
-    """The frames of one file. ``first`` is the one that stands for the file."""
+    """The frames of one file. ``first`` is the one that stands for the file, ``part`` what was taken of a raw photo."""
 
     kind: str | None
     count: int
     first: int
+    part: str | None
     messages: Messages
 
     def load(self, index: int, max_pixels: int, min_size: int | None) -> Loaded:
@@ -44,37 +52,73 @@ class Frames(Protocol):
 
 
 @contextmanager
-def open_frames(kind: str, stream: IO[bytes], label: str, max_pixels: int) -> Iterator[Frames]:
+def frames_of(kind: str, stream: IO[bytes], label: str, max_pixels: int) -> Iterator[Frames]:
     """The frames of a file of this kind. Raises whatever a decoder raises, and ImageTooLargeError."""
+    if kind in RAW or kind == "TIFF":
+        embedded = find_embedded(kind, stream, label)
+        if embedded is not None:
+            with _frames_of(embedded.kind, io.BytesIO(embedded.data), label, max_pixels) as frames:
+                yield _Part(frames, embedded)
+            return
+    with _frames_of(kind, stream, label, max_pixels) as frames:
+        yield frames
+
+
+@contextmanager
+def _frames_of(kind: str, stream: IO[bytes], label: str, max_pixels: int) -> Iterator[Frames]:
     for size in hidden_sizes(kind, stream):
         check_size(*size, label, max_pixels)
     if kind in APART:
         require_plugin(kind)
         yield _Apart(kind, stream, label)
         return
+    places = pages(read_directories(stream)) if kind == "TIFF" else []
     with open_with(kind, stream) as image:
         for size in hidden_sizes(kind, stream, image):
             check_size(*size, label, max_pixels)
         if kind == "TIFF" and any(tile[0] == "libtiff" for tile in cast("Any", image).tile):
             stream.seek(0)
-            yield _Apart(kind, stream, label)
+            yield _Apart(kind, stream, label, places)
             return
-        yield OpenImage(image, kind, label)
+        yield OpenImage(image, kind, label, places, stream)
 
 
 class OpenImage:
     """A file that Pillow decodes in this process."""
 
-    def __init__(self, image: Image.Image, kind: str | None, label: str) -> None:
+    part: str | None = None
+
+    def __init__(
+        self,
+        image: Image.Image,
+        kind: str | None,
+        label: str,
+        places: Sequence[int] = (),
+        stream: IO[bytes] | None = None,
+    ) -> None:
         self.kind, self.messages, self._label = kind, Messages(), label
         self._image: Any = image
-        self.count = int(getattr(image, "n_frames", 1))
-        self.first = image.tell()
+        self._places, self._stream = places, stream
+        self._others = further_pictures(image, stream) if kind == "JPEG" and stream is not None else []
+        if kind == "GIF" and stream is not None:
+            self.count = count_gif(stream)
+        elif kind is None or kind == "JPEG":  # of a Pillow image the caller has chosen the frame
+            self.count = 1 + len(self._others)
+        else:
+            self.count = len(places) or int(getattr(image, "n_frames", 1))
+        self.first = 0
 
     def load(self, index: int, max_pixels: int, min_size: int | None) -> Loaded:
         image = self._image
-        if index != image.tell():
-            image.seek(index)
+        if index and self._others:
+            assert self._stream is not None
+            offset, length = self._others[index - 1]
+            self._stream.seek(offset)
+            image = open_with("JPEG", io.BytesIO(self._stream.read(length)))
+        elif self.kind is not None and self.kind != "JPEG":
+            place = self._places[index] if self._places else index
+            if place != image.tell():
+                image.seek(place)
         size = image.size
         if self.kind == "JPEG" and min_size:
             draft(image, min_size, max_pixels)
@@ -82,7 +126,7 @@ class OpenImage:
         image.load()
         # Only now: TIFF turns itself while it loads, and PNG may carry its Exif block behind the pixels.
         full_size = size if self.kind == "JPEG" else image.size
-        return Loaded(image, full_size, orientation(image))
+        return Loaded(image, full_size, orientation(image), int(image.info.get("duration") or 0))
 
 
 def draft(image: Image.Image, min_size: int, max_pixels: int) -> None:
@@ -105,8 +149,11 @@ def draft(image: Image.Image, min_size: int, max_pixels: int) -> None:
 class _Apart:
     """A file that is decoded in the decoder process."""
 
-    def __init__(self, kind: str, stream: IO[bytes], label: str) -> None:
+    part: str | None = None
+
+    def __init__(self, kind: str, stream: IO[bytes], label: str, places: Sequence[int] = ()) -> None:
         self.kind: str | None = kind
+        self._places = places
         self._kind, self.messages, self._label = kind, Messages(), label
         self._data = stream.read(MAX_STREAM_BYTES + 1)
         if len(self._data) > MAX_STREAM_BYTES:
@@ -117,7 +164,7 @@ class _Apart:
 
         self._process = decoder_process()
         header = self._process.open(self, kind, self._data, self.messages)
-        self.count, self.first = header["frames"], header["first"]
+        self.count, self.first = len(places) or header["frames"], 0 if places else header["first"]
         self._size: tuple[int, int] = tuple(header["size"])
 
     def load(self, index: int, max_pixels: int, min_size: int | None) -> Loaded:
@@ -125,7 +172,24 @@ class _Apart:
             check_size(*self._size, self._label, max_pixels)
         from aicli.image.decoder_process import image_of
 
-        header, pixels = self._process.frame(self, self._kind, self._data, index, max_pixels, self.messages)
+        place = self._places[index] if self._places else index
+        header, pixels = self._process.frame(self, self._kind, self._data, place, max_pixels, self.messages)
         size = cast("tuple[int, int]", tuple(header["size"]))
         check_size(*size, self._label, max_pixels)
-        return Loaded(image_of(header, pixels), size, header["orientation"])
+        return Loaded(image_of(header, pixels), size, header["orientation"], int(header.get("duration", 0)))
+
+
+class _Part:
+    """The picture in a raw photo, turned as the photo says where the picture itself does not say it."""
+
+    count, first = 1, 0
+
+    def __init__(self, frames: Frames, embedded: Embedded) -> None:
+        self._frames, self._orientation = frames, embedded.orientation
+        self.part: str | None = embedded.part
+        self.kind, self.messages = frames.kind, frames.messages
+
+    def load(self, index: int, max_pixels: int, min_size: int | None) -> Loaded:
+        loaded = self._frames.load(self._frames.first, max_pixels, min_size)
+        said = loaded.turn != 1 or loaded.image.getexif().get(0x0112) is not None
+        return loaded if said else loaded._replace(turn=self._orientation)

@@ -1,4 +1,4 @@
-"""Sizes that a format hides from its header: what would really be decoded, read without decoding it."""
+"""What the header of a format hides: the sizes that would really be decoded, and how many pictures there are."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from typing import IO, Any
 from aicli.image.av1 import stream_sizes
 from aicli.image.reading import MAX_STREAM_BYTES
 
-__all__ = ["hidden_sizes"]
+__all__ = ["count_gif", "further_pictures", "hidden_sizes"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BMP_CORE = 12
+_MAX_GIF_FRAMES = 100_000
+_GAIN_MAPS = (b"hdrgm", b"HDRGainMap", b"urn:iso:std:iso:ts:21496")
+_PREVIEWS = ("Large Thumbnail (VGA Equivalent)", "Large Thumbnail (Full HD Equivalent)")
 
 
 def hidden_sizes(kind: str, stream: IO[bytes], image: Any = None) -> Iterator[tuple[int, int]]:
     """Width and height of everything that opening or loading an image makes a buffer for, as far as its kind tells.
 
     ICO keeps a whole PNG or bitmap behind a size of one byte, and Pillow decodes it while it opens the file: asked
-    without ``image``. The tiles of a TIFF may be larger than its picture; the streams of JPEG 2000 and AVIF have a size
-    of their own beside that of the boxes around them.
+    without ``image``. A GIF grows with each picture that reaches beyond it. The tiles of a TIFF may be larger than its
+    picture; the streams of JPEG 2000 and AVIF have a size of their own beside that of the boxes around them.
     """
     if kind == "ICO" and image is None:
         yield from _icons(stream)
@@ -28,6 +31,8 @@ def hidden_sizes(kind: str, stream: IO[bytes], image: Any = None) -> Iterator[tu
         width, height = image.tag_v2.get(322), image.tag_v2.get(323)
         if isinstance(width, int) and isinstance(height, int):
             yield width, height
+    elif kind == "GIF" and image is None:
+        yield from _gif_frames(stream)
     elif kind in ("JPEG 2000", "AVIF") and image is None:
         data = stream.read(MAX_STREAM_BYTES)
         stream.seek(0)
@@ -61,3 +66,59 @@ def _codestreams(data: bytes) -> Iterator[tuple[int, int]]:
         right, bottom, left, top, tile_width, tile_height = struct.unpack_from(">6I", data, at + 8)
         yield right - left, bottom - top
         yield min(tile_width, right), min(tile_height, bottom)
+
+
+def count_gif(stream: IO[bytes]) -> int:
+    """How many pictures a GIF has, at least 1."""
+    return max(1, len(_gif_frames(stream)))
+
+
+def _gif_frames(stream: IO[bytes]) -> list[tuple[int, int]]:
+    """Right and lower end of each picture of a GIF, as far as its blocks are whole (GIF89a, appendix A)."""
+    stream.seek(0)
+    data = stream.read(MAX_STREAM_BYTES)
+    stream.seek(0)
+    at = 13 + _colours(data[10:11])
+    found: list[tuple[int, int]] = []
+    while at + 10 < len(data) and len(found) < _MAX_GIF_FRAMES:
+        if data[at] == 0x2C:
+            left, top, width, height = struct.unpack_from("<4H", data, at + 1)
+            found.append((left + width, top + height))
+            at += 11 + _colours(data[at + 9 : at + 10])
+        elif data[at] == 0x21:
+            at += 2
+        else:
+            break
+        while at < len(data) and data[at]:
+            at += data[at] + 1
+        at += 1
+    return found
+
+
+def _colours(flags: bytes) -> int:
+    """The bytes of the colour table that such flags announce."""
+    return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
+
+
+def further_pictures(image: Any, stream: IO[bytes]) -> list[tuple[int, int]]:
+    """Offset and length of the pictures behind the first one of an MPO (CIPA DC-007).
+
+    No previews, and no gain maps, which many telephones put into their photos: they are not pictures of their own.
+    """
+    if "mp" not in image.info:
+        return []
+    try:
+        entries = image._getmp().get(0xB002, [])
+        found = []
+        for entry in entries[1:]:
+            offset, length = entry["DataOffset"] + image.info["mpoffset"], entry["Size"]
+            stream.seek(offset)
+            head = stream.read(min(length, 1 << 14))
+            preview = entry["Attribute"].get("MPType") in _PREVIEWS
+            if head.startswith(b"\xff\xd8\xff") and not preview and not any(mark in head for mark in _GAIN_MAPS):
+                found.append((offset, length))
+        return found
+    except Exception:  # a damaged index must not cost us the first picture
+        return []
+    finally:
+        stream.seek(0)

@@ -93,7 +93,16 @@ class Classifier:
         answer = self.guest.classify(image.pixels, request)
         labels = self.model.labels
         predictions = tuple(Prediction(index, labels[index], min(1.0, max(0.0, score))) for index, score in answer)
-        return Classification(image.name, image.full_width, image.full_height, self.model.name, predictions)
+        return Classification(
+            image.name,
+            image.full_width,
+            image.full_height,
+            self.model.name,
+            predictions,
+            frame=image.frame,
+            frames=image.frames,
+            part=image.part,
+        )
 
     def warm_up(self) -> None:
         """Loads what the first image would have to wait for, where copies of this process can share it."""

@@ -74,7 +74,16 @@ class FaceDetector:
         rows = self.guest.detect_faces(image.pixels, request)
         faces = (make_face([float(value) for value in row]) for row in rows)
         kept = tuple(face for face in faces if face.score >= options.min_score)
-        return Detection(image.name, image.full_width, image.full_height, model.name, kept)
+        return Detection(
+            image.name,
+            image.full_width,
+            image.full_height,
+            model.name,
+            kept,
+            frame=image.frame,
+            frames=image.frames,
+            part=image.part,
+        )
 
     def warm_up(self) -> None:
         """Loads what the first image would have to wait for, where copies of this process can share it."""

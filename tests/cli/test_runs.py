@@ -170,3 +170,21 @@ def test_files_that_were_passed_over_are_counted_and_listed(aicli: Any, tmp_path
     assert f"{tmp_path / 'film.mp4'}: passed over" in answer.err and "1 .txt)" in answer.err
     assert aicli("classify", "-q", tmp_path, "-O", results).err == ""
     assert aicli("classify", tmp_path / "a.jpg").err == ""
+
+
+def test_a_part_that_was_looked_at_is_said_once(aicli: Any, tmp_path: Path, examples: Path) -> None:
+    from PIL import Image
+
+    with Image.open(examples / "grace_hopper.jpg") as opened:
+        photo = opened.convert("RGB")
+    for name in ("a.gif", "b.gif", "c.tif"):
+        photo.save(tmp_path / name, save_all=True, append_images=[photo.rotate(10 * turn) for turn in range(1, 5)])
+    answer = aicli("detect-faces", "-f", "jsonl", *(tmp_path / name for name in ("a.gif", "b.gif", "c.tif")))
+    assert [line.split(": ", 2)[2] for line in answer.err.splitlines()] == [
+        f"{tmp_path / 'a.gif'}: an animated GIF of 5 frames, of which frame 0 was answered",
+        f"{tmp_path / 'c.tif'}: a TIFF of 5 pages, of which frame 0 was answered",
+    ]
+    for line in answer.out.splitlines():
+        record = json.loads(line)
+        assert (record["frames"], record["frame"], len(record["faces"])) == (5, 0, 1)
+    assert aicli("classify", "-q", tmp_path / "a.gif").err == ""

@@ -60,6 +60,7 @@ class Batch:
     done: int = 0
     failed: int = 0
     skipped: int = 0
+    _said: set[str] = field(default_factory=set)
     _stack: ExitStack = field(default_factory=ExitStack)
     _writer: Writer | None = None
     file: RecordFile | None = None
@@ -227,9 +228,7 @@ class Batch:
         if self.options.verbose:
             stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in done.stages.items())
             complain(f"{job.name}: {stages}")
-            for note in done.notes:
-                if note.kind is None:
-                    complain(f"{job.name}: {note.text}")
+        self._notes_on(job, done)
         self.progress.show(self.done, self.failed)
 
     def _with_timing(self, done: Done, extra: dict[str, Any]) -> dict[str, Any]:
@@ -245,6 +244,18 @@ class Batch:
         writer = make_writer(self.file.format, text, task=self.task, top_given=self.top_given)
         writer.result(done.result, self._with_timing(done, extra))
         return text.getvalue()
+
+    def _notes_on(self, job: Job, done: Done) -> None:
+        """A note of a kind once a run; one without a kind always, but only in -v."""
+        for note in done.notes:
+            if note.kind in self._said or self.options.quiet or (note.kind is None and not self.options.verbose):
+                continue
+            self.progress.hide()
+            if note.kind is None:
+                complain(f"{job.name}: {note.text}")
+            else:
+                self._said.add(note.kind)
+                complain(f"note: {job.name}: {note.text}")
 
     def _failure(self, job: Job, error: AicliError) -> None:
         self.progress.hide()

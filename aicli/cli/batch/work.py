@@ -91,11 +91,29 @@ def checked_source(job: Job) -> Path | bytes:
 
 def notes_of(image: DecodedImage) -> tuple[Note, ...]:
     """What is to be said about how an image was decoded."""
+    notes = []
+    if image.part is not None:
+        notes.append(Note("raw", f"a raw photo, of which the {image.part}, was answered"))
+    elif image.frames > 1:
+        what = FRAMES.get(image.kind or "", "{} pictures")
+        said = f"{what.format(image.frames)}, of which frame {image.frame} was answered"
+        notes.append(Note(f"frames {image.kind}", said))
     count, first = image.messages
-    if not count:
-        return ()
-    said = "; ".join(first)
-    return (Note(None, f"its decoder printed {count:,} line{'' if count == 1 else 's'}: {said}"),)
+    if count:
+        said = "; ".join(first)
+        notes.append(Note(None, f"its decoder printed {count:,} line{'' if count == 1 else 's'}: {said}"))
+    return tuple(notes)
+
+
+FRAMES = {
+    "GIF": "an animated GIF of {} frames",
+    "PNG": "an animated PNG of {} frames",
+    "WebP": "an animated WebP of {} frames",
+    "AVIF": "an animated AVIF of {} frames",
+    "TIFF": "a TIFF of {} pages",
+    "JPEG": "an MPO of {} pictures",
+    "HEIF": "a HEIF file of {} pictures",
+}
 
 
 def small(picture: Image.Image) -> Image.Image:
