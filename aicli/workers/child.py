@@ -94,7 +94,8 @@ def answer_jobs(handle: Handle, codec: type[Codec], jobs: IO[bytes], answers: IO
     while True:
         try:
             _, job = receive(jobs, codec)
-            send(answers, STARTED, None, codec)
+            if codec.says_started:
+                send(answers, STARTED, None, codec)
             send(answers, *attempt(handle, job), codec)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             sys.stderr.flush()

@@ -36,6 +36,8 @@ class Codec:
     """Pickles: any value, between processes that run nothing but this program."""
 
     largest = 1 << 40
+    says_started = False
+    """Whether a worker says that it has taken a job, so that another may have it if this one dies before."""
 
     @staticmethod
     def encode(kind: int, value: Any) -> tuple[bytes, Sequence[bytes]]:
@@ -50,6 +52,7 @@ class Plain(Codec):
     """JSON: what comes from a worker that ran foreign code must not be able to do anything but be read."""
 
     largest = 64 << 20
+    says_started = True
 
     @staticmethod
     def encode(kind: int, value: Any) -> tuple[bytes, Sequence[bytes]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aicli.errors import AicliError, GuestTimeout, WorkerDied
 from aicli.workers.child import Recipe
-from aicli.workers.codec import ANSWER, JOB, STARTED, Codec, receive, send
+from aicli.workers.codec import ANSWER, JOB, Codec, receive, send
 from aicli.workers.start import Refused, Starter, Worker, can_fork, describe_end
 
 __all__ = ["Refused", "WorkerPool"]
@@ -82,9 +82,7 @@ def ask(worker: Worker, codec: type[Codec], job: Any, timeout: float | None) -> 
         timer.start()
     try:
         send(worker.jobs, JOB, job, codec)
-        kind = STARTED
-        while kind == STARTED:
-            kind, value = receive(worker.answers, codec)
+        kind, value = receive(worker.answers, codec)
     except (EOFError, OSError):
         code = worker.kill()
         if late.is_set():
