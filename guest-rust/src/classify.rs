@@ -11,15 +11,15 @@ use crate::tensor::{decode, Encoder, PlaneEncoder};
 /// One class of the answer, as the ABI lays it out.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Class {
+pub(crate) struct Class {
     /// Index in the model's output.
-    pub index: u32,
+    pub(crate) index: u32,
     /// Score, 0 to 1.
-    pub score: f32,
+    pub(crate) score: f32,
 }
 
 /// The model `classifier` and the buffers that pass between it and the images.
-pub struct Classifier {
+pub(crate) struct Classifier {
     context: Context,
     resizer: Resizer,
     input: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct Classifier {
 
 impl Classifier {
     /// Loads the host's classifier.
-    pub fn load() -> Result<Classifier, Failure> {
+    pub(crate) fn load() -> Result<Classifier, Failure> {
         Ok(Classifier {
             context: Graph::load("classifier")?.context()?,
             resizer: Resizer::default(),
@@ -44,7 +44,7 @@ impl Classifier {
     }
 
     /// Classifies an image of `width * height * 3` bytes; tells too whether a softmax was applied.
-    pub fn classify(&mut self, pixels: &[u8], request: &ClassifyRequest) -> Result<(&[Class], bool), Failure> {
+    pub(crate) fn classify(&mut self, pixels: &[u8], request: &ClassifyRequest) -> Result<(&[Class], bool), Failure> {
         begin(Stage::Resize);
         self.fill_input(pixels, request)?;
         begin(Stage::Other);

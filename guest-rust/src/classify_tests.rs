@@ -1,6 +1,6 @@
 use super::*;
 use crate::failure::Status;
-use crate::fake;
+use crate::host as fake;
 use crate::kernel::Filter;
 use crate::request::{Element, Layout, Normalisation, Pixels, Quantisation};
 

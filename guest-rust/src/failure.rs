@@ -2,7 +2,7 @@
 
 /// What kind of failure it is: the status field of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub(crate) enum Status {
     /// The request cannot be answered as it stands.
     BadRequest = 1,
     /// A host function returned an errno.
@@ -15,40 +15,40 @@ pub enum Status {
 
 /// A failure; its message is `subject` followed by `what`, so that none has to be formatted before it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The kind of failure.
-    pub status: Status,
+    pub(crate) status: Status,
     /// The host's errno where `status` is `Network`, else 0.
-    pub errno: u32,
+    pub(crate) errno: u32,
     /// What failed: the name of a model or of a field.
-    pub subject: &'static str,
+    pub(crate) subject: &'static str,
     /// What happened to it.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
 }
 
 impl Failure {
     /// A request that cannot be answered because of the field `subject`.
-    pub const fn bad_request(subject: &'static str, what: &'static str) -> Failure {
+    pub(crate) const fn bad_request(subject: &'static str, what: &'static str) -> Failure {
         Failure { status: Status::BadRequest, errno: 0, subject, what }
     }
 
     /// The host function `what` returned `errno` for the model `subject`.
-    pub const fn network(subject: &'static str, what: &'static str, errno: u32) -> Failure {
+    pub(crate) const fn network(subject: &'static str, what: &'static str, errno: u32) -> Failure {
         Failure { status: Status::Network, errno, subject, what }
     }
 
     /// A model `subject` that answers with something else than the task expects.
-    pub const fn model(subject: &'static str, what: &'static str) -> Failure {
+    pub(crate) const fn model(subject: &'static str, what: &'static str) -> Failure {
         Failure { status: Status::Other, errno: 0, subject, what }
     }
 
     /// An allocation failed.
-    pub const fn out_of_memory() -> Failure {
+    pub(crate) const fn out_of_memory() -> Failure {
         Failure { status: Status::OutOfMemory, errno: 0, subject: "the guest", what: "has no memory left" }
     }
 
     /// Writes the message into `text`, cut to its length, and returns how many bytes it took.
-    pub fn write(&self, text: &mut [u8]) -> usize {
+    pub(crate) fn write(&self, text: &mut [u8]) -> usize {
         let mut digits = [0u8; 10];
         let mut used = digits.len();
         let mut rest = self.errno;
@@ -76,7 +76,7 @@ impl From<std::collections::TryReserveError> for Failure {
 }
 
 /// Makes `buffer` exactly `length` long; what is new is `value`. Never shrinks its memory.
-pub fn resize<T: Clone>(buffer: &mut Vec<T>, length: usize, value: T) -> Result<(), Failure> {
+pub(crate) fn resize<T: Clone>(buffer: &mut Vec<T>, length: usize, value: T) -> Result<(), Failure> {
     if length > buffer.capacity() {
         // The old contents are never needed: dropping them first halves the peak of a growing buffer.
         *buffer = Vec::new();
@@ -87,7 +87,7 @@ pub fn resize<T: Clone>(buffer: &mut Vec<T>, length: usize, value: T) -> Result<
 }
 
 /// Appends `value`, or fails where the memory does not suffice.
-pub fn push<T>(list: &mut Vec<T>, value: T) -> Result<(), Failure> {
+pub(crate) fn push<T>(list: &mut Vec<T>, value: T) -> Result<(), Failure> {
     list.try_reserve(1)?;
     list.push(value);
     Ok(())

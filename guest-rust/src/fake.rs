@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::nn::TensorType;
+use crate::tensor_type::TensorType;
 
 /// From dimensions and data of the input to the outputs, or to an errno.
-pub type Network = fn(&[u32], &[u8]) -> Result<Vec<Vec<u8>>, u32>;
+pub(crate) type Network = fn(&[u32], &[u8]) -> Result<Vec<Vec<u8>>, u32>;
 
 #[derive(Default)]
 struct Host {
@@ -28,12 +28,12 @@ thread_local! {
 }
 
 /// Makes `networks` the models that this thread's host knows.
-pub fn serve(networks: &[(&'static str, Network)]) {
+pub(crate) fn serve(networks: &[(&'static str, Network)]) {
     HOST.with(|host| host.borrow_mut().networks = networks.to_vec());
 }
 
 /// How many contexts live, and how many were ever made.
-pub fn contexts() -> (usize, u32) {
+pub(crate) fn contexts() -> (usize, u32) {
     HOST.with(|host| (host.borrow().contexts.len(), host.borrow().contexts_made))
 }
 
@@ -44,13 +44,13 @@ fn with_context<T>(handle: u32, action: impl FnOnce(&mut Execution, &[(&'static 
     })
 }
 
-pub fn load_by_name(name: &str) -> Result<u32, u32> {
+pub(crate) fn load_by_name(name: &str) -> Result<u32, u32> {
     HOST.with(|host| {
         host.borrow().networks.iter().position(|network| network.0 == name).map_or(Err(8), |at| Ok(at as u32))
     })
 }
 
-pub fn init_execution_context(graph: u32) -> Result<u32, u32> {
+pub(crate) fn init_execution_context(graph: u32) -> Result<u32, u32> {
     HOST.with(|host| {
         let mut host = host.borrow_mut();
         host.contexts_made += 1;
@@ -60,7 +60,7 @@ pub fn init_execution_context(graph: u32) -> Result<u32, u32> {
     })
 }
 
-pub fn set_input(context: u32, index: u32, dimensions: &[u32], kind: TensorType, data: &[u8]) -> u32 {
+pub(crate) fn set_input(context: u32, index: u32, dimensions: &[u32], kind: TensorType, data: &[u8]) -> u32 {
     // Under the number of bytes travel 16-bit integers too.
     let bytes: &[usize] = match kind {
         TensorType::U8 => &[1, 2],
@@ -77,7 +77,7 @@ pub fn set_input(context: u32, index: u32, dimensions: &[u32], kind: TensorType,
     0
 }
 
-pub fn compute(context: u32) -> u32 {
+pub(crate) fn compute(context: u32) -> u32 {
     with_context(context, |execution, networks| {
         match networks[execution.graph].1(&execution.dimensions, &execution.input) {
             Ok(outputs) => {
@@ -89,7 +89,7 @@ pub fn compute(context: u32) -> u32 {
     })
 }
 
-pub fn get_output(context: u32, index: u32, buffer: &mut [u8]) -> Result<usize, u32> {
+pub(crate) fn get_output(context: u32, index: u32, buffer: &mut [u8]) -> Result<usize, u32> {
     with_context(context, |execution, _| {
         let output = execution.outputs.get(index as usize).ok_or(1u32)?;
         buffer.get_mut(..output.len()).ok_or(7u32)?.copy_from_slice(output);
@@ -97,6 +97,6 @@ pub fn get_output(context: u32, index: u32, buffer: &mut [u8]) -> Result<usize, 
     })
 }
 
-pub fn finalize_execution_context(context: u32) {
+pub(crate) fn finalize_execution_context(context: u32) {
     HOST.with(|host| host.borrow_mut().contexts.remove(&context));
 }

@@ -6,14 +6,14 @@
 use crate::failure::{resize, Failure};
 
 /// Fraction bits of the weights: no weight of either filter reaches 2.
-pub const SHIFT: u32 = 14;
+pub(crate) const SHIFT: u32 = 14;
 
 /// Outputs that a convolution makes at a time.
-pub const GROUP: usize = 4;
+pub(crate) const GROUP: usize = 4;
 
 /// A resampling filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filter {
+pub(crate) enum Filter {
     /// Triangle of support 1.
     Bilinear,
     /// Keys' cubic with a = -0.5, support 2.
@@ -42,7 +42,7 @@ impl Filter {
 
 /// The weights that turn `source` samples into `target` samples.
 #[derive(Default)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     source: usize,
     target: usize,
     taps: usize,
@@ -54,7 +54,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// Computes the weights; both sizes are at least 1.
-    pub fn build(&mut self, source: usize, target: usize, filter: Filter) -> Result<(), Failure> {
+    pub(crate) fn build(&mut self, source: usize, target: usize, filter: Filter) -> Result<(), Failure> {
         self.source = 0; // not usable until it is complete
         let scale = source as f64 / target as f64;
         let stretch = scale.max(1.0);
@@ -119,45 +119,46 @@ impl Kernel {
     }
 
     /// Whether this kernel was built for these sizes.
-    pub fn fits(&self, source: usize, target: usize) -> bool {
+    pub(crate) fn fits(&self, source: usize, target: usize) -> bool {
         self.source == source && self.target == target
     }
 
     /// How many samples each output reads: even, perhaps one more than the source has.
-    pub fn taps(&self) -> usize {
+    pub(crate) fn taps(&self) -> usize {
         self.taps
     }
 
     /// Samples that are read.
-    pub fn source(&self) -> usize {
+    pub(crate) fn source(&self) -> usize {
         self.source
     }
 
     /// Samples that are made.
-    pub fn target(&self) -> usize {
+    #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+    pub(crate) fn target(&self) -> usize {
         self.target
     }
 
     /// The first sample that an output reads.
-    pub fn start(&self, index: usize) -> usize {
+    pub(crate) fn start(&self, index: usize) -> usize {
         self.starts[index] as usize
     }
 
     /// First samples and pairs of weights of `GROUP` outputs in turn; the last group may have outputs beyond the
     /// target, whose weights are 0. Every `start + taps` is at most the source or, where that is less, the taps.
-    pub fn groups(&self) -> impl Iterator<Item = (&[u32; GROUP], &[u32])> + '_ {
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (&[u32; GROUP], &[u32])> + '_ {
         let starts = self.starts.chunks_exact(GROUP).filter_map(|starts| starts.try_into().ok());
         starts.zip(self.pairs.chunks_exact(GROUP * self.taps / 2))
     }
 
     /// The weights of one output, two by two: the first of a pair in the lower half.
-    pub fn pairs(&self, index: usize) -> &[u32] {
+    pub(crate) fn pairs(&self, index: usize) -> &[u32] {
         &self.pairs[index * (self.taps / 2)..][..self.taps / 2]
     }
 }
 
 /// The two weights of a pair.
-pub fn unpair(pair: u32) -> [i32; 2] {
+pub(crate) fn unpair(pair: u32) -> [i32; 2] {
     [i32::from(pair as u16 as i16), i32::from((pair >> 16) as i16)]
 }
 

@@ -1,33 +1,20 @@
 //! The host's neural networks: graphs that are loaded by name, and execution contexts that run them.
 
-use crate::abi::bytes_of_mut;
-#[cfg(not(all(test, not(target_arch = "wasm32"))))]
-use crate::abi::host;
+use crate::bytes::bytes_of_mut;
 use crate::failure::Failure;
-#[cfg(all(test, not(target_arch = "wasm32")))]
-use crate::fake as host;
-
-/// Element types of tensors, by their numbers in the witx dialect of wasi-nn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TensorType {
-    /// IEEE 754 half precision.
-    F16 = 0,
-    /// IEEE 754 single precision.
-    F32 = 1,
-    /// Bytes; signed ones and 16-bit integers travel under this number too.
-    U8 = 3,
-}
+use crate::host;
+use crate::tensor_type::TensorType;
 
 /// A model of the host; stays loaded for the life of the instance.
 #[derive(Clone, Copy)]
-pub struct Graph {
+pub(crate) struct Graph {
     handle: u32,
     name: &'static str,
 }
 
 impl Graph {
     /// Asks the host for its model `name`.
-    pub fn load(name: &'static str) -> Result<Graph, Failure> {
+    pub(crate) fn load(name: &'static str) -> Result<Graph, Failure> {
         match host::load_by_name(name) {
             Ok(handle) => Ok(Graph { handle, name }),
             Err(errno) => Err(Failure::network(name, "could not be loaded", errno)),
@@ -35,7 +22,7 @@ impl Graph {
     }
 
     /// An interpreter with tensors of its own.
-    pub fn context(&self) -> Result<Context, Failure> {
+    pub(crate) fn context(&self) -> Result<Context, Failure> {
         match host::init_execution_context(self.handle) {
             Ok(handle) => Ok(Context { handle, name: self.name }),
             Err(errno) => Err(Failure::network(self.name, "got no execution context", errno)),
@@ -44,29 +31,24 @@ impl Graph {
 }
 
 /// An execution context; the host frees it when this is dropped.
-pub struct Context {
+pub(crate) struct Context {
     handle: u32,
     name: &'static str,
 }
 
 impl Context {
-    /// The name of the model, for messages.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
     /// Copies `data`, a dense tensor of `dimensions`, into input 0.
-    pub fn set_input(&mut self, dimensions: &[u32], kind: TensorType, data: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn set_input(&mut self, dimensions: &[u32], kind: TensorType, data: &[u8]) -> Result<(), Failure> {
         self.check("refused its input", host::set_input(self.handle, 0, dimensions, kind, data))
     }
 
     /// Runs the model on its input.
-    pub fn compute(&mut self) -> Result<(), Failure> {
+    pub(crate) fn compute(&mut self) -> Result<(), Failure> {
         self.check("failed", host::compute(self.handle))
     }
 
     /// Fills `buffer` with output `index`; an output of another size is a failure of the model.
-    pub fn get_output(&mut self, index: u32, buffer: &mut [u8]) -> Result<(), Failure> {
+    pub(crate) fn get_output(&mut self, index: u32, buffer: &mut [u8]) -> Result<(), Failure> {
         const TOO_LARGE: u32 = 7;
         match host::get_output(self.handle, index, buffer) {
             Ok(written) if written == buffer.len() => Ok(()),
@@ -79,7 +61,7 @@ impl Context {
     }
 
     /// Fills `buffer` with output `index`, an output of single-precision numbers.
-    pub fn get_floats(&mut self, index: u32, buffer: &mut [f32]) -> Result<(), Failure> {
+    pub(crate) fn get_floats(&mut self, index: u32, buffer: &mut [f32]) -> Result<(), Failure> {
         self.get_output(index, bytes_of_mut(buffer))
     }
 

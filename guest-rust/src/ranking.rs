@@ -5,13 +5,13 @@ use crate::failure::Failure;
 
 /// Best first; equal scores in the order in which they came.
 #[derive(Default)]
-pub struct Ranking {
+pub(crate) struct Ranking {
     keys: Vec<u64>,
 }
 
 impl Ranking {
     /// The places of `scores`, best first. What is not a number may end up anywhere.
-    pub fn best_first(&mut self, scores: impl ExactSizeIterator<Item = f32>) -> Result<Places<'_>, Failure> {
+    pub(crate) fn best_first(&mut self, scores: impl ExactSizeIterator<Item = f32>) -> Result<Places<'_>, Failure> {
         self.keys.clear();
         self.keys.try_reserve(scores.len())?;
         self.keys.extend(
@@ -23,7 +23,7 @@ impl Ranking {
 }
 
 /// Places in the order of their scores.
-pub struct Places<'a> {
+pub(crate) struct Places<'a> {
     keys: std::slice::Iter<'a, u64>,
 }
 

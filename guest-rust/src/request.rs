@@ -4,28 +4,28 @@ use crate::failure::Failure;
 use crate::kernel::Filter;
 
 /// Bytes of a classify request.
-pub const CLASSIFY_BYTES: usize = 112;
+pub(crate) const CLASSIFY_BYTES: usize = 112;
 /// Bytes of a classify request that says where the axes of the input are.
-pub const EXTENDED_BYTES: usize = 148;
+pub(crate) const EXTENDED_BYTES: usize = 148;
 /// Bytes of a detect request.
-pub const DETECT_BYTES: usize = 64;
+pub(crate) const DETECT_BYTES: usize = 64;
 
 /// An image in guest memory: where it lies and how large it is, not yet checked against the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pixels {
+pub(crate) struct Pixels {
     /// Offset of the first byte.
-    pub pointer: u32,
+    pub(crate) pointer: u32,
     /// Width in pixels, at least 1.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Height in pixels, at least 1.
-    pub height: usize,
+    pub(crate) height: usize,
     /// Bytes in all.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Element types of a model's input or output.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Element {
+pub(crate) enum Element {
     /// Half precision.
     F16,
     /// Single precision.
@@ -40,25 +40,25 @@ pub enum Element {
 
 /// How a byte stands for a real number.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Quantisation {
+pub(crate) struct Quantisation {
     /// One step in real units.
-    pub scale: f32,
+    pub(crate) scale: f32,
     /// The byte that stands for 0.
-    pub zero_point: i32,
+    pub(crate) zero_point: i32,
 }
 
 /// `real = (pixel - mean) / std`, per channel of the model.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Normalisation {
+pub(crate) struct Normalisation {
     /// Means in pixel units.
-    pub mean: [f32; 3],
+    pub(crate) mean: [f32; 3],
     /// Standard deviations in pixel units.
-    pub std: [f32; 3],
+    pub(crate) std: [f32; 3],
 }
 
 /// How an image becomes as large as the model's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crop {
+pub(crate) enum Crop {
     /// The whole image, its aspect ratio changed.
     Squash,
     /// The largest centred part of the input's aspect ratio.
@@ -69,7 +69,7 @@ pub enum Crop {
 
 /// What the numbers of an output are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scores {
+pub(crate) enum Scores {
     /// Probabilities, unless a value lies outside 0 to 1.
     Unknown,
     /// Probabilities.
@@ -80,30 +80,30 @@ pub enum Scores {
 
 /// The axes of a model's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub(crate) struct Layout {
     axes: [u32; 4],
     rank: usize,
     /// A plane for each channel instead of a pixel after the other.
-    pub planar: bool,
+    pub(crate) planar: bool,
     /// One channel of luminance instead of three of colour.
-    pub grey: bool,
+    pub(crate) grey: bool,
     /// Images in the tensor, of which the photo is the first.
-    pub batch: usize,
+    pub(crate) batch: usize,
 }
 
 impl Layout {
     /// One image with its channels last: what a record of 112 bytes means.
-    pub fn usual(width: usize, height: usize) -> Layout {
+    pub(crate) fn usual(width: usize, height: usize) -> Layout {
         Layout { axes: [1, height as u32, width as u32, 3], rank: 4, planar: false, grey: false, batch: 1 }
     }
 
     /// The dimensions of the tensor.
-    pub fn dimensions(&self) -> &[u32] {
+    pub(crate) fn dimensions(&self) -> &[u32] {
         &self.axes[..self.rank]
     }
 
     /// Elements of a pixel.
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         if self.grey {
             1
         } else {
@@ -114,58 +114,58 @@ impl Layout {
 
 /// A checked classify request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ClassifyRequest {
+pub(crate) struct ClassifyRequest {
     /// The image.
-    pub pixels: Pixels,
+    pub(crate) pixels: Pixels,
     /// How many classes to return at most.
-    pub top_k: usize,
+    pub(crate) top_k: usize,
     /// Scores below this are left out.
-    pub min_score: f32,
+    pub(crate) min_score: f32,
     /// Width of the model's input.
-    pub input_width: usize,
+    pub(crate) input_width: usize,
     /// Height of the model's input.
-    pub input_height: usize,
+    pub(crate) input_height: usize,
     /// Element type of the model's input.
-    pub input: Element,
+    pub(crate) input: Element,
     /// What becomes of a pixel's value.
-    pub normalisation: Normalisation,
+    pub(crate) normalisation: Normalisation,
     /// Whether the model's channels are blue, green, red.
-    pub bgr: bool,
+    pub(crate) bgr: bool,
     /// How the image is cut.
-    pub crop: Crop,
+    pub(crate) crop: Crop,
     /// How the image is resized.
-    pub filter: Filter,
+    pub(crate) filter: Filter,
     /// Which output to read.
-    pub output_index: u32,
+    pub(crate) output_index: u32,
     /// How many classes it has.
-    pub classes: usize,
+    pub(crate) classes: usize,
     /// Element type of the output.
-    pub output: Element,
+    pub(crate) output: Element,
     /// What the output's numbers are.
-    pub scores: Scores,
+    pub(crate) scores: Scores,
     /// Where the axes of the input are.
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// The output has one number for each image: the score of the only class, or of the second of two.
-    pub binary: bool,
+    pub(crate) binary: bool,
 }
 
 /// A checked detect request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DetectRequest {
+pub(crate) struct DetectRequest {
     /// The image.
-    pub pixels: Pixels,
+    pub(crate) pixels: Pixels,
     /// Side of the smallest face to look for, in pixels.
-    pub min_size: f32,
+    pub(crate) min_size: f32,
     /// Score thresholds of P-Net, R-Net and O-Net.
-    pub thresholds: [f32; 3],
+    pub(crate) thresholds: [f32; 3],
     /// Ratio from one pyramid level to the next.
-    pub factor: f32,
+    pub(crate) factor: f32,
     /// What becomes of a pixel's value, the same for all channels.
-    pub normalisation: Normalisation,
+    pub(crate) normalisation: Normalisation,
     /// Whether the models' channels are blue, green, red.
-    pub bgr: bool,
+    pub(crate) bgr: bool,
     /// How many faces to return at most.
-    pub max_faces: usize,
+    pub(crate) max_faces: usize,
 }
 
 /// Reads little-endian fields; the slice is as long as the longest offset demands.
@@ -303,7 +303,7 @@ impl<'a> Fields<'a> {
 
 impl ClassifyRequest {
     /// How many bytes to give to `parse`, from the first ones of a record.
-    pub fn bytes(record: &[u8]) -> usize {
+    pub(crate) fn bytes(record: &[u8]) -> usize {
         match Fields::of(record, CLASSIFY_BYTES) {
             Ok(fields) if fields.size(0) >= EXTENDED_BYTES => EXTENDED_BYTES,
             _ => CLASSIFY_BYTES,
@@ -311,7 +311,7 @@ impl ClassifyRequest {
     }
 
     /// Reads and checks a record of 112 bytes, or of 148 with the extension.
-    pub fn parse(record: &[u8]) -> Result<ClassifyRequest, Failure> {
+    pub(crate) fn parse(record: &[u8]) -> Result<ClassifyRequest, Failure> {
         let fields = Fields::of(record, CLASSIFY_BYTES)?;
         let (input_width, input_height, classes) = (fields.size(24), fields.size(28), fields.size(84));
         // 2^14 pixels a side and 2^24 classes are far beyond any classifier, and keep every product small.
@@ -371,7 +371,7 @@ impl ClassifyRequest {
 
 impl DetectRequest {
     /// Reads and checks a record of at least 64 bytes.
-    pub fn parse(record: &[u8]) -> Result<DetectRequest, Failure> {
+    pub(crate) fn parse(record: &[u8]) -> Result<DetectRequest, Failure> {
         let fields = Fields::of(record, DETECT_BYTES)?;
         let factor = fields.positive(32, "factor")?;
         if factor >= 1.0 {

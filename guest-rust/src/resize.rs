@@ -8,7 +8,7 @@ use crate::simd::{self, Tap};
 
 /// A rectangle of an RGB image; what lies beyond the image is black.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     /// `image_width * image_height * 3` bytes.
     pixels: &'a [u8],
     image_width: usize,
@@ -21,24 +21,24 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// The whole image; `pixels` has `width * height * 3` bytes, neither side is 0.
-    pub fn whole(pixels: &'a [u8], width: usize, height: usize) -> View<'a> {
+    pub(crate) fn whole(pixels: &'a [u8], width: usize, height: usize) -> View<'a> {
         debug_assert!(width > 0 && height > 0 && pixels.len() == width * height * 3);
         View { pixels, image_width: width, image_height: height, left: 0, top: 0, width, height }
     }
 
     /// Another rectangle of the same image; neither side is 0.
-    pub fn crop(&self, left: isize, top: isize, width: usize, height: usize) -> View<'a> {
+    pub(crate) fn crop(&self, left: isize, top: isize, width: usize, height: usize) -> View<'a> {
         debug_assert!(width > 0 && height > 0);
         View { left, top, width, height, ..*self }
     }
 
     /// Width in pixels.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.width
     }
 
     /// Height in pixels.
-    pub fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         self.height
     }
 
@@ -58,7 +58,7 @@ impl<'a> View<'a> {
 
 /// Resizes images one after the other and keeps its buffers.
 #[derive(Default)]
-pub struct Resizer {
+pub(crate) struct Resizer {
     horizontal: KernelCache,
     vertical: KernelCache,
     rows: Vec<u8>,
@@ -72,7 +72,7 @@ impl Resizer {
     /// to `sink(y, row)`. Rows first, then columns, as Pillow does up to version 12 (later ones choose the cheaper).
     ///
     /// The passes are interleaved: only as many horizontally resized rows are kept as one output row needs.
-    pub fn rows_first(
+    pub(crate) fn rows_first(
         &mut self,
         view: View,
         width: usize,
@@ -114,7 +114,7 @@ impl Resizer {
 
     /// The same for a view that may reach beyond its image, columns first, with a triangle filter. It needs less than
     /// half the time when an image shrinks, and rounds in another place.
-    pub fn columns_first(
+    pub(crate) fn columns_first(
         &mut self,
         view: View,
         width: usize,

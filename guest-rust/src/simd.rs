@@ -3,24 +3,24 @@
 use crate::kernel::Kernel;
 
 /// Bytes of a buffer for a resized row of `pixels` pixels: vectors are stored whole.
-pub fn target_bytes(pixels: usize) -> usize {
+pub(crate) fn target_bytes(pixels: usize) -> usize {
     pixels * 3 + 16
 }
 
 /// Bytes of a buffer for a row that a kernel reads: vectors are loaded whole, and there may be more taps than pixels.
-pub fn source_bytes(kernel: &Kernel) -> usize {
+pub(crate) fn source_bytes(kernel: &Kernel) -> usize {
     kernel.source().max(kernel.taps()) * 3 + 16
 }
 
 /// Two rows and their weights, for `convolve_columns`.
 #[derive(Clone, Copy, Default)]
-pub struct Tap {
+pub(crate) struct Tap {
     /// Where the first row starts.
-    pub above: usize,
+    pub(crate) above: usize,
     /// Where the second row starts.
-    pub below: usize,
+    pub(crate) below: usize,
     /// Weight of the first row in the lower half, of the second in the upper one.
-    pub pair: u32,
+    pub(crate) pair: u32,
 }
 
 #[cfg_attr(all(target_arch = "wasm32", target_feature = "simd128"), allow(dead_code))]
@@ -37,26 +37,101 @@ use vector as imp;
 
 /// Resizes one row of RGB pixels to `target`, which has the kernel's `target_bytes`; `source` has its `source_bytes`.
 #[inline]
-pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
+pub(crate) fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
     imp::convolve_row(source, kernel, target)
 }
 
 /// Weighs whole rows: `target[i]` is the sum of `weight * rows[start of row + i]`, rounded and cut to 0..=255.
 #[inline]
-pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
+pub(crate) fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
     imp::convolve_columns(rows, taps, target)
 }
 
 /// `out[i] = (bytes[i] - mean) * factor`, as the four bytes of a single-precision number each.
 #[inline]
-pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
+pub(crate) fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
     imp::normalise(bytes, mean, factor, out)
 }
 
 /// Calls `found` with the index of every pair whose second number is greater than `threshold`, in order.
 #[inline]
-pub fn second_above(pairs: &[f32], threshold: f32, found: impl FnMut(usize)) {
+pub(crate) fn second_above(pairs: &[f32], threshold: f32, found: impl FnMut(usize)) {
     imp::second_above(pairs, threshold, found)
+}
+
+/// On the wasm32 target both paths are there: byte for byte the same.
+#[cfg(all(test, target_arch = "wasm32", target_feature = "simd128"))]
+mod same_bytes {
+    use super::*;
+    use crate::kernel::Filter;
+
+    /// Bytes that repeat in no period of interest.
+    fn noise(count: usize) -> Vec<u8> {
+        let mut state = 0x2545_f491u32;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            (state >> 24) as u8
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn rows() {
+        for (source, target) in [(1, 1), (2, 9), (9, 2), (17, 5), (224, 224), (640, 224), (1000, 31), (31, 1000)] {
+            for filter in [Filter::Bilinear, Filter::Bicubic] {
+                let mut kernel = Kernel::default();
+                kernel.build(source, target, filter).unwrap();
+                let pixels = noise(source_bytes(&kernel));
+                let mut made = [vec![0; target_bytes(target)], vec![0; target_bytes(target)]];
+                plain::convolve_row(&pixels, &kernel, &mut made[0]);
+                vector::convolve_row(&pixels, &kernel, &mut made[1]);
+                assert_eq!(made[0][..3 * target], made[1][..3 * target], "{source} to {target}, {filter:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn columns() {
+        let rows = noise(4000);
+        let pair = |first: i16, second: i16| u32::from(first as u16) | u32::from(second as u16) << 16;
+        let taps = [
+            Tap { above: 0, below: 100, pair: pair(9000, -1200) },
+            Tap { above: 1700, below: 333, pair: pair(7000, 1584) },
+            Tap { above: 5, below: 5, pair: pair(-3000, 3000) },
+        ];
+        for width in [1, 3, 15, 16, 17, 31, 32, 33, 200] {
+            let mut made = [vec![0; width], vec![0; width]];
+            plain::convolve_columns(&rows, &taps, &mut made[0]);
+            vector::convolve_columns(&rows, &taps, &mut made[1]);
+            assert_eq!(made[0], made[1], "{width}");
+        }
+    }
+
+    #[test]
+    fn normalised() {
+        for count in [0, 1, 15, 16, 17, 300] {
+            let bytes = noise(count);
+            let mut made = [vec![0; 4 * count], vec![0; 4 * count]];
+            plain::normalise(&bytes, 127.5, 1.0 / 127.5, &mut made[0]);
+            vector::normalise(&bytes, 127.5, 1.0 / 127.5, &mut made[1]);
+            assert_eq!(made[0], made[1], "{count}");
+        }
+    }
+
+    #[test]
+    fn pairs_above() {
+        let pairs: Vec<f32> = noise(2 * 77).into_iter().map(|byte| f32::from(byte) / 255.0).collect();
+        for count in [0, 1, 3, 4, 5, 77] {
+            for threshold in [0.0, 0.5, 0.99, 2.0] {
+                let mut made = [Vec::new(), Vec::new()];
+                plain::second_above(&pairs[..2 * count], threshold, |index| made[0].push(index));
+                vector::second_above(&pairs[..2 * count], threshold, |index| made[1].push(index));
+                assert_eq!(made[0], made[1]);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use crate::kernel::{unpair, Kernel, GROUP, SHIFT};
 
 const HALF: i32 = 1 << (SHIFT - 1);
 
-pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
+pub(crate) fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
     for ((starts, weights), pixels) in kernel.groups().zip(target.chunks_mut(3 * GROUP)) {
         let outputs = starts.iter().zip(weights.chunks_exact(kernel.taps() / 2));
         for ((&start, pairs), pixel) in outputs.zip(pixels.chunks_exact_mut(3)) {
@@ -21,7 +21,7 @@ pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
     }
 }
 
-pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
+pub(crate) fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
     for (index, value) in target.iter_mut().enumerate() {
         let mut sum = HALF;
         for tap in taps {
@@ -32,13 +32,13 @@ pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
     }
 }
 
-pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
+pub(crate) fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
     for (&byte, value) in bytes.iter().zip(out.chunks_exact_mut(4)) {
         value.copy_from_slice(&((f32::from(byte) - mean) * factor).to_le_bytes());
     }
 }
 
-pub fn second_above(pairs: &[f32], threshold: f32, mut found: impl FnMut(usize)) {
+pub(crate) fn second_above(pairs: &[f32], threshold: f32, mut found: impl FnMut(usize)) {
     for (index, pair) in pairs.chunks_exact(2).enumerate() {
         if pair[1] > threshold {
             found(index);

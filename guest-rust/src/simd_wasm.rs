@@ -64,7 +64,7 @@ unsafe fn weigh_pixel(pixels: *const u8, weights: *const u32, pairs: usize) -> v
     sum
 }
 
-pub fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
+pub(crate) fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
     assert!(source.len() >= source_bytes(kernel) && target.len() >= target_bytes(kernel.target()));
     // SAFETY: the lengths fit the kernel.
     unsafe {
@@ -138,7 +138,7 @@ unsafe fn weigh_all_columns(rows: *const u8, taps: &[Tap], length: usize, target
     }
 }
 
-pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
+pub(crate) fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
     let length = target.len();
     for tap in taps {
         assert!(rows.len() >= length && tap.above.max(tap.below) <= rows.len() - length);
@@ -160,7 +160,7 @@ pub fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
     }
 }
 
-pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
+pub(crate) fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
     let (means, factors) = (f32x4_splat(mean), f32x4_splat(factor));
     // 2^23 has the unit as its last bit: with a byte in place of its low bits it is 2^23 + byte. (Compilers make the
     // conversion of what cannot be negative an unsigned one, which x86 lacks.)
@@ -200,7 +200,7 @@ pub fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
     }
 }
 
-pub fn second_above(pairs: &[f32], threshold: f32, mut found: impl FnMut(usize)) {
+pub(crate) fn second_above(pairs: &[f32], threshold: f32, mut found: impl FnMut(usize)) {
     let limit = f32x4_splat(threshold);
     let blocks = pairs.chunks_exact(16);
     let rest = blocks.remainder();

@@ -1,12 +1,12 @@
 //! Pixels to tensor elements and output elements to real numbers.
 
-use crate::nn::TensorType;
 use crate::request::{Element, Normalisation, Quantisation};
 use crate::simd;
+use crate::tensor_type::TensorType;
 
 impl Element {
     /// Bytes of one element.
-    pub fn bytes(self) -> usize {
+    pub(crate) fn bytes(self) -> usize {
         match self {
             Element::F16 | Element::I16(_) => 2,
             Element::F32 => 4,
@@ -15,7 +15,7 @@ impl Element {
     }
 
     /// The number under which a tensor of these elements travels.
-    pub fn tensor_type(self) -> TensorType {
+    pub(crate) fn tensor_type(self) -> TensorType {
         match self {
             Element::F16 => TensorType::F16,
             Element::F32 => TensorType::F32,
@@ -42,7 +42,7 @@ impl Element {
 }
 
 /// Makes tensor elements of RGB bytes: `real = (pixel - mean) / std`, in the model's element type and channel order.
-pub struct Encoder {
+pub(crate) struct Encoder {
     element: Element,
     bgr: bool,
     rule: Rule,
@@ -61,7 +61,7 @@ enum Rule {
 
 impl Encoder {
     /// The encoder for a model whose channels are blue, green, red if `bgr`.
-    pub fn new(element: Element, normalisation: Normalisation, bgr: bool) -> Encoder {
+    pub(crate) fn new(element: Element, normalisation: Normalisation, bgr: bool) -> Encoder {
         let Normalisation { mean, std } = normalisation;
         if element == Element::F32 && mean == [mean[0]; 3] && std == [std[0]; 3] {
             return Encoder { element, bgr, rule: Rule::Scaled { mean: mean[0], factor: 1.0 / std[0] } };
@@ -74,17 +74,17 @@ impl Encoder {
     }
 
     /// Bytes of one element.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.element.bytes()
     }
 
     /// The number under which a tensor of these elements travels.
-    pub fn tensor_type(&self) -> TensorType {
+    pub(crate) fn tensor_type(&self) -> TensorType {
         self.element.tensor_type()
     }
 
     /// Converts whole pixels into the bytes of as many elements.
-    pub fn convert(&self, pixels: &[u8], tensor: &mut [u8]) {
+    pub(crate) fn convert(&self, pixels: &[u8], tensor: &mut [u8]) {
         match &self.rule {
             Rule::Same => tensor.copy_from_slice(pixels),
             Rule::Scaled { mean, factor } => {
@@ -132,7 +132,7 @@ fn tables(element: Element, normalisation: Normalisation) -> [[u32; 256]; 3] {
 }
 
 /// Makes the elements of one channel of RGB bytes, or of their luminance, for inputs that are not pixel after pixel.
-pub struct PlaneEncoder {
+pub(crate) struct PlaneEncoder {
     bytes: usize,
     bgr: bool,
     codes: [[u32; 256]; 3],
@@ -140,23 +140,23 @@ pub struct PlaneEncoder {
 
 impl PlaneEncoder {
     /// As `Encoder::new`.
-    pub fn new(element: Element, normalisation: Normalisation, bgr: bool) -> PlaneEncoder {
+    pub(crate) fn new(element: Element, normalisation: Normalisation, bgr: bool) -> PlaneEncoder {
         PlaneEncoder { bytes: element.bytes(), bgr, codes: tables(element, normalisation) }
     }
 
     /// Bytes of one element.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The elements of the model's channel `channel`.
-    pub fn channel(&self, channel: usize, pixels: &[u8], tensor: &mut [u8]) {
+    pub(crate) fn channel(&self, channel: usize, pixels: &[u8], tensor: &mut [u8]) {
         let place = if self.bgr { 2 - channel } else { channel };
         self.look_up(channel, pixels.chunks_exact(3).map(|pixel| pixel[place]), tensor);
     }
 
     /// The elements of the luminance: ITU-R 601, with the integers of Pillow's "L".
-    pub fn luminance(&self, pixels: &[u8], tensor: &mut [u8]) {
+    pub(crate) fn luminance(&self, pixels: &[u8], tensor: &mut [u8]) {
         let grey = |pixel: &[u8]| {
             let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
             ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16) as u8
@@ -173,7 +173,7 @@ impl PlaneEncoder {
 }
 
 /// The real numbers behind the elements in `bytes`.
-pub fn decode<'a>(element: Element, bytes: &'a [u8]) -> impl Iterator<Item = f32> + 'a {
+pub(crate) fn decode(element: Element, bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
     bytes.chunks_exact(element.bytes()).map(move |bytes| match element {
         Element::F16 => half_to(u16::from_le_bytes([bytes[0], bytes[1]])),
         Element::F32 => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
@@ -189,7 +189,7 @@ fn dequantise(by: Quantisation, value: i64) -> f32 {
 }
 
 /// The half-precision number nearest to `value`, ties to even, as its bits.
-pub fn half_from(value: f32) -> u16 {
+pub(crate) fn half_from(value: f32) -> u16 {
     let bits = value.to_bits();
     let sign = (bits >> 16 & 0x8000) as u16;
     let magnitude = bits & 0x7fff_ffff;
@@ -209,7 +209,7 @@ pub fn half_from(value: f32) -> u16 {
 }
 
 /// The value of a half-precision number.
-pub fn half_to(half: u16) -> f32 {
+pub(crate) fn half_to(half: u16) -> f32 {
     let sign = u32::from(half & 0x8000) << 16;
     let exponent = u32::from(half >> 10 & 31);
     let fraction = u32::from(half & 0x3ff);

@@ -3,53 +3,53 @@
 /// A box in pixels of the image, from its top left corner; half open.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Left edge.
-    pub x1: f32,
+    pub(crate) x1: f32,
     /// Upper edge.
-    pub y1: f32,
+    pub(crate) y1: f32,
     /// Right edge.
-    pub x2: f32,
+    pub(crate) x2: f32,
     /// Lower edge.
-    pub y2: f32,
+    pub(crate) y2: f32,
 }
 
 /// A box that may hold a face.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Where the network looked.
-    pub bounds: Bounds,
+    pub(crate) bounds: Bounds,
     /// The network's probability of a face.
-    pub score: f32,
+    pub(crate) score: f32,
     /// How far the face's edges lie from those of `bounds`, in its widths and heights.
-    pub offsets: [f32; 4],
+    pub(crate) offsets: [f32; 4],
 }
 
 impl Bounds {
     /// Width in pixels.
-    pub fn width(&self) -> f32 {
+    pub(crate) fn width(&self) -> f32 {
         self.x2 - self.x1
     }
 
     /// Height in pixels.
-    pub fn height(&self) -> f32 {
+    pub(crate) fn height(&self) -> f32 {
         self.y2 - self.y1
     }
 
     /// Area in square pixels.
-    pub fn area(&self) -> f32 {
+    pub(crate) fn area(&self) -> f32 {
         self.width() * self.height()
     }
 
     /// Area that both boxes cover.
-    pub fn intersection(&self, other: &Bounds) -> f32 {
+    pub(crate) fn intersection(&self, other: &Bounds) -> f32 {
         let width = least(self.x2, other.x2) - greatest(self.x1, other.x1);
         let height = least(self.y2, other.y2) - greatest(self.y1, other.y1);
         greatest(width, 0.0) * greatest(height, 0.0)
     }
 
     /// The box moved by `offsets` of its edges, in widths and heights (bounding-box regression).
-    pub fn calibrated(&self, offsets: &[f32; 4]) -> Bounds {
+    pub(crate) fn calibrated(&self, offsets: &[f32; 4]) -> Bounds {
         let (width, height) = (self.width(), self.height());
         Bounds {
             x1: self.x1 + offsets[0] * width,
@@ -60,7 +60,7 @@ impl Bounds {
     }
 
     /// The square of the longer side around the same centre.
-    pub fn squared(&self) -> Bounds {
+    pub(crate) fn squared(&self) -> Bounds {
         let half = greatest(self.width(), self.height()) / 2.0;
         let (x, y) = ((self.x1 + self.x2) / 2.0, (self.y1 + self.y2) / 2.0);
         Bounds { x1: x - half, y1: y - half, x2: x + half, y2: y + half }
@@ -68,7 +68,7 @@ impl Bounds {
 
     /// Whether a crop of this box makes sense in an image of this size: it is at least a pixel large, touches the
     /// image and does not dwarf it. Not a number is never plausible.
-    pub fn is_plausible(&self, width: f32, height: f32) -> bool {
+    pub(crate) fn is_plausible(&self, width: f32, height: f32) -> bool {
         let limit = 4.0 * greatest(width, height);
         let sides = [self.width(), self.height()];
         sides.iter().all(|side| (1.0..=limit).contains(side))

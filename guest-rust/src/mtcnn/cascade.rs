@@ -19,13 +19,13 @@ const AFTER_OUTPUT: f32 = 0.7;
 /// One face, as the ABI lays it out.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Face {
+pub(crate) struct Face {
     /// Where it is.
-    pub bounds: Bounds,
+    pub(crate) bounds: Bounds,
     /// O-Net's probability of a face.
-    pub score: f32,
+    pub(crate) score: f32,
     /// Left eye, right eye, nose, left and right mouth corner (as seen in the image): `x, y` in pixels.
-    pub landmarks: [[f32; 2]; 5],
+    pub(crate) landmarks: [[f32; 2]; 5],
 }
 
 impl Scored for Face {
@@ -39,7 +39,7 @@ impl Scored for Face {
 }
 
 /// The three networks, and the buffers that pass between them.
-pub struct Detector {
+pub(crate) struct Detector {
     proposal: ProposalNet,
     refine: CropNet,
     output: CropNet,
@@ -54,7 +54,7 @@ pub struct Detector {
 
 impl Detector {
     /// Loads the host's networks.
-    pub fn load() -> Result<Detector, Failure> {
+    pub(crate) fn load() -> Result<Detector, Failure> {
         Ok(Detector {
             proposal: ProposalNet::load()?,
             refine: CropNet::load("rnet", 24, [64, 16, 4], &[4])?,
@@ -70,7 +70,7 @@ impl Detector {
     }
 
     /// Finds the faces of an image of `width * height * 3` bytes, best first.
-    pub fn detect(&mut self, pixels: &[u8], request: &DetectRequest) -> Result<&[Face], Failure> {
+    pub(crate) fn detect(&mut self, pixels: &[u8], request: &DetectRequest) -> Result<&[Face], Failure> {
         let size = (request.pixels.width, request.pixels.height);
         let image = View::whole(pixels, size.0, size.1);
         let encoder = Encoder::new(Element::F32, request.normalisation, request.bgr);

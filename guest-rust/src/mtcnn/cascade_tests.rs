@@ -1,6 +1,6 @@
 use super::*;
 use crate::failure::Status;
-use crate::fake::{self, Network};
+use crate::host::{self as fake, Network};
 use crate::request::{Normalisation, Pixels};
 
 fn request(width: usize, height: usize) -> DetectRequest {

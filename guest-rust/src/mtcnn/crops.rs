@@ -11,17 +11,17 @@ use crate::tensor::Encoder;
 const SPARE: f32 = 2.0;
 
 /// The image and its pyramid, to cut from.
-pub struct Source<'a> {
+pub(crate) struct Source<'a> {
     /// The whole image.
-    pub image: View<'a>,
+    pub(crate) image: View<'a>,
     /// Its smaller sizes.
-    pub pyramid: &'a Pyramid,
+    pub(crate) pyramid: &'a Pyramid,
 }
 
 impl Source<'_> {
     /// Fills `out`, an input of `side` x `side` x 3 elements, with the square `bounds` of the image; what lies beyond
     /// the image is black. Returns the box that was really cut, because crops end at whole pixels.
-    pub fn cut(
+    pub(crate) fn cut(
         &self,
         bounds: &Bounds,
         side: usize,

@@ -1,13 +1,13 @@
 //! Face detection by multi-task cascaded convolutional networks: Zhang, Zhang, Li, Qiao, "Joint Face Detection and
 //! Alignment using Multi-task Cascaded Convolutional Networks", 2016, arXiv:1604.02878.
 
-pub mod boxes;
-pub mod cascade;
-pub mod crops;
-pub mod nms;
-pub mod proposals;
-pub mod pyramid;
-pub mod refinement;
-pub mod roll;
+pub(crate) mod atlas;
+pub(crate) mod boxes;
+pub(crate) mod cascade;
+pub(crate) mod crops;
+pub(crate) mod nms;
+pub(crate) mod proposals;
+pub(crate) mod pyramid;
+pub(crate) mod refinement;
 
-pub use cascade::{Detector, Face};
+pub(crate) use cascade::{Detector, Face};

@@ -6,7 +6,7 @@ use crate::ranking::Ranking;
 
 /// What an intersection is measured against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overlap {
+pub(crate) enum Overlap {
     /// The area that either box covers.
     Union,
     /// The area of the smaller box.
@@ -14,7 +14,7 @@ pub enum Overlap {
 }
 
 /// Something at a place in the image, more or less likely.
-pub trait Scored {
+pub(crate) trait Scored {
     /// Where it is.
     fn bounds(&self) -> &Bounds;
     /// Its probability.
@@ -33,14 +33,14 @@ impl Scored for Candidate {
 
 /// Non-maximum suppression; keeps its buffers.
 #[derive(Default)]
-pub struct Suppression {
+pub(crate) struct Suppression {
     ranking: Ranking,
     marks: Vec<bool>,
 }
 
 impl Suppression {
     /// Moves the items that no better one overlaps by more than `threshold` to `kept`, best first.
-    pub fn boxes<T: Scored + Copy>(
+    pub(crate) fn boxes<T: Scored + Copy>(
         &mut self,
         items: &[T],
         overlap: Overlap,
@@ -58,7 +58,12 @@ impl Suppression {
     }
 
     /// Copies the `count` best items to `kept`, best first.
-    pub fn best<T: Scored + Copy>(&mut self, items: &[T], count: usize, kept: &mut Vec<T>) -> Result<(), Failure> {
+    pub(crate) fn best<T: Scored + Copy>(
+        &mut self,
+        items: &[T],
+        count: usize,
+        kept: &mut Vec<T>,
+    ) -> Result<(), Failure> {
         kept.clear();
         for place in self.ranking.best_first(items.iter().map(Scored::score))?.take(count) {
             push(kept, items[place])?;
@@ -72,7 +77,7 @@ impl Suppression {
     /// All windows of a map are equal squares of 6 cells: those `dx, dy` cells apart share (6 - dx)(6 - dy) of
     /// 72 - (6 - dx)(6 - dy), which is more than half exactly for the eight neighbours. So the neighbours of a kept
     /// cell are marked instead of comparing all pairs.
-    pub fn cells(
+    pub(crate) fn cells(
         &mut self,
         cells: &[Cell],
         (width, height): (usize, usize),
@@ -110,15 +115,15 @@ fn covers(better: &Bounds, other: &Bounds, overlap: Overlap, threshold: f32) -> 
 
 /// One cell of P-Net's map whose window may hold a face.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// Column in the map.
-    pub x: u32,
+    pub(crate) x: u32,
     /// Row in the map.
-    pub y: u32,
+    pub(crate) y: u32,
     /// Probability of a face.
-    pub score: f32,
+    pub(crate) score: f32,
     /// Offsets of the face's edges from the window's.
-    pub offsets: [f32; 4],
+    pub(crate) offsets: [f32; 4],
 }
 
 #[cfg(test)]

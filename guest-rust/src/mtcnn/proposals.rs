@@ -1,9 +1,9 @@
 //! Stage 1: P-Net slides its window over every level and proposes boxes.
 
+use super::atlas::{cells, Atlas, Frame, Piece, HEIGHTS, STRIDE, WIDTH};
 use super::boxes::{Bounds, Candidate};
 use super::nms::{Cell, Overlap, Suppression};
 use super::pyramid::{Level, Pyramid, WINDOW};
-use super::roll::{cells, Frame, Piece, Roll, HEIGHTS, STRIDE, WIDTH};
 use crate::failure::{push, resize, Failure};
 use crate::nn::{Context, Graph};
 use crate::profile::{begin, Stage};
@@ -17,11 +17,11 @@ const ACROSS_LEVELS: f32 = 0.7;
 const MAX_PROPOSALS: usize = 1 << 14;
 
 /// P-Net with its contexts and buffers.
-pub struct ProposalNet {
+pub(crate) struct ProposalNet {
     graph: Graph,
     /// One for each height of a frame, made when it is needed.
     contexts: [Option<Context>; HEIGHTS.len()],
-    roll: Roll,
+    atlas: Atlas,
     input: Vec<u8>,
     probabilities: Vec<f32>,
     offsets: Vec<f32>,
@@ -33,11 +33,11 @@ pub struct ProposalNet {
 
 impl ProposalNet {
     /// Loads the host's P-Net.
-    pub fn load() -> Result<ProposalNet, Failure> {
+    pub(crate) fn load() -> Result<ProposalNet, Failure> {
         Ok(ProposalNet {
             graph: Graph::load("pnet")?,
             contexts: Default::default(),
-            roll: Roll::default(),
+            atlas: Atlas::default(),
             input: Vec::new(),
             probabilities: Vec::new(),
             offsets: Vec::new(),
@@ -49,7 +49,7 @@ impl ProposalNet {
 
     /// Boxes, in pixels of an image of `size` (width, height), whose score is above `threshold`; their offsets are
     /// applied.
-    pub fn propose(
+    pub(crate) fn propose(
         &mut self,
         pyramid: &Pyramid,
         size: (usize, usize),
@@ -63,8 +63,8 @@ impl ProposalNet {
             push(&mut self.cells, Vec::new())?;
         }
         begin(Stage::Fill);
-        self.roll.lay_out(pyramid.levels())?;
-        for frame in self.roll.frames() {
+        self.atlas.lay_out(pyramid.levels())?;
+        for frame in self.atlas.frames() {
             self.run(pyramid, frame, threshold, encoder)?;
         }
         begin(Stage::Suppress);
@@ -104,7 +104,7 @@ impl ProposalNet {
             resize(&mut self.input, bytes, 0)?; // never smaller: that would cost zeros for the next larger frame
         }
         let input = &mut self.input[..bytes];
-        for piece in self.roll.pieces(frame) {
+        for piece in self.atlas.pieces(frame) {
             fill(input, frame, piece, pyramid, encoder);
         }
         let context = match &mut self.contexts[frame.size] {
@@ -119,7 +119,7 @@ impl ProposalNet {
 
         begin(Stage::Scan);
         let mut offsets_are_here = false;
-        for piece in self.roll.pieces(frame) {
+        for piece in self.atlas.pieces(frame) {
             let found = &mut self.cells[piece.level];
             let before = found.len();
             // Where the map of the piece begins in that of the frame and in that of its level.

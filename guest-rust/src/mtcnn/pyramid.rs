@@ -5,7 +5,7 @@ use crate::failure::{push, resize, Failure};
 use crate::resize::{Resizer, View};
 
 /// Side of P-Net's window in pixels.
-pub const WINDOW: usize = 12;
+pub(crate) const WINDOW: usize = 12;
 
 /// More levels than any sensible factor gives, and more pixels than memory should hold.
 const MAX_LEVELS: usize = 256;
@@ -17,11 +17,11 @@ const DETOUR: f32 = 2.7;
 
 /// One level: its size and where its pixels lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Level {
+pub(crate) struct Level {
     /// Width in pixels.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Height in pixels.
-    pub height: usize,
+    pub(crate) height: usize,
     start: usize,
 }
 
@@ -33,7 +33,7 @@ impl Level {
 
 /// The levels of one image; the buffers serve the next image too.
 #[derive(Default)]
-pub struct Pyramid {
+pub(crate) struct Pyramid {
     levels: Vec<Level>,
     pixels: Vec<u8>,
 }
@@ -41,7 +41,13 @@ pub struct Pyramid {
 impl Pyramid {
     /// Builds the levels of `image` on which a face of `min_size` pixels, or one larger by a power of 1 / `factor`,
     /// is as large as the window. An image that is too small has none.
-    pub fn build(&mut self, image: View, min_size: f32, factor: f32, resizer: &mut Resizer) -> Result<(), Failure> {
+    pub(crate) fn build(
+        &mut self,
+        image: View,
+        min_size: f32,
+        factor: f32,
+        resizer: &mut Resizer,
+    ) -> Result<(), Failure> {
         let bytes = plan(&mut self.levels, (image.width(), image.height()), min_size, factor)?;
         resize(&mut self.pixels, bytes, 0)?;
         for (index, level) in self.levels.iter().enumerate() {
@@ -62,24 +68,24 @@ impl Pyramid {
     }
 
     /// The levels, largest first.
-    pub fn levels(&self) -> &[Level] {
+    pub(crate) fn levels(&self) -> &[Level] {
         &self.levels
     }
 
     /// The pixels of a level.
-    pub fn view(&self, level: &Level) -> View<'_> {
+    pub(crate) fn view(&self, level: &Level) -> View<'_> {
         View::whole(self.pixels(level), level.width, level.height)
     }
 
     /// The bytes of a level's pixels.
-    pub fn pixels(&self, level: &Level) -> &[u8] {
+    pub(crate) fn pixels(&self, level: &Level) -> &[u8] {
         &self.pixels[level.start..][..level.bytes()]
     }
 }
 
 /// A level of this size, without pixels.
 #[cfg(test)]
-pub fn sized(width: usize, height: usize) -> Level {
+pub(crate) fn sized(width: usize, height: usize) -> Level {
     Level { width, height, start: 0 }
 }
 

@@ -3,17 +3,18 @@
 use super::boxes::Candidate;
 use super::crops::Source;
 use crate::failure::{resize, Failure};
-use crate::nn::{Context, Graph, TensorType};
+use crate::nn::{Context, Graph};
 use crate::profile::{begin, Stage};
 use crate::resize::Resizer;
 use crate::tensor::Encoder;
+use crate::tensor_type::TensorType;
 
 /// Sizes of the batches, largest first. Each has a context of its own, because a host plans a context anew when its
 /// shape changes; the last batch is filled up with what it held before.
 const BATCHES: usize = 3;
 
 /// A network that takes square crops.
-pub struct CropNet {
+pub(crate) struct CropNet {
     graph: Graph,
     side: usize,
     batches: [usize; BATCHES],
@@ -28,7 +29,7 @@ pub struct CropNet {
 impl CropNet {
     /// The host's model `name`, which takes crops of `side` x `side` and gives, for each output before
     /// the scores, so many numbers.
-    pub fn load(
+    pub(crate) fn load(
         name: &'static str,
         side: usize,
         batches: [usize; BATCHES],
@@ -49,7 +50,7 @@ impl CropNet {
     /// Shows every candidate's box to the network. Calls `likely` with those whose score is above `threshold`: the
     /// candidate, whose bounds are now those of the crop and whose score is the network's, and its part of each other
     /// output.
-    pub fn look(
+    pub(crate) fn look(
         &mut self,
         candidates: &mut [Candidate],
         source: &Source,

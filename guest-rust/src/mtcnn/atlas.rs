@@ -1,4 +1,4 @@
-//! The roll: every level of the pyramid, cut into pieces and laid out side by side on one long picture of constant
+//! The atlas: every level of the pyramid, cut into pieces and laid out side by side on one long picture of constant
 //! width, which P-Net sees frame by frame.
 //!
 //! P-Net has no padding: the answer of a cell depends on the 12 pixels from `STRIDE` times its place on, and on nothing
@@ -13,15 +13,15 @@ use super::pyramid::{Level, WINDOW};
 use crate::failure::{push, resize, Failure};
 
 /// Pixels from one cell of P-Net's map to the next.
-pub const STRIDE: usize = 2;
+pub(crate) const STRIDE: usize = 2;
 
-/// Columns of the roll.
-pub const WIDTH: usize = 224;
+/// Columns of the atlas.
+pub(crate) const WIDTH: usize = 224;
 
 /// Rows of a frame, largest first.
-pub const HEIGHTS: [usize; 4] = [256, 128, 64, 32];
+pub(crate) const HEIGHTS: [usize; 4] = [256, 128, 64, 32];
 
-/// Rows of a roll from which on the largest frames are used. Each is run a little faster than two of half its height,
+/// Rows of an atlas from which on the largest frames are used. Each is run a little faster than two of half its height,
 /// but a host that plans for them once needs twice the time and memory.
 const LONG: usize = 8192;
 
@@ -35,33 +35,33 @@ const MAX_HEIGHT: usize = 1024;
 const OVERLAP: usize = WINDOW - STRIDE;
 
 /// Cells that P-Net gives for an even number of pixels: convolutions of 3, 3 and 3 around a pooling of 2.
-pub fn cells(side: usize) -> usize {
+pub(crate) fn cells(side: usize) -> usize {
     (side - OVERLAP) / STRIDE
 }
 
-/// A part of a level on the roll. All numbers but the level's are even pixels; a piece at the end of a level of odd
+/// A part of a level on the atlas. All numbers but the level's are even pixels; a piece at the end of a level of odd
 /// size is a pixel larger than what is left of the level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub(crate) struct Piece {
     /// Place of the level in the pyramid.
-    pub level: usize,
+    pub(crate) level: usize,
     /// First column of the level.
-    pub left: usize,
+    pub(crate) left: usize,
     /// First row of the level.
-    pub top: usize,
+    pub(crate) top: usize,
     /// Columns.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Rows.
-    pub height: usize,
-    /// First column on the roll.
-    pub x: usize,
-    /// First row on the roll.
-    pub y: usize,
+    pub(crate) height: usize,
+    /// First column on the atlas.
+    pub(crate) x: usize,
+    /// First row on the atlas.
+    pub(crate) y: usize,
 }
 
 impl Piece {
     /// The rows of the piece's own map that a frame shows.
-    pub fn shown_rows(&self, frame: Frame) -> Range<usize> {
+    pub(crate) fn shown_rows(&self, frame: Frame) -> Range<usize> {
         let (first, end) = (frame.y / STRIDE, frame.y / STRIDE + cells(frame.height()));
         let own = self.y / STRIDE;
         let rows = cells(self.height);
@@ -69,34 +69,34 @@ impl Piece {
     }
 }
 
-/// What P-Net sees at a time: rows of the roll, perhaps more than it has. Frames overlap as pieces do.
+/// What P-Net sees at a time: rows of the atlas, perhaps more than it has. Frames overlap as pieces do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// First row on the roll.
-    pub y: usize,
+pub(crate) struct Frame {
+    /// First row on the atlas.
+    pub(crate) y: usize,
     /// Place in `HEIGHTS`.
-    pub size: usize,
+    pub(crate) size: usize,
 }
 
 impl Frame {
     /// Rows.
-    pub fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         HEIGHTS[self.size]
     }
 }
 
 /// The pieces of one pyramid.
 #[derive(Default)]
-pub struct Roll {
+pub(crate) struct Atlas {
     pieces: Vec<Piece>,
     /// The first free row in each pair of columns.
     free: Vec<usize>,
     height: usize,
 }
 
-impl Roll {
+impl Atlas {
     /// Lays out the pieces of all levels, each of at least 12 x 12 pixels.
-    pub fn lay_out(&mut self, levels: &[Level]) -> Result<(), Failure> {
+    pub(crate) fn lay_out(&mut self, levels: &[Level]) -> Result<(), Failure> {
         self.pieces.clear();
         for (level, size) in levels.iter().enumerate() {
             for (left, width) in cut(size.width, WIDTH) {
@@ -138,13 +138,13 @@ impl Roll {
     }
 
     /// The pieces of which a frame shows at least a row.
-    pub fn pieces(&self, frame: Frame) -> impl Iterator<Item = &Piece> {
+    pub(crate) fn pieces(&self, frame: Frame) -> impl Iterator<Item = &Piece> {
         let (first, end) = (frame.y, frame.y + frame.height());
         self.pieces.iter().filter(move |piece| piece.y < end && piece.y + piece.height > first)
     }
 
     /// Frames from top to bottom that show every cell once.
-    pub fn frames(&self) -> impl Iterator<Item = Frame> {
+    pub(crate) fn frames(&self) -> impl Iterator<Item = Frame> {
         let (height, mut y) = (self.height, 0);
         let largest = usize::from(height < LONG);
         std::iter::from_fn(move || {
@@ -201,13 +201,13 @@ mod tests {
 
     #[test]
     fn small_levels_lie_beside_each_other() {
-        let mut roll = Roll::default();
-        roll.lay_out(&[sized(120, 120), sized(85, 85), sized(17, 19), sized(30, 30)]).unwrap();
-        let places: Vec<_> = roll.pieces.iter().map(|piece| (piece.width, piece.x, piece.y)).collect();
+        let mut atlas = Atlas::default();
+        atlas.lay_out(&[sized(120, 120), sized(85, 85), sized(17, 19), sized(30, 30)]).unwrap();
+        let places: Vec<_> = atlas.pieces.iter().map(|piece| (piece.width, piece.x, piece.y)).collect();
         assert_eq!(places, [(120, 0, 0), (86, 120, 0), (30, 120, 86), (18, 206, 0)]);
-        assert_eq!(roll.frames().collect::<Vec<_>>(), [Frame { y: 0, size: 1 }]);
-        roll.lay_out(&[]).unwrap();
-        assert_eq!(roll.frames().count(), 0);
+        assert_eq!(atlas.frames().collect::<Vec<_>>(), [Frame { y: 0, size: 1 }]);
+        atlas.lay_out(&[]).unwrap();
+        assert_eq!(atlas.frames().count(), 0);
     }
 
     #[test]
@@ -221,12 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_long_roll_has_the_largest_frames() {
-        let mut roll = Roll::default();
-        roll.lay_out(&[sized(WIDTH, LONG - 1000)]).unwrap();
-        assert!(roll.frames().all(|frame| frame.size > 0));
-        roll.lay_out(&[sized(WIDTH, LONG + 1000)]).unwrap();
-        assert!(roll.frames().take(10).all(|frame| frame.size == 0));
+    fn only_a_long_atlas_has_the_largest_frames() {
+        let mut atlas = Atlas::default();
+        atlas.lay_out(&[sized(WIDTH, LONG - 1000)]).unwrap();
+        assert!(atlas.frames().all(|frame| frame.size > 0));
+        atlas.lay_out(&[sized(WIDTH, LONG + 1000)]).unwrap();
+        assert!(atlas.frames().take(10).all(|frame| frame.size == 0));
     }
 
     #[test]
@@ -239,10 +239,10 @@ mod tests {
             vec![(1015, 1016), (719, 720), (510, 511)],
         ] {
             let levels: Vec<_> = sizes.iter().map(|&(width, height)| sized(width, height)).collect();
-            let mut roll = Roll::default();
-            roll.lay_out(&levels).unwrap();
-            let mut taken = vec![false; WIDTH * roll.height];
-            for piece in &roll.pieces {
+            let mut atlas = Atlas::default();
+            atlas.lay_out(&levels).unwrap();
+            let mut taken = vec![false; WIDTH * atlas.height];
+            for piece in &atlas.pieces {
                 assert!(piece.x + piece.width <= WIDTH && piece.y % STRIDE == 0 && piece.x % STRIDE == 0);
                 for y in piece.y..piece.y + piece.height {
                     for pixel in &mut taken[y * WIDTH + piece.x..][..piece.width] {
@@ -251,8 +251,8 @@ mod tests {
                 }
             }
             let mut seen: Vec<_> = sizes.iter().map(|&(w, h)| vec![0; cells(w + w % 2) * cells(h + h % 2)]).collect();
-            for frame in roll.frames() {
-                for piece in roll.pieces(frame) {
+            for frame in atlas.frames() {
+                for piece in atlas.pieces(frame) {
                     let columns = cells(sizes[piece.level].0 + sizes[piece.level].0 % 2);
                     for row in piece.shown_rows(frame) {
                         let start = (piece.top / STRIDE + row) * columns + piece.left / STRIDE;
