@@ -219,6 +219,12 @@ class DetectOptions(SandboxOptions):
         most=1,
         http="thresholds",
     )
+    turns: bool = option(
+        default=False,
+        help="Look at the photo turned by 0, 90, 180 and 270 degrees, and merge the faces; takes four times as long.",
+        section="Model",
+        http="turns",
+    )
     factor: float = option(
         default=0.709,
         help="Ratio from one pyramid level to the next.",

@@ -103,11 +103,17 @@ class Landmarks(NamedTuple):
 
 
 class Face(NamedTuple):
-    """One face: its box, O-Net's score (0 to 1) and the five landmarks."""
+    """One face: its box, O-Net's score (0 to 1) and the five landmarks.
+
+    ``turn`` is by how many degrees the photo has to be turned clockwise for the face to stand upright, where all four
+    turns were looked at: left and right of the landmarks are then as seen in the photo turned so. All places are those
+    of the photo as it is.
+    """
 
     box: Box
     score: float
     landmarks: Landmarks
+    turn: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -117,6 +123,7 @@ class Face(NamedTuple):
                 name: [round(point.x, 2), round(point.y, 2)]
                 for name, point in zip(Landmarks._fields, self.landmarks, strict=True)
             },
+            **({} if self.turn is None else {"turn": self.turn}),
         }
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aicli._option import made_from
 from aicli.catalog import FaceModel, load_faces
 from aicli.guest.client import DetectRequest
@@ -12,6 +15,7 @@ from aicli.image.decode import DecodedImage, open_image
 from aicli.options import DetectOptions
 from aicli.results import Box, Detection, Face, Landmarks, Point
 from aicli.tasks.guests import load_engine_for, load_guest
+from aicli.tasks.turns import find_turned
 from aicli.tasks.warm_up import small_photo
 
 if TYPE_CHECKING:
@@ -71,8 +75,10 @@ class FaceDetector:
             model.channels,
             options.max_faces,
         )
-        rows = self.guest.detect_faces(image.pixels, request)
-        faces = (make_face([float(value) for value in row]) for row in rows)
+        if options.turns:
+            faces = find_turned(lambda pixels: self._find(pixels, request), image.pixels, options.max_faces)
+        else:
+            faces = self._find(image.pixels, request)
         kept = tuple(face for face in faces if face.score >= options.min_score)
         return Detection(
             image.name,
@@ -84,6 +90,9 @@ class FaceDetector:
             frames=image.frames,
             part=image.part,
         )
+
+    def _find(self, pixels: NDArray[np.uint8], request: DetectRequest) -> list[Face]:
+        return [make_face([float(value) for value in row]) for row in self.guest.detect_faces(pixels, request)]
 
     def warm_up(self) -> None:
         """Loads what the first image would have to wait for, where copies of this process can share it."""

@@ -225,7 +225,11 @@ class DetectWork:
                     extra["output"] = save(shown, job.picture, image, keep_exif=keep)
                 if job.crops is not None:
                     extra["crops"] = self._crop(image, result.faces, job.crops)
-        return Done(result, extra, watch.stages, small(shown) if self.thumbnail else None, notes_of(image))
+        notes = notes_of(image)
+        if options.anonymize is not None and job.picture is not None and not result.faces:
+            hint = "" if self.detector.options.turns else "; --turns finds faces of a photo that is not upright"
+            notes += (Note(f"nothing hidden {job.name}", f"no face was found, and nothing is hidden{hint}"),)
+        return Done(result, extra, watch.stages, small(shown) if self.thumbnail else None, notes)
 
     def warm_up(self) -> None:
         self.detector.warm_up()
