@@ -50,6 +50,8 @@ class Server:
         self.connection = connection
         self.make = make
         self.interpreters: dict[int, Any] = {}
+        self.ends: dict[int, list[list[int]]] = {}
+        """The interpreter's numbers of the inputs and of the outputs."""
         self.inputs: dict[int, list[Any]] = {}
         self.outputs: dict[int, list[Any]] = {}
 
@@ -58,7 +60,7 @@ class Server:
             head, descriptors = receive(self.connection, LENGTH.size)
             request = json.loads(receive(self.connection, *LENGTH.unpack(head))[0])
             for number in request.get("drop", ()):
-                for table in (self.interpreters, self.inputs, self.outputs):
+                for table in (self.interpreters, self.ends, self.inputs, self.outputs):
                     table.pop(number, None)
             if request.get("seconds"):
                 limit_processor(request["seconds"])
@@ -81,18 +83,18 @@ class Server:
         number = request["number"]
         self.interpreters[number] = interpreter
         ends = interpreter.get_input_details(), interpreter.get_output_details()
+        self.ends[number] = [[item["index"] for item in end] for end in ends]
         return {"types": [[self.numpy.dtype(item["dtype"]).name for item in end] for end in ends]}
 
     def do_resize(self, request: Any, _: list[int]) -> Any:
         interpreter = self.interpreters[request["number"]]
-        index = interpreter.get_input_details()[request["input"]]["index"]
-        interpreter.resize_tensor_input(index, request["shape"])
+        interpreter.resize_tensor_input(self.ends[request["number"]][0][request["input"]], request["shape"])
         return {}
 
     def do_allocate(self, request: Any, _: list[int]) -> Any:
-        interpreter = self.interpreters[request["number"]]
-        interpreter.allocate_tensors()
-        return {"shapes": self.output_shapes(interpreter)}
+        number = request["number"]
+        self.interpreters[number].allocate_tensors()
+        return {"shapes": self.output_shapes(number)}
 
     def do_share(self, request: Any, descriptors: list[int]) -> Any:
         """Maps the memory of the tensors: ``inputs`` and ``outputs`` are (offset, type, shape)."""
@@ -107,10 +109,10 @@ class Server:
     def do_invoke(self, request: Any, _: list[int]) -> Any:
         number = request["number"]
         interpreter = self.interpreters[number]
-        for item, value in zip(interpreter.get_input_details(), self.inputs[number], strict=True):
-            interpreter.set_tensor(item["index"], value)
+        for index, value in zip(self.ends[number][0], self.inputs[number], strict=True):
+            interpreter.set_tensor(index, value)
         interpreter.invoke()
-        shapes = self.output_shapes(interpreter)
+        shapes = self.output_shapes(number)
         if shapes == [list(value.shape) for value in self.outputs[number]]:
             self.collect(number)
         return {"shapes": shapes}
@@ -121,12 +123,16 @@ class Server:
 
     def collect(self, number: int) -> None:
         interpreter = self.interpreters[number]
-        for item, value in zip(interpreter.get_output_details(), self.outputs[number], strict=True):
+        for index, value in zip(self.ends[number][1], self.outputs[number], strict=True):
             if value.size:
-                value[...] = interpreter.tensor(item["index"])()
+                value[...] = interpreter.tensor(index)()
 
-    def output_shapes(self, interpreter: Any) -> list[list[int]]:
-        return [[int(size) for size in item["shape"]] for item in interpreter.get_output_details()]
+    def output_shapes(self, number: int) -> list[list[int]]:
+        interpreter = self.interpreters[number]
+        try:
+            return [list(interpreter.tensor(index)().shape) for index in self.ends[number][1]]
+        except ValueError:  # one without memory: empty, or not known before it is computed
+            return [[int(size) for size in item["shape"]] for item in interpreter.get_output_details()]
 
 
 def receive(connection: socket.socket, size: int) -> tuple[bytes, list[int]]:
