@@ -14,7 +14,7 @@ PATIENCE = 1.0
 REFUSALS = 100.0
 """Refusals a second that are answered at once. Clients that come back without a pause would otherwise have the front
 process do nothing but refuse, with the processor that the workers need."""
-LONGEST_WAIT = 1.0
+LONGEST_WAIT = 2.0
 
 
 class Admission:
