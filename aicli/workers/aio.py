@@ -24,6 +24,7 @@ LINGER = 0.5
 """Seconds that a worker may go on after its client has gone, before it is killed."""
 REPLACED, NOT_STARTED = "worker replaced", "worker does not start"
 STREAM_LIMIT = 4 << 20
+SLICE = 256 << 10
 
 
 class Busy(Exception):
@@ -69,8 +70,12 @@ class Connected(asyncio.StreamReaderProtocol):
         """The answer to a job. Raises :class:`NotStarted`, :class:`WorkerDied`, and what the worker raised."""
         lost: Exception = NotStarted()
         try:
-            self._writer.writelines(pack(JOB, job, self.codec))
-            await self._writer.drain()
+            for piece in pack(JOB, job, self.codec):
+                # In slices, of which the transport copies only what the socket does not take: photos are megabytes.
+                view = memoryview(piece)
+                for place in range(0, len(view), SLICE):
+                    self._writer.write(view[place : place + SLICE])
+                    await self._writer.drain()
             await receive_async(self._reader, self.codec)
             lost = WorkerDied("the worker process ended while it worked on this request")
             kind, value = await receive_async(self._reader, self.codec)
