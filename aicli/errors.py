@@ -2,6 +2,8 @@
 
     AicliError                     1
     |-- WriteError                 1   a file cannot be written
+    |-- FetchError                 1   an address does not give a model's file
+    |-- BuildError                 1   the compiler refuses a guest
     |-- WorkerDied                 1   a worker process ended while it worked on one image, or while it started
     |-- ImageError                 1   this image cannot be answered; others can
     |   `-- ImageTooLargeError     1
@@ -16,20 +18,26 @@
         |-- GuestMemoryError       1   it could not get the memory it needs
         `-- InferenceError         1   the network behind it failed
 
-A message is one line: what happened, to which file, and what to do next.
+A message is one line: what happened and to which file. Where an option would help, the error has a :class:`Hint`, which
+the command line, the service and Python each put into their own words.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 __all__ = [
     "AicliError",
+    "BuildError",
+    "FetchError",
     "GuestError",
     "GuestFault",
     "GuestMemoryError",
     "GuestTimeout",
     "GuestTrap",
+    "Hint",
     "ImageError",
     "ImageTooLargeError",
     "InferenceError",
@@ -41,11 +49,64 @@ __all__ = [
     "WriteError",
 ]
 
+Self = TypeVar("Self", bound="AicliError")
+
+
+class Hint(NamedTuple):
+    """What to do next: ``text`` with the option's name in the place of ``{}``.
+
+    ``option`` is the name that :mod:`aicli.options` has for it, inside a group as ``limits.timeout``.
+    """
+
+    option: str
+    text: str = "{} gives more"
+
 
 class AicliError(Exception):
-    """The root of all errors that aicli raises on purpose."""
+    """The root of all errors that aicli raises on purpose.
+
+    ``subject`` is the file or model that it is about, ``message`` says what happened, ``hint`` which option helps;
+    ``str()`` is all three, with the option as Python names it.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, hint: Hint | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.subject: str | None = None
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+    def __str__(self) -> str:
+        return self.told(str)
+
+    def told(self, spelled: Callable[[str], str | None]) -> str:
+        """The line to show: ``spelled`` gives an option's name as the reader knows it, ``None`` where he has none."""
+        name = spelled(self.hint.option) if self.hint is not None else None
+        line = self.message if self.subject is None else f"{self.subject}: {self.message}"
+        return line if self.hint is None or name is None else f"{line}; {self.hint.text.format(name)}"
+
+    def of(self: Self, subject: object) -> Self:
+        """This error, which is about ``subject`` unless it is about something else already."""
+        if self.subject is None:
+            self.subject = str(subject)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error in values that JSON has."""
+        return {"kind": type(self).__name__, "arguments": self.args, **self.__dict__}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> AicliError:
+        """The error that :meth:`to_dict` gave."""
+        kind = globals()[values["kind"]] if values["kind"] in __all__ else AicliError
+        error: AicliError = kind.__new__(kind, *values["arguments"])
+        error.__dict__.update({name: value for name, value in values.items() if name not in ("kind", "arguments")})
+        error.hint = Hint(*error.hint) if error.hint is not None else None
+        return error
 
 
 class WriteError(AicliError):
@@ -57,6 +118,14 @@ class WriteError(AicliError):
 
     def __reduce__(self) -> tuple[type[WriteError], tuple[str, str]]:
         return type(self), (self.path, self.reason)
+
+
+class FetchError(AicliError):
+    """This address does not give the file; another one may."""
+
+
+class BuildError(AicliError):
+    """The compiler refused a guest, or made no module of it; its own message went to standard error."""
 
 
 class WorkerDied(AicliError):
@@ -94,7 +163,19 @@ class UnavailableError(UsageError):
 
 
 class GuestFault(AicliError):
-    """The guest failed while it worked on one image; the next image gets a fresh instance."""
+    """The guest failed while it worked on one image; the next image gets a fresh instance.
+
+    ``status`` is what the guest itself answered (docs/guest-abi.md), where it did; then ``reason`` are its words.
+    """
+
+    def __init__(self, message: str = "", *, status: int = 0, reason: str = "", hint: Hint | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status, self.reason = status, reason
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the guest says that it was asked for what cannot be (docs/guest-abi.md, status 1)."""
+        return self.status == 1
 
 
 class GuestTrap(GuestFault):

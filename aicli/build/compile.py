@@ -11,16 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aicli.build.toolchain import TARGET, Toolchain
-from aicli.errors import AicliError, UsageError
+from aicli.errors import BuildError, Hint, UsageError
 
-__all__ = ["BuildError", "build", "packaged_source"]
+__all__ = ["build", "packaged_source"]
 
 OPTIMISE = ("-O3", "--enable-simd", "--enable-bulk-memory", "--enable-sign-ext", "--enable-mutable-globals",
             "--enable-nontrapping-float-to-int", "--enable-reference-types", "--enable-multivalue")  # fmt: skip
-
-
-class BuildError(AicliError):
-    """The compiler refused a guest, or made no module of it; its own message went to standard error."""
 
 
 def packaged_source() -> tuple[Path, bool]:
@@ -33,7 +29,7 @@ def packaged_source() -> tuple[Path, bool]:
     for folder, in_checkout in ((checkout, True), (installed, False)):
         if (folder / "Cargo.toml").is_file():
             return folder, in_checkout
-    raise UsageError("the guest's source is not here; give a crate with --source DIR")
+    raise UsageError("the guest's source is not here", hint=Hint("source", "give a crate with {} DIR"))
 
 
 def build(source: Path, toolchain: Toolchain, *, locked: bool, optimise: bool, say: Callable[[str], None]) -> bytes:
@@ -43,7 +39,7 @@ def build(source: Path, toolchain: Toolchain, *, locked: bool, optimise: bool, s
     :class:`BuildError` when it does not compile.
     """
     if not (source / "Cargo.toml").is_file():
-        raise UsageError(f"{source}: no Cargo.toml; --source takes the folder of a Rust crate")
+        raise UsageError(f"{source}: no Cargo.toml", hint=Hint("source", "{} takes the folder of a Rust crate"))
     with tempfile.TemporaryDirectory(prefix="aicli-build-") as scratch:
         environment = toolchain.environment()
         if not os.access(source, os.W_OK) or "_bundled" in source.parts:

@@ -87,10 +87,13 @@ def describe(item: ExternType) -> dict[str, Any]:
     return {**names, "name": item.name, "kind": item.kind, **kind}
 
 
-def inspect_module(wasm: bytes, path: str, runtime_name: str | None = None) -> Inspection:
+def inspect_module(
+    wasm: bytes, path: str, runtime_name: str | None = None, *, spelled: Callable[[str], str | None] = str
+) -> Inspection:
     """Compiles a module, asks it for its ABI version under tight limits, and says what it may do.
 
-    A module that no runtime takes has no imports and exports here, and the runtime's reason among its problems.
+    A module that no runtime takes has no imports and exports here, and the runtime's reason among its problems, in
+    which options are ``spelled`` as in :meth:`aicli.errors.AicliError.told`.
     """
     runtime = choose_runtime(Policy.FOREIGN, runtime_name)
     imports: tuple[ExternType, ...] = ()
@@ -106,7 +109,7 @@ def inspect_module(wasm: bytes, path: str, runtime_name: str | None = None) -> I
             version = None if problems else abi_version(runtime, module, wasm)
             problems += version_problems(version) if not problems else []
     except AicliError as error:
-        problems.append(str(error))
+        problems.append(error.told(spelled))
     modules = dict.fromkeys(item.module for item in imports)
     return Inspection(
         path=path,

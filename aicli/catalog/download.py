@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from aicli.errors import AicliError, UnavailableError
+from aicli.errors import AicliError, FetchError, UnavailableError
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["FetchError", "Progress", "fetch"]
+__all__ = ["Progress", "fetch"]
 
 Progress = Callable[[str, int, "int | None"], None]
 """Called with the file's name, the bytes so far and the bytes in all (``None`` where nobody knows)."""
@@ -25,10 +25,6 @@ PAUSE = 0.5  # seconds before the second attempt; doubled for each further one
 WORTHWHILE = 64 << 10  # bytes by which an attempt must have got on to count as none
 TIMEOUT = 30.0  # seconds without a byte
 MAX_UNKNOWN = 1 << 30  # bytes of a file whose size the catalog does not know
-
-
-class FetchError(AicliError):
-    """This address does not give the file; another one may."""
 
 
 def fetch(address: str, part: Path, size: int | None, progress: Progress | None, name: str) -> None:

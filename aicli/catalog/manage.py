@@ -15,7 +15,7 @@ from aicli._files import write_file
 from aicli.catalog import entries, files, folders, registry
 from aicli.catalog.entries import Entry, FileRef
 from aicli.catalog.required import require_file
-from aicli.errors import LabelsError, ModelError, UsageError
+from aicli.errors import Hint, LabelsError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from aicli.catalog.specs import ClassifierModel
@@ -142,7 +142,8 @@ def check_new_name(name: str, *, force: bool) -> None:
     if existing is not None and not existing.own:
         raise UsageError(f"'{name}' is a model of the catalog; choose another name")
     if existing is not None and not force:
-        raise UsageError(f"you have a model '{name}' already; --force replaces it, aicli models rm {name} removes it")
+        text = f"you have a model '{name}' already; aicli models rm {name} removes it"
+        raise UsageError(text, hint=Hint("force", "{} replaces it"))
 
 
 def store_own(name: str, contents: dict[str, tuple[str, bytes]], record: dict[str, Any]) -> Entry:

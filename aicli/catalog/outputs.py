@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from aicli.catalog.formats.tflite import ModelInfo, TensorInfo
 from aicli.catalog.specs import DType, InputSpec, OutputKind, OutputSpec
-from aicli.errors import ModelError, UsageError
+from aicli.errors import Hint, ModelError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +81,8 @@ def choose_output(
     listed = _listed(outputs)
     if not any(counts) or _looks_like(outputs) == "an object detector":
         raise ModelError(f"{name}: no image classifier: it looks like {_looks_like(outputs)} (outputs {listed})")
-    raise UsageError(f"{name}: the model has {len(outputs)} outputs ({listed}); choose one with --output-tensor")
+    text = f"{name}: the model has {len(outputs)} outputs ({listed})"
+    raise UsageError(text, hint=Hint("output_tensor", "choose one with {}"))
 
 
 def output_spec(

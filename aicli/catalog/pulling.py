@@ -11,9 +11,9 @@ from urllib.request import url2pathname
 
 from aicli._files import file_lock, naming
 from aicli.catalog import download, entries, files, folders, registry
-from aicli.catalog.download import FetchError, Progress
+from aicli.catalog.download import Progress
 from aicli.catalog.entries import Entry, FileRef
-from aicli.errors import AicliError, LabelsError, ModelError
+from aicli.errors import AicliError, FetchError, LabelsError, ModelError
 
 __all__ = ["is_offline", "pull"]
 

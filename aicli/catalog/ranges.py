@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aicli.catalog.formats.first_layers import Evidence
 from aicli.catalog.formats.tflite import TensorInfo
 from aicli.catalog.specs import Triple
-from aicli.errors import UsageError
+from aicli.errors import Hint, UsageError
 
 __all__ = ["CANDIDATES", "Feeding", "choose_feeding", "exact_feeding", "parse_mean_std", "parse_range", "triple"]
 
@@ -66,7 +66,8 @@ def parse_mean_std(mean: str | Sequence[float], std: str | Sequence[float]) -> t
     if max(*map(abs, means), *stds) > 1:
         return means, stds
     if set(means) == {0.0} and set(stds) == {1.0}:
-        raise UsageError("mean 0 and std 1 may mean pixels of 0 to 1 or of 0 to 255; say which with --input-range")
+        text = "mean 0 and std 1 may mean pixels of 0 to 1 or of 0 to 255"
+        raise UsageError(text, hint=Hint("input_range", "say which with {}"))
     return _scaled(means), _scaled(stds)
 
 

@@ -8,7 +8,7 @@ from aicli.catalog.formats.tflite import ModelInfo, Signature
 from aicli.catalog.inspect import ModelFile, inspect_file
 from aicli.catalog.outputs import classes_of
 from aicli.catalog.preprocess import find_input
-from aicli.errors import ModelError, UsageError
+from aicli.errors import Hint, ModelError, UsageError
 
 __all__ = ["choose_signature"]
 
@@ -42,7 +42,7 @@ def choose_signature(
     if not usable:
         return next((item for item in signatures if item.graph == 0), None), ()
     listed = ", ".join(item.name for item in usable)
-    raise UsageError(f"{name}: the model has the signatures {listed}; choose one with --signature")
+    raise UsageError(f"{name}: the model has the signatures {listed}", hint=Hint("signature", "choose one with {}"))
 
 
 def _info(file: ModelFile, signature: Signature) -> ModelInfo:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["EXIT_INTERRUPTED", "complain"]
+from aicli.errors import AicliError
+
+__all__ = ["EXIT_INTERRUPTED", "complain", "told"]
 
 EXIT_INTERRUPTED = 130
+
+
+def told(error: AicliError) -> str:
+    """An error's line, with options as this command line spells them."""
+    from aicli.cli.options import spelled
+
+    return error.told(spelled)
 
 
 def complain(message: str) -> None:

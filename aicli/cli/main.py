@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from aicli import __version__
-from aicli.cli.console import EXIT_INTERRUPTED, complain
+from aicli.cli.console import EXIT_INTERRUPTED, complain, told
 from aicli.errors import AicliError
 
 COMMANDS = {
@@ -98,7 +98,7 @@ def run(arguments: list[str]) -> int:
         complain(error.format_message())
         return error.exit_code
     except AicliError as error:
-        complain(str(error))
+        complain(told(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         complain("interrupted")

@@ -16,8 +16,9 @@ import click
 from click.core import ParameterSource
 
 from aicli._option import Option, Options
+from aicli.options import ClassifyOptions, DetectOptions, InputOptions, Limits, PictureOptions, RunOptions
 
-__all__ = ["SIZE", "given", "option_command", "some_options"]
+__all__ = ["SIZE", "given", "option_command", "some_options", "spelled"]
 
 SECTIONS = ("Input", "Model", "Output", "Pictures", "Run", "Sandbox")
 """The sections of a long ``--help``, in their order."""
@@ -103,6 +104,17 @@ def given(name: str) -> bool:
     return source not in (None, ParameterSource.DEFAULT)
 
 
+def spelled(option: str) -> str:
+    """A hint's option as the command line has it: ``--guest-memory`` for ``limits.memory``."""
+    group, _, name = option.rpartition(".")
+    classes = (ClassifyOptions, DetectOptions, PictureOptions, InputOptions, RunOptions)
+    for options in (Limits,) if group == "limits" else classes:
+        for item in options.fields:
+            if item.name == name:
+                return long_flag(item)
+    return f"--{name.replace('_', '-')}"
+
+
 def made(options: type[Options], values: Mapping[str, Any], prefix: str = "") -> Options:
     """The object of a class of options from click's values."""
     found: dict[str, Any] = {}
@@ -127,13 +139,17 @@ def click_params(options: type[Options], prefix: str = "") -> Iterator[click.Par
                 yield param
 
 
+def long_flag(item: Option) -> str:
+    return item.flags[-1] if item.flags else f"--{item.name.replace('_', '-')}"
+
+
 def click_options(item: Option, name: str) -> Iterator[SectionedOption]:
     """The option, or for switches each of them."""
     if item.switches is not None:
         for value, text in item.switches.items():
             yield SectionedOption([f"--{value}", name], flag_value=value, help=text)
         return
-    flags = item.flags or (f"--{item.name.replace('_', '-')}",)
+    flags = item.flags or (long_flag(item),)
     if item.kind == "boolean":
         yield SectionedOption([*flags, name], is_flag=True, help=item.help)
         return

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aicli._text import printable
-from aicli.errors import GuestError, GuestFault, GuestMemoryError, InferenceError
+from aicli.errors import GuestError, GuestFault, GuestMemoryError, Hint, InferenceError
 from aicli.nn.session import Session, SpareContexts, StageTime, networks_budget
 from aicli.nn.wasi_nn import MODULE as WASI_NN
 from aicli.nn.wasi_nn import WasiNn
@@ -52,6 +52,8 @@ KNOWS_LAYOUT = 1
 """Bit of :data:`FEATURES`: the guest reads classify requests of :data:`EXTENDED` bytes."""
 DETECT = struct.Struct("<4If3f3f2I3I")
 RESULT = struct.Struct("<6I")
+NETWORK_FAILED, NO_MEMORY = 2, 3
+"""What a guest answers when it fails."""
 PREDICTION = np.dtype([("index", "<u4"), ("score", "<f4")])
 FACE = np.dtype("<f4")
 FACE_FLOATS = 15
@@ -219,9 +221,8 @@ class Running:
         self.drop(purpose)
         pointer = self.call("aicli_alloc", size)
         if pointer == 0:
-            raise GuestMemoryError(
-                f"the guest has no memory for {size} bytes within its limit of {self.limit}; --guest-memory gives more"
-            )
+            text = f"the guest has no memory for {size} bytes within its limit of {self.limit}"
+            raise GuestMemoryError(text, hint=Hint("limits.memory"))
         self._check_block(pointer, size)
         self.blocks[purpose] = Block(pointer, size)
         return pointer
@@ -281,12 +282,12 @@ class Running:
 
     def failure(self, status: int, text: str, errno: int) -> GuestFault:
         text = text or "it gives no reason"
-        if status == 2:
+        if status == NETWORK_FAILED:
             cause = self.host.session.last_error
-            return InferenceError(f"the network failed: {cause or text} (errno {errno})")
-        if status == 3:
-            return GuestMemoryError(f"the guest ran out of memory: {text}; --guest-memory gives more")
-        return GuestFault(f"the guest failed with status {status}: {text}")
+            return InferenceError(f"the network failed: {cause or text} (errno {errno})", status=status)
+        if status == NO_MEMORY:
+            return GuestMemoryError(f"the guest ran out of memory: {text}", status=status, hint=Hint("limits.memory"))
+        return GuestFault(f"the guest failed with status {status}: {text}", status=status, reason=text)
 
 
 class Guest:
@@ -342,8 +343,7 @@ class Guest:
         try:
             yield
         except GuestError as error:
-            text = str(error)
-            raise GuestError(text if text.startswith(self._source) else f"{self._source}: {text}") from None
+            raise error.of(self._source) from None
 
     def _start(self, spare: SpareContexts | None = None) -> Running:
         spare = spare or self._spare
@@ -351,7 +351,7 @@ class Guest:
         try:
             self._running = Running(self._module, session, self._limits, self._source)
         except MemoryBoundsError as error:
-            raise GuestFault(f"{self._source}: {error}") from None
+            raise GuestFault(str(error)).of(self._source) from None
         return self._running
 
     def _take(self) -> Running:

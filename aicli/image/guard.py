@@ -10,7 +10,7 @@ from PIL import Image
 
 from aicli._extras import install_command
 from aicli._text import shown
-from aicli.errors import ImageError, ImageTooLargeError, UnavailableError
+from aicli.errors import Hint, ImageError, ImageTooLargeError, UnavailableError
 from aicli.image.formats import quiet_pillow
 from aicli.image.reading import one_line
 
@@ -69,6 +69,6 @@ def check_size(width: int, height: int, label: str, max_pixels: int) -> None:
         raise ImageError(f"{shown(label)}: has no pixels ({width} x {height}); give another image")
     if width * height > max_pixels:
         raise ImageTooLargeError(
-            f"{shown(label)}: {width:,} x {height:,} pixels, the limit is {max_pixels:,}; "
-            "make it smaller or raise the limit with --max-pixels"
+            f"{shown(label)}: {width:,} x {height:,} pixels, the limit is {max_pixels:,}",
+            hint=Hint("max_pixels", "make it smaller or raise the limit with {}"),
         )

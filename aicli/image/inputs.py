@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from aicli._text import shown
-from aicli.errors import ImageError, UsageError
+from aicli.errors import Hint, ImageError, UsageError
 from aicli.image.formats import SUFFIXES as IMAGE_SUFFIXES
 
 __all__ = ["IMAGE_SUFFIXES", "Input", "expand"]
@@ -37,13 +37,13 @@ class Input(NamedTuple):
 
     name: str
     path: Path | None = None
-    problem: str | None = None
+    problem: ImageError | None = None
     named: bool = False
 
     def source(self, stdin: BinaryIO | None = None) -> Path | bytes:
         """What :func:`aicli.image.decode.open_image` takes. Raises :class:`ImageError`."""
         if self.problem is not None:
-            raise ImageError(self.problem)
+            raise self.problem
         if self.path is not None:
             return read_pipe(self.path, self.name) if self.named and is_pipe(self.path) else self.path
         if stdin is None:
@@ -96,11 +96,11 @@ def expand(
     when it is no list of names.
     """
     if files_from == STDIN_NAME and STDIN_NAME in arguments:
-        raise UsageError("standard input cannot be both an image (-) and a list of names (--files-from -)")
+        raise UsageError("standard input (-) cannot be both an image and a list of names")
     if list(arguments).count(STDIN_NAME) > 1:
         raise UsageError("standard input is one image; '-' can be given once")
     if null and files_from is None:
-        raise UsageError("-0 says how the names in --files-from end; give --files-from too")
+        raise UsageError("names that end with NUL are those of a list", hint=Hint("files_from", "name it with {}"))
     names = None if files_from is None else listed(open_list(files_from, stdin), null, files_from)
     return _expand(arguments, names, Choice(tuple(include), program, passed_over))
 
@@ -113,7 +113,7 @@ def open_list(name: str, stdin: BinaryIO | None) -> BinaryIO:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"{shown(name)}: cannot be read ({reason}); --files-from takes a file of names, or '-'"
+            f"{shown(name)}: cannot be read ({reason})", hint=Hint("files_from", "{} takes a file of names, or '-'")
         ) from error
 
 
@@ -151,7 +151,9 @@ def expand_one(argument: str, choice: Choice) -> Iterator[Input]:
 
         names = sorted(glob.iglob(argument, recursive=True), key=natural_key)
         if not names:
-            yield Input(argument, problem=f"{shown(argument)}: no file matches this pattern; check the path")
+            yield Input(
+                argument, problem=ImageError("no file matches this pattern; check the path").of(shown(argument))
+            )
         for name in names:
             yield from take(name, choice)
 
@@ -159,12 +161,12 @@ def expand_one(argument: str, choice: Choice) -> Iterator[Input]:
 def take(name: str, choice: Choice) -> Iterator[Input]:
     """A file, or the images of a folder."""
     if not name:  # as a Path, this would be the current folder
-        yield Input(name, problem="'': an empty name; check the quotes")
+        yield Input(name, problem=ImageError("an empty name; check the quotes").of("''"))
     elif os.path.isdir(name):
         yield from walk(name, choice)
     elif is_address(name):
         how = f"curl -fsSL {shlex.quote(name)} | {choice.program} -"
-        yield Input(name, problem=f"{shown(name)}: an address, not a file; {shown(how)}")
+        yield Input(name, problem=ImageError(f"an address, not a file; {shown(how)}").of(shown(name)))
     else:
         yield Input(name, Path(name), named=True)
 
@@ -191,14 +193,18 @@ def walk(folder: str, choice: Choice) -> Iterator[Input]:
             except OSError as error:
                 nothing = False
                 yield Input(
-                    path, problem=f"{shown(path)}: cannot read the folder ({error.strerror}); check its permissions"
+                    path,
+                    problem=ImageError(f"cannot read the folder ({error.strerror}); check its permissions").of(
+                        shown(path)
+                    ),
                 )
         elif choice.takes(path):
             nothing = False
             yield Input(path, Path(path))
     if nothing:
         wanted = " or ".join(choice.include) if choice.include else "*.jpg, *.png and so on"
-        yield Input(folder, problem=f"{shown(folder)}: no images in this folder ({shown(wanted)}); check the path")
+        reason = ImageError(f"no images in this folder ({shown(wanted)}); check the path")
+        yield Input(folder, problem=reason.of(shown(folder)))
 
 
 def entries(folder: str, entered: set[tuple[int, int]]) -> list[str]:

@@ -71,7 +71,7 @@ def run_guest(request: RunRequest, warn: Callable[[str], None] = lambda _: None)
             return exit_code(end.code)
         except GuestTrap as trap:
             reason = host.session.last_error
-            raise GuestTrap(f"{request.guest}: {trap}" + (f" (before it: {reason})" if reason else "")) from None
+            raise GuestTrap(f"{trap}" + (f" (before it: {reason})" if reason else "")).of(request.guest) from None
         finally:
             host.raise_interrupt()
 
@@ -88,7 +88,7 @@ def load_guest(path: Path, runtime_name: str | None, limits: Limits) -> Module:
     try:
         module = load_module(runtime, wasm, limits, default_cache())
     except GuestError as error:
-        raise GuestError(f"{path}: {error}") from None
+        raise error.of(path) from None
     missing = find_missing(module.imports)
     if missing:
         raise GuestError(f"{path}: {missing}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aicli.errors import GuestError, GuestFault, GuestMemoryError, GuestTrap, ImageError, LabelsError, ModelError
+from aicli.errors import GuestError, GuestFault, GuestMemoryError, GuestTrap, Hint, ImageError, LabelsError, ModelError
 from aicli.run.abis import has_infer
 from aicli.run.command import RunRequest, load_guest, modules_of
 from aicli.run.host import CommandHost
@@ -54,7 +54,7 @@ def infer_label(request: RunRequest, model_file: Path, image: Path, labels: Path
             raise GuestFault(f"{request.guest}: its alloc gave a bad pointer: {error}") from None
         except GuestTrap as trap:
             reason = host.session.last_error
-            raise GuestTrap(f"{request.guest}: {trap}" + (f" (before it: {reason})" if reason else "")) from None
+            raise GuestTrap(f"{trap}" + (f" (before it: {reason})" if reason else "")).of(request.guest) from None
         finally:
             host.raise_interrupt()
 
@@ -74,7 +74,7 @@ def infer(instance: Instance, model: bytes, photo: bytes) -> int:
     for data in (model, photo):
         pointer = instance.call("alloc", len(data)) or 0
         if pointer == 0 and data:
-            raise GuestMemoryError(f"the guest has no memory for {len(data)} bytes; --guest-memory gives more")
+            raise GuestMemoryError(f"the guest has no memory for {len(data)} bytes", hint=Hint("limits.memory"))
         places.append(pointer)
     if instance.memory is None:
         raise GuestError("the guest exports no memory")

@@ -17,10 +17,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from aicli import errors
-from aicli.errors import AicliError, GuestTimeout, GuestTrap
+from aicli.errors import AicliError, GuestTimeout, GuestTrap, Hint
 from aicli.wasm.runtime import Limits
 
 __all__ = ["supervise"]
@@ -78,7 +77,7 @@ def check_deadline(deadline: float, limits: Limits) -> float:
     """The seconds that are left. Raises :class:`GuestTimeout` when there are none."""
     left = deadline - time.monotonic()
     if left <= 0:
-        raise GuestTimeout(f"the guest used up its {limits.timeout:g} seconds; --guest-timeout gives more")
+        raise GuestTimeout(f"the guest used up its {limits.timeout:g} seconds", hint=Hint("limits.timeout"))
     return left
 
 
@@ -110,7 +109,7 @@ def in_process(call: Callable[[], int], limits: Limits) -> int:
     kind, value = json.loads(answer)
     if kind == "exit":
         return int(value)
-    raise getattr(errors, kind, AicliError)(value)
+    raise AicliError.from_dict(value)
 
 
 def run_child(call: Callable[[], int], writer: int, parent: int) -> NoReturn:
@@ -122,12 +121,11 @@ def run_child(call: Callable[[], int], writer: int, parent: int) -> NoReturn:
     if os.getppid() != parent:
         os._exit(1)  # it ended before that
     try:
-        answer: tuple[str, int | str] = ("exit", call())
+        answer: tuple[str, int | dict[str, Any]] = ("exit", call())
     except AicliError as error:
-        takes_text = type(error).__init__ is AicliError.__init__
-        answer = (type(error).__name__ if takes_text else "AicliError", str(error))
+        answer = ("error", error.to_dict())
     except BaseException as error:
-        answer = ("AicliError", f"unexpected {type(error).__name__}: {error}")
+        answer = ("error", AicliError(f"unexpected {type(error).__name__}: {error}").to_dict())
     os.write(writer, json.dumps(answer).encode() + END)
     os._exit(0)
 

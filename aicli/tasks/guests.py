@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from aicli.errors import GuestError
+from aicli.errors import GuestError, Hint
 from aicli.guest.client import Guest
 from aicli.nn.engines import AnyEngine, load_engine
 from aicli.options import SandboxOptions
@@ -54,7 +54,7 @@ def runtime_for(path: Path | None, name: str | None, limits: Limits, *, trust_gu
     runtime = choose_runtime(policy, name)
     if policy is Policy.FOREIGN and limits.timeout is not None and not runtime.can_interrupt:
         raise GuestError(
-            f"{path}: {runtime.name} cannot interrupt a guest that hangs; "
-            "install wasmtime, or use --trust-guest if you trust this one"
+            f"{path}: {runtime.name} cannot interrupt a guest that hangs; install wasmtime",
+            hint=Hint("trust_guest", "or use {} if you trust this one"),
         )
     return runtime

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from aicli.errors import GuestError, GuestMemoryError
+from aicli.errors import GuestError, GuestMemoryError, Hint
 
 if TYPE_CHECKING:
     from aicli.wasm.runtime import Limits
@@ -47,13 +47,13 @@ def read_module(path: Path) -> bytes:
         with path.open("rb") as file:
             wasm = file.read(MAX_FILE + 1)
     except OSError as error:
-        raise GuestError(f"{path}: cannot read the guest ({error.strerror}); give a .wasm file") from None
+        raise GuestError(f"cannot read the guest ({error.strerror}); give a .wasm file").of(path) from None
     try:
         if len(wasm) > MAX_FILE:
             raise GuestError(f"the file is larger than {MAX_FILE >> 20} MiB; a guest is a small .wasm file")
         check_magic(wasm)
     except GuestError as error:
-        raise GuestError(f"{path}: {error}") from None
+        raise error.of(path) from None
     return wasm
 
 
@@ -77,8 +77,8 @@ def check_limits(wasm: bytes, limits: Limits) -> None:
         for sizes in declared(section, content):
             if section == MEMORY_SECTION and sizes.minimum * PAGE > limits.memory:
                 raise GuestMemoryError(
-                    f"the guest starts with {sizes.minimum * PAGE} bytes of memory and may have {limits.memory}; "
-                    "--guest-memory gives more"
+                    f"the guest starts with {sizes.minimum * PAGE} bytes of memory and may have {limits.memory}",
+                    hint=Hint("limits.memory"),
                 )
             if section == TABLE_SECTION and sizes.minimum > MAX_TABLE_ELEMENTS:
                 raise GuestMemoryError(

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import IO, Any, NamedTuple, NoReturn, Protocol
 
 from aicli._blas import start_no_threads
-from aicli.errors import AicliError
+from aicli.errors import AicliError, Hint
 from aicli.workers.codec import ANSWER, FAILURE, READY, REFUSED, STARTED, Codec, receive, send
 
 __all__ = ["END", "FORK", "PACKET", "Handle", "Recipe", "die_with_parent", "fork_server", "live", "worker"]
@@ -110,7 +110,7 @@ def attempt(handle: Handle, job: Any) -> tuple[int, Any]:
     except AicliError as error:
         return FAILURE, error
     except MemoryError:
-        return FAILURE, AicliError("not enough memory; use fewer --jobs or smaller images")
+        return FAILURE, AicliError("not enough memory", hint=Hint("jobs", "use fewer {} or smaller images"))
 
 
 def fork_server() -> NoReturn:

@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from aicli.errors import AicliError, GuestTimeout, WorkerDied
+from aicli.errors import AicliError, GuestTimeout, Hint, WorkerDied
 from aicli.workers.child import Recipe
 from aicli.workers.codec import ANSWER, JOB, Codec, receive, send
 from aicli.workers.start import Refused, Starter, Worker, can_fork, describe_end
@@ -86,7 +86,7 @@ def ask(worker: Worker, codec: type[Codec], job: Any, timeout: float | None) -> 
     except (EOFError, OSError):
         code = worker.kill()
         if late.is_set():
-            raise GuestTimeout(f"took longer than {timeout:g} s; --timeout gives more") from None
+            raise GuestTimeout(f"took longer than {timeout:g} s", hint=Hint("timeout")) from None
         raise WorkerDied(f"the worker process ended ({describe_end(code)}); the other images go on") from None
     finally:
         if timer is not None:

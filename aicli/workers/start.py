@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import IO
 
-from aicli.errors import AicliError, WorkerDied
+from aicli.errors import AicliError, Hint, WorkerDied
 from aicli.workers.child import END, FORK, PACKET, Recipe
 from aicli.workers.codec import JOB, REFUSED, Codec, WireError, receive, send
 
@@ -104,7 +104,7 @@ def spawn(
     try:
         process = subprocess.Popen(command, stdin=end, stdout=end, env=env, start_new_session=group)
     except OSError as error:
-        raise AicliError(f"cannot start a worker process ({error.strerror}); use --jobs 1") from None
+        raise AicliError(f"cannot start a worker process ({error.strerror})", hint=Hint("jobs", "use {} 1")) from None
     finally:
         if theirs is not None:
             theirs.close()
@@ -193,7 +193,7 @@ class Starter:
             return self._keep(Worker(pid, lambda: self._ask(server, END, pid), ours))
         ours.close()
         if pid is not None:
-            raise AicliError(f"cannot start a worker process ({os.strerror(-pid)}); use fewer --jobs")
+            raise AicliError(f"cannot start a worker process ({os.strerror(-pid)})", hint=Hint("jobs", "use fewer {}"))
         self._server = None
         self.end(server)  # the system may have ended it, for want of memory
         return None

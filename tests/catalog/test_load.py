@@ -133,7 +133,7 @@ def test_open_batch_and_open_size(tmp_path: Path, engine: Engine) -> None:
 def test_several_outputs(tmp_path: Path, engine: Engine) -> None:
     model = TinyModel().flat().flat(last="SOFTMAX")
     path = write(tmp_path, model.finish())
-    with pytest.raises(UsageError, match="--output-tensor"):
+    with pytest.raises(UsageError, match="choose one with output_tensor"):
         load_classifier(path, LABELS, engine=engine)
     assert load_classifier(path, LABELS, engine=engine, output_tensor=1).output.kind == "probabilities"
     with pytest.raises(UsageError, match="no output tensor 2"):

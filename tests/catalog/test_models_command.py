@@ -81,7 +81,7 @@ def test_names_of_ones_own(model: Path, engine: Engine) -> None:
         with pytest.raises(UsageError):
             add_classifier(name, model, LABELS, engine=engine)
     add_classifier("birds", model, LABELS, engine=engine)
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(UsageError, match="force replaces it"):
         add_classifier("birds", model, LABELS, engine=engine)
     add_classifier("birds", model, LABELS[::-1], engine=engine, force=True)
     assert load_classifier("birds", engine=engine).labels[0] == "class 11"

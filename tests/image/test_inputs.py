@@ -181,7 +181,7 @@ def test_standard_input_is_wanted_once() -> None:
         expand(["-", "-"])
     with pytest.raises(UsageError, match="both an image"):
         expand(["-"], files_from="-")
-    with pytest.raises(UsageError, match="give --files-from too"):
+    with pytest.raises(UsageError, match="name it with files_from"):
         expand(["a.jpg"], null=True)
 
 

@@ -159,6 +159,6 @@ def test_a_guest_without_enough_memory_says_so_and_recovers(runtime: str, exampl
     from aicli.errors import GuestMemoryError
 
     classifier = Classifier(runtime=runtime, limits=Limits(memory=4 << 20))
-    with pytest.raises(GuestMemoryError, match="--guest-memory"):
+    with pytest.raises(GuestMemoryError, match=r"limits\.memory gives more"):
         classifier(np.zeros((3000, 3000, 3), np.uint8))
     assert classifier(np.zeros((64, 64, 3), np.uint8)).predictions

@@ -109,7 +109,7 @@ def test_memory_does_not_grow_beyond_its_limit(runtime: str, tmp_path: Path) -> 
 
 @every_runtime
 def test_a_memory_that_starts_too_large_is_refused(runtime: str, tmp_path: Path) -> None:
-    with pytest.raises(GuestMemoryError, match="--guest-memory gives more"):
+    with pytest.raises(GuestMemoryError, match=r"limits\.memory gives more"):
         make_guest(tmp_path, guest_with("nop", memory="65"), runtime, Limits(4 << 20, 10.0))
 
 

@@ -169,7 +169,7 @@ def test_a_server_that_was_ended_is_started_again() -> None:
 def test_a_system_without_processes_is_told() -> None:
     with WorkerPool(Recipe("no processes"), 2, fork=True) as pool:
         for job in range(3):
-            with pytest.raises(AicliError, match=r"cannot start a worker process \(.*\); use fewer --jobs"):
+            with pytest.raises(AicliError, match=r"cannot start a worker process \(.*\); use fewer jobs"):
                 pool.submit(job).result()
 
 

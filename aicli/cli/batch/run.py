@@ -15,7 +15,7 @@ from aicli._text import shown
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile, format_of
 from aicli.cli.batch.work import Done, Job, Render
-from aicli.cli.console import EXIT_INTERRUPTED, complain
+from aicli.cli.console import EXIT_INTERRUPTED, complain, told
 from aicli.errors import AicliError, UsageError
 from aicli.output.records import Task, Writer, make_writer
 
@@ -123,11 +123,13 @@ class Batch:
 
     def _job(self, item: Any) -> Job:
         try:
-            return Job(item.name, item.source(), **self.outputs(item.name))
+            source = item.source()
+            outputs = self.outputs(item.name)
+            return Job(item.name, source, outputs.get("picture"), outputs.get("crops"))
         except UsageError:
             raise
         except AicliError as error:
-            return Job(item.name, None, str(error))
+            return Job(item.name, None, problem=error)
 
     def _answer_all(self) -> None:
         """In this process for a single job or a few images, else in worker processes."""
@@ -259,10 +261,11 @@ class Batch:
 
     def _failure(self, job: Job, error: AicliError) -> None:
         self.progress.hide()
-        self._open_writer().failure(job.name, str(error))
+        line = told(error)
+        self._open_writer().failure(job.name, line)
         self.done += 1
         self.failed += 1
-        complain(with_name(job.name, str(error)))
+        complain(with_name(job.name, line))
         if self.options.on_error == "stop":
             raise Stopped
         self.progress.show(self.done, self.failed)

@@ -36,9 +36,9 @@ class Job(NamedTuple):
 
     name: str
     source: Path | bytes | None
-    problem: str | None = None
     picture: str | Place | None = None
     crops: Place | None = None
+    problem: AicliError | None = None
 
 
 class Note(NamedTuple):
@@ -85,7 +85,7 @@ class Stopwatch:
 
 def checked_source(job: Job) -> Path | bytes:
     if job.source is None:
-        raise ImageError(job.problem or f"{job.name}: there is nothing to open")
+        raise job.problem or ImageError(f"{job.name}: there is nothing to open")
     return job.source
 
 

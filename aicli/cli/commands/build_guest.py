@@ -52,10 +52,11 @@ def start_new(folder: Path) -> None:
 def build_one(source: Path | None, out: Path | None, wasm_opt: bool) -> None:
     """Compiles a crate, checks the module and writes it where it belongs."""
     from aicli._files import write_file
-    from aicli.build.compile import BuildError, build, packaged_source
+    from aicli.build.compile import build, packaged_source
     from aicli.build.inspection import inspect_module
     from aicli.build.toolchain import find_toolchain
-    from aicli.errors import UsageError, WriteError
+    from aicli.cli.options import spelled
+    from aicli.errors import BuildError, UsageError, WriteError
     from aicli.guest.client import packaged_guest
 
     own = source is None
@@ -69,7 +70,7 @@ def build_one(source: Path | None, out: Path | None, wasm_opt: bool) -> None:
     present = packaged_guest().read_bytes() if own and packaged_guest().is_file() else None
     toolchain = find_toolchain(maker_of=present)
     wasm = build(source, toolchain, locked=own, optimise=wasm_opt and out != packaged_guest(), say=say)
-    found = inspect_module(wasm, str(out))
+    found = inspect_module(wasm, str(out), spelled=spelled)
     if found.problems:
         raise BuildError(f"{source}: the module compiles but cannot run here: {'; '.join(found.problems)}")
     try:
@@ -82,12 +83,12 @@ def build_one(source: Path | None, out: Path | None, wasm_opt: bool) -> None:
 
 
 def check_packaged() -> None:
-    """Raises :class:`aicli.build.compile.BuildError` when the packaged guest is not what its source compiles to."""
+    """Raises :class:`aicli.errors.BuildError` when the packaged guest is not what its source compiles to."""
     import hashlib
 
-    from aicli.build.compile import BuildError, build, packaged_source
+    from aicli.build.compile import build, packaged_source
     from aicli.build.toolchain import find_toolchain, made_by
-    from aicli.errors import UsageError
+    from aicli.errors import BuildError, UsageError
     from aicli.guest.client import packaged_guest
 
     try:

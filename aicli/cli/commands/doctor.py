@@ -67,13 +67,14 @@ def guarded(
     check: str, work: Callable[[], Finding], remedy: str = "reinstall aicli from its checkout or wheel"
 ) -> Finding:
     """A check whose unexpected end is a finding too: doctor must survive what it is asked to diagnose."""
+    from aicli.cli.console import told
     from aicli.errors import AicliError
     from aicli.output.escape import visible
 
     try:
         return work()
     except AicliError as error:
-        return Finding(check, "bad", visible(str(error)))
+        return Finding(check, "bad", visible(told(error)))
     except Exception as error:
         return Finding(check, "bad", visible(f"{type(error).__name__}: {error}"), remedy)
 
@@ -177,6 +178,7 @@ def try_pair(check: str, runtime: str, engine: str) -> Finding:
     from time import perf_counter
 
     from aicli.cli.batch.work import ClassifyRecipe, DetectRecipe, Job
+    from aicli.cli.console import told
     from aicli.errors import AicliError
     from aicli.options import ClassifyOptions, DetectOptions
     from aicli.workers.pool import Refused, WorkerPool
@@ -192,7 +194,7 @@ def try_pair(check: str, runtime: str, engine: str) -> Finding:
                 pool.submit(Job("test picture", test_picture())).result()
             except (AicliError, Refused) as error:
                 remedy = f"pip install --force-reinstall {runtime}; or choose another with --runtime and --engine"
-                return Finding(check, "bad", str(error), remedy)
+                return Finding(check, "bad", told(error.error if isinstance(error, Refused) else error), remedy)
     return Finding(check, "ok", f"classify and detect-faces work ({perf_counter() - begun:.1f} s with two starts)")
 
 

@@ -29,9 +29,10 @@ def command(file: Path, format_: str, runtime: str | None) -> int:
     import json
 
     from aicli.build.inspection import inspect_module
+    from aicli.cli.options import spelled
     from aicli.wasm.binary import read_module
 
-    found = inspect_module(read_module(file), str(file), runtime)
+    found = inspect_module(read_module(file), str(file), runtime, spelled=spelled)
     click.echo(json.dumps(found.to_dict(), indent=2) if format_ == "json" else "\n".join(as_text(found)))
     return 1 if found.problems else 0
 

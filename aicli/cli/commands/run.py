@@ -62,7 +62,7 @@ def command(guest: Path, arguments: tuple[str, ...], **options: Any) -> int:
     Options may stand before or after GUEST.wasm; all other words are the guest's arguments, and so is whatever follows
     a --. Standard streams and the exit code are the guest's own. It sees no files, variables or models but those given.
     """
-    from aicli.cli.console import EXIT_INTERRUPTED, complain
+    from aicli.cli.console import EXIT_INTERRUPTED, complain, told
     from aicli.errors import GuestTimeout
     from aicli.wasm.runtime import Limits
 
@@ -77,7 +77,7 @@ def command(guest: Path, arguments: tuple[str, ...], **options: Any) -> int:
         sys.stdout.flush()
         os._exit(EXIT_INTERRUPTED)
     except GuestTimeout as error:
-        complain(f"{guest}: {error}")
+        complain(told(error.of(guest)))
         sys.stdout.flush()
         os._exit(error.exit_code)
 

@@ -11,7 +11,7 @@ from aicli._option import Option, Options
 from aicli.options import ClassifyOptions, DetectOptions, PictureOptions
 from aicli.serve.http.problems import Problem
 
-__all__ = ["CLASSIFY", "FACES", "NAME", "Given", "Parameter", "read_parameters"]
+__all__ = ["CLASSIFY", "FACES", "NAME", "Given", "Parameter", "parameter_of", "read_parameters"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names of models and functions: nothing that could be a path."""
@@ -102,6 +102,12 @@ def parameters(*classes: type[Options]) -> Iterator[Parameter]:
 
 CLASSIFY = tuple(parameters(ClassifyOptions))
 FACES = tuple(parameters(DetectOptions, PictureOptions))
+
+
+def parameter_of(option: str) -> str | None:
+    """A hint's option as a request has it; ``None`` for one that is the service's own."""
+    names = (parameter.name for parameter in (*CLASSIFY, *FACES) if parameter.option.name == option)
+    return next(names, None)
 
 
 class Given(dict[str, Any]):

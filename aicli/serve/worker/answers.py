@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aicli import errors
+from aicli.serve.http.params import parameter_of
 from aicli.workers.codec import Frame
 
 __all__ = ["Handler", "failure", "respond"]
@@ -30,17 +31,14 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
 """The first class that fits an error gives its HTTP status and its code."""
 
 
-BAD_REQUEST = "the guest failed with status 1: "
-"""How a guest's answer 'bad request' (docs/guest-abi.md) reads: the parameters do not fit the photo."""
-
-
 def failure(error: Exception) -> dict[str, Any]:
     """An error as the header of an answer. What is no error of ours keeps its details to itself."""
-    if isinstance(error, errors.GuestFault) and str(error).startswith(BAD_REQUEST):
-        return {"status": 400, "error": {"code": "parameters", "message": str(error)[len(BAD_REQUEST) :]}}
+    if isinstance(error, errors.GuestFault) and error.is_refusal:
+        return {"status": 400, "error": {"code": "parameters", "message": error.reason}}
     for kind, status, code in STATUS:
         if isinstance(error, kind):
-            message = str(error) or "there is not enough memory for this"
+            message = error.told(parameter_of) if isinstance(error, errors.AicliError) else ""
+            message = message or "there is not enough memory for this"
             return {"status": status, "error": {"code": code, "message": message}}
     print(f"aicli.serve.worker: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
     return {"status": 500, "error": {"code": "internal", "message": "the service failed on this request"}}

@@ -19,7 +19,7 @@ from typing import Any
 
 from aicli.catalog.formats.label_file import parse_labels
 from aicli.catalog.inspect import check_file
-from aicli.errors import GuestError, GuestFault
+from aicli.errors import AicliError, GuestError, GuestFault
 from aicli.guest.client import TASKS, check_guest
 from aicli.nn.engines import load_engine
 from aicli.options import ClassifyOptions, DetectOptions, SandboxOptions
@@ -185,6 +185,8 @@ class Quarantine:
 
 def without_folder(error: Exception, folder: Path) -> Exception:
     """The same error without the folder of this process in its text."""
+    if isinstance(error, AicliError) and error.subject is not None:
+        error.subject = error.subject.replace(f"{folder}{os.sep}", "")
     if error.args and isinstance(error.args[0], str):
         error.args = (error.args[0].replace(f"{folder}{os.sep}", ""), *error.args[1:])
     return error

@@ -15,7 +15,7 @@ import wasmtime
 
 from aicli._text import printable
 from aicli._versions import installed_version
-from aicli.errors import GuestError, GuestTimeout, GuestTrap
+from aicli.errors import GuestError, GuestTimeout, GuestTrap, Hint
 from aicli.wasm.adapter import Linked, LiveMemory, Turns
 from aicli.wasm.binary import MAX_TABLE_ELEMENTS, MAX_TABLES, check_limits
 from aicli.wasm.runtime import (
@@ -155,8 +155,8 @@ def translated_traps(limits: Limits, linked: Linked) -> Iterator[None]:
     except wasmtime.Trap as trap:
         linked.raise_again()
         if trap.trap_code == wasmtime.TrapCode.INTERRUPT:
-            reason = f"the guest used up its {limits.timeout:g} seconds; --guest-timeout gives more"
-            raise GuestTimeout(reason) from None
+            reason = f"the guest used up its {limits.timeout:g} seconds"
+            raise GuestTimeout(reason, hint=Hint("limits.timeout")) from None
         raise GuestTrap(f"the guest trapped: {trap_reason(str(trap))}") from None
     except wasmtime.WasmtimeError as error:
         linked.raise_again()
