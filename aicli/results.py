@@ -91,6 +91,45 @@ class Box(NamedTuple):
     x2: float
     y2: float
 
+    @property
+    def width(self) -> float:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> float:
+        return self.y2 - self.y1
+
+    @property
+    def area(self) -> float:
+        """Square pixels; 0 for a box whose corners are the wrong way round."""
+        return max(0.0, self.width) * max(0.0, self.height)
+
+    @property
+    def center(self) -> Point:
+        return Point((self.x1 + self.x2) / 2, (self.y1 + self.y2) / 2)
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union with another box, 0 to 1."""
+        shared = Box(
+            max(self.x1, other.x1), max(self.y1, other.y1), min(self.x2, other.x2), min(self.y2, other.y2)
+        ).area
+        union = self.area + other.area - shared
+        return shared / union if union > 0 else 0.0
+
+    def clip(self, width: float, height: float) -> Box:
+        """The part inside an image of this size; a box wholly outside becomes one without area on its border."""
+        return Box(
+            min(max(self.x1, 0.0), width),
+            min(max(self.y1, 0.0), height),
+            min(max(self.x2, 0.0), width),
+            min(max(self.y2, 0.0), height),
+        )
+
+    def scale(self, x: float, y: float | None = None) -> Box:
+        """The box in an image that is ``x`` times as wide and ``y`` (by default ``x``) times as high."""
+        y = x if y is None else y
+        return Box(self.x1 * x, self.y1 * y, self.x2 * x, self.y2 * y)
+
 
 class Landmarks(NamedTuple):
     """The five points that O-Net gives for a face. Left and right are as seen in the image."""

@@ -6,9 +6,26 @@ import click
 
 from aicli.errors import AicliError
 
-__all__ = ["EXIT_INTERRUPTED", "complain", "told"]
+__all__ = ["EXIT_INTERRUPTED", "NearGroup", "complain", "told"]
 
 EXIT_INTERRUPTED = 130
+
+
+class NearGroup(click.Group):
+    """A group that suggests the near command for a mistyped one, as click does for options."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if not near:
+                raise
+            raise click.UsageError(f"there is no command '{args[0]}'; did you mean '{near[0]}'?", ctx) from None
 
 
 def told(error: AicliError) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from aicli import __version__
-from aicli.cli.console import EXIT_INTERRUPTED, complain, told
+from aicli.cli.console import EXIT_INTERRUPTED, NearGroup, complain, told
 from aicli.errors import AicliError
 
 COMMANDS = {
@@ -34,7 +34,7 @@ class ReaderGone(Exception):
     """Nobody reads standard output any more, as after ``| head``."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(NearGroup):
     """A group whose subcommands are imported on use: ``aicli --help`` loads neither numpy nor a runtime."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aicli._text import printable
-from aicli.errors import GuestError, GuestFault, GuestMemoryError, Hint, InferenceError
+from aicli.errors import GuestError, GuestFault, GuestMemoryError, Hint, InferenceError, UsageError
 from aicli.nn.session import Session, SpareContexts, StageTime, networks_budget
 from aicli.nn.wasi_nn import MODULE as WASI_NN
 from aicli.nn.wasi_nn import WasiNn
@@ -332,6 +332,7 @@ class Guest:
                 self.runtime, read_guest(path), self._limits, default_cache(), trusted=path is None
             )
             check_guest(self._module, self._task)
+        self._closed = False
         self._running: Running | None = None
         self.times: dict[str, StageTime] = {}
         with self._named():
@@ -345,7 +346,14 @@ class Guest:
         except GuestError as error:
             raise error.of(self._source) from None
 
+    def close(self) -> None:
+        """Gives back the instance with its memory and the networks; nothing can be asked of it any more."""
+        self._closed = True
+        self._running = self._spare = None
+
     def _start(self, spare: SpareContexts | None = None) -> Running:
+        if self._closed:
+            raise UsageError("it was closed; make another one")
         spare = spare or self._spare
         session = Session(self._engine, self._models, self._threads, self.times, spare, memory=self._budget)
         try:

@@ -12,6 +12,7 @@ from aicli.image.decode import DecodedImage, open_image
 from aicli.options import ClassifyOptions
 from aicli.results import Classification, Prediction
 from aicli.tasks.guests import load_engine_for, load_guest
+from aicli.tasks.task import Task
 from aicli.tasks.warm_up import small_photo
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Classifier"]
 
 
-class Classifier:
+class Classifier(Task):
     """A classifier that is loaded once and called for many images, from one thread at a time.
 
     ``model`` is a name from the catalog or the path of a .tflite file; ``labels`` a label file or a sequence of class

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,30 @@ from aicli.image.decode import DecodedImage, open_image
 from aicli.options import DetectOptions
 from aicli.results import Box, Detection, Face, Landmarks, Point
 from aicli.tasks.guests import load_engine_for, load_guest
+from aicli.tasks.task import Task
 from aicli.tasks.turns import find_turned
 from aicli.tasks.warm_up import small_photo
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from aicli.image.decode import ImageSource
     from aicli.tasks.many import Failure
 
-__all__ = ["FaceDetector"]
+__all__ = ["DetectOverrides", "FaceDetector"]
 
 
-class FaceDetector:
+class DetectOverrides(TypedDict, total=False):
+    """What a call may ask for in the place of the detector's own options."""
+
+    min_size: float
+    thresholds: tuple[float, float, float]
+    factor: float
+    max_faces: int
+    min_score: float
+
+
+class FaceDetector(Task):
     """A face detector that is loaded once and called for many images, from one thread at a time.
 
     ``min_size`` is the side of the smallest face in pixels of the upright image; ``thresholds`` are the lowest scores
@@ -51,21 +64,29 @@ class FaceDetector:
     def from_options(cls, options: DetectOptions) -> FaceDetector:
         return cls(**options.keywords())
 
-    def __call__(self, image: ImageSource) -> Detection:
+    def __call__(self, image: ImageSource, **overrides: Unpack[DetectOverrides]) -> Detection:
         """Finds the faces of one image: a path, bytes, a file object, a PIL image, a uint8 array (height x width x 3).
+
+        ``min_size``, ``thresholds``, ``factor``, ``max_faces`` and ``min_score`` stand for the detector's own.
 
         Raises :class:`aicli.errors.ImageError` for an image that cannot be read and
         :class:`aicli.errors.GuestFault` when the guest fails on it.
         """
-        return self.detect(self.open(image))
+        return self.detect(self.open(image), **overrides)
 
     def open(self, image: ImageSource, *, name: str | None = None) -> DecodedImage:
         """Decodes an image as :meth:`__call__` does, in full resolution."""
         return open_image(image, name=name, max_pixels=self.options.max_pixels)
 
-    def detect(self, image: DecodedImage, options: DetectOptions | None = None) -> Detection:
-        """Finds the faces of an image that is already decoded; ``options`` stand for the detector's own parameters."""
+    def detect(
+        self, image: DecodedImage, options: DetectOptions | None = None, **overrides: Unpack[DetectOverrides]
+    ) -> Detection:
+        """Finds the faces of an image that is already decoded; ``overrides`` as for :meth:`__call__`.
+
+        ``options`` stand for all of the detector's own that say what to look for.
+        """
         options, model = options or self.options, self.model
+        options = options.replace(**overrides) if overrides else options
         request = DetectRequest(
             options.min_size,
             options.thresholds,
@@ -97,8 +118,7 @@ class FaceDetector:
     def warm_up(self) -> None:
         """Loads what the first image would have to wait for, where copies of this process can share it."""
         if self.guest.has_warm_copies:
-            every_box = self.options.replace(min_size=20, thresholds=(0, 0, 0), max_faces=0)
-            self.detect(self.open(small_photo()), every_box)
+            self.detect(self.open(small_photo()), min_size=20, thresholds=(0, 0, 0), max_faces=0)  # every box
             self.guest.times.clear()
 
     def many(

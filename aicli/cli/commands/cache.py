@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
+from aicli.cli.console import NearGroup
+
 __all__ = ["command"]
 
 
-@click.group("cache", invoke_without_command=True)
+@click.group("cache", cls=NearGroup, invoke_without_command=True)
 @click.option("-f", "--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
 def command(ctx: click.Context, format_: str) -> None:

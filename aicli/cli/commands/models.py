@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from aicli.cli.console import NearGroup
 from aicli.cli.options import some_options
 from aicli.options import ClassifyOptions
 
@@ -32,7 +33,7 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-@click.group("models")
+@click.group("models", cls=NearGroup)
 def command() -> None:
     """List, show, pull, verify and register models.
 
