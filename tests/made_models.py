@@ -216,3 +216,107 @@ def divides_by(divisor: int, side: int = 8) -> bytes:
     maker.operator("CAST", [rest], [scores], "CastOptions")
     maker.operator("SOFTMAX", [scores], [answer], "SoftmaxOptions", beta=1.0)
     return maker.finish([image], [answer])
+
+
+ONE_OPERATOR = {
+    "CONV_2D": ("Conv2DOptions", {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}),
+    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", {"strideH": 1, "strideW": 1, "depthMultiplier": 1}),
+    "MAX_POOL_2D": ("Pool2DOptions", {"strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2}),
+    "FULLY_CONNECTED": ("FullyConnectedOptions", {}),
+    "SOFTMAX": ("SoftmaxOptions", {"beta": 1.0}),
+    "RESHAPE": ("ReshapeOptions", {}),
+    "TRANSPOSE": ("TransposeOptions", {}),
+    "STRIDED_SLICE": ("StridedSliceOptions", {}),
+    "PAD": ("PadOptions", {}),
+    "GATHER": ("GatherOptions", {}),
+    "RESIZE_BILINEAR": ("ResizeBilinearOptions", {}),
+    "SPLIT": ("SplitOptions", {"numSplits": 1}),
+    "CONCATENATION": ("ConcatenationOptions", {"axis": 1}),
+    "MEAN": ("ReducerOptions", {"keepDims": True}),
+    "TOPK_V2": ("TopKV2Options", {}),
+    "ONE_HOT": ("OneHotOptions", {"axis": -1}),
+    "SPACE_TO_DEPTH": ("SpaceToDepthOptions", {"blockSize": 2}),
+    "BATCH_MATMUL": ("BatchMatMulOptions", {}),
+}
+"""Operators for which :func:`one_operator` has a model, with the options that it gives them."""
+
+
+def one_operator(name: str) -> bytes:
+    """A model of one operator on an input of 1 x 4 x 4 x 2 floats; what else it takes are constants."""
+    maker = ModelMaker()
+    shape = [1, 4, 4, 2]
+    taken = maker.tensor(shape)
+    more: dict[str, list[Any]] = {
+        "CONV_2D": [(np.ones((3, 2, 2, 2)), "float32"), (np.zeros(3), "float32")],
+        "DEPTHWISE_CONV_2D": [(np.ones((1, 2, 2, 2)), "float32"), (np.zeros(2), "float32")],
+        "FULLY_CONNECTED": [(np.ones((3, 32)), "float32"), (np.zeros(3), "float32")],
+        "RESHAPE": [([1, 32], "int32")],
+        "TRANSPOSE": [([0, 2, 1, 3], "int32")],
+        "STRIDED_SLICE": [([0, 1, 0, 0], "int32"), ([1, 4, 3, 2], "int32"), ([1, 1, 2, 1], "int32")],
+        "PAD": [([[0, 0], [1, 1], [0, 2], [0, 0]], "int32")],
+        "GATHER": [([0, 0], "int32")],
+        "RESIZE_BILINEAR": [([7, 5], "int32")],
+        "CONCATENATION": [(np.ones(shape), "float32")],
+        "MEAN": [([1, 2], "int32")],
+        "TOPK_V2": [(1, "int32")],
+        "BATCH_MATMUL": [(np.ones((1, 4, 2, 3)), "float32")],
+    }
+    options, values = ONE_OPERATOR[name]
+    inputs = [taken, *(maker.constant(value, dtype) for value, dtype in more.get(name, []))]
+    result = {
+        "CONV_2D": [1, 4, 4, 3], "MAX_POOL_2D": [1, 2, 2, 2], "FULLY_CONNECTED": [1, 3], "RESHAPE": [1, 32],
+        "STRIDED_SLICE": [1, 3, 2, 2], "PAD": [1, 6, 6, 2], "GATHER": [2, 4, 4, 2], "RESIZE_BILINEAR": [1, 7, 5, 2],
+        "CONCATENATION": [1, 8, 4, 2], "MEAN": [1, 1, 1, 2], "TOPK_V2": [1, 4, 4, 1], "SPACE_TO_DEPTH": [1, 2, 2, 8],
+        "BATCH_MATMUL": [1, 4, 4, 3],
+    }.get(name, shape)  # fmt: skip
+    outputs = [maker.tensor(result)]
+    if name == "SPLIT":
+        inputs = [maker.constant(1, "int32"), taken]
+    if name == "TOPK_V2":
+        outputs.append(maker.tensor(result, INT32))
+    if name == "ONE_HOT":
+        indices = maker.tensor([2], INT32)
+        inputs = [indices, *(maker.constant(*pair) for pair in ((3, "int32"), (1.0, "float32"), (0.0, "float32")))]
+        taken, outputs = indices, [maker.tensor([2, 3])]
+    maker.operator(name, inputs, outputs, options, **values)
+    return maker.finish([taken], outputs)
+
+
+def small_network(dtype: str) -> bytes:
+    """A classifier of 8 x 8 x 3 pixels: convolution, pooling, a full connection, softmax; in float or int8."""
+    maker = ModelMaker()
+    chance = np.random.default_rng(1)
+    kind = TYPES[dtype]
+    bias = "float32" if dtype == "float32" else "int32"
+
+    def tensor(*shape: int) -> int:
+        return quantized(maker.tensor(list(shape), kind))
+
+    def quantized(index: int, scale: float = 0.1) -> int:
+        if dtype != "float32":
+            parameters = schema().QuantizationParametersT()
+            parameters.scale, parameters.zeroPoint = [scale], [0]
+            maker.model.subgraphs[0].tensors[index].quantization = parameters
+        return index
+
+    def weights(*shape: int) -> int:
+        return quantized(maker.constant(chance.integers(-5, 5, shape), dtype))
+
+    def biases(count: int) -> int:
+        return quantized(maker.constant(np.zeros(count), bias), 0.01)
+
+    image, features, pooled, flat = tensor(1, 8, 8, 3), tensor(1, 8, 8, 4), tensor(1, 4, 4, 4), tensor(1, 64)
+    scores, answer = tensor(1, 5), quantized(maker.tensor([1, 5], kind), 1 / 256)
+    if dtype != "float32":
+        maker.model.subgraphs[0].tensors[answer].quantization.zeroPoint = [-128]
+    strides = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    maker.operator(
+        "CONV_2D", [image, weights(4, 3, 3, 3), biases(4)], [features], "Conv2DOptions", version=3, **strides
+    )
+    window = {"strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2}
+    maker.operator("MAX_POOL_2D", [features], [pooled], "Pool2DOptions", version=2, **window)
+    maker.operator("RESHAPE", [pooled, maker.constant([1, 64], "int32")], [flat], "ReshapeOptions")
+    parts = [flat, weights(5, 64), biases(5)]
+    maker.operator("FULLY_CONNECTED", parts, [scores], "FullyConnectedOptions", version=4)
+    maker.operator("SOFTMAX", [scores], [answer], "SoftmaxOptions", version=2, beta=1.0)
+    return maker.finish([image], [answer])
