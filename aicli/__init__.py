@@ -51,6 +51,8 @@ _PUBLIC = {
     "UsageError": "aicli.errors",
     "WorkerDied": "aicli.errors",
     "WriteError": "aicli.errors",
+    "evaluate": "aicli.training.evaluation",
+    "train": "aicli.training.train",
 }
 
 __all__ = [
@@ -88,6 +90,8 @@ __all__ = [
     "WorkerDied",
     "WriteError",
     "__version__",
+    "evaluate",
+    "train",
 ]
 
 if TYPE_CHECKING:
@@ -117,6 +121,8 @@ if TYPE_CHECKING:
     from aicli.tasks.classify import Classifier
     from aicli.tasks.faces import FaceDetector
     from aicli.tasks.many import Failure
+    from aicli.training.evaluation import evaluate
+    from aicli.training.train import train
 
 
 def __getattr__(name: str) -> Any:

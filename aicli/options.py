@@ -12,15 +12,20 @@ from typing import Literal
 from aicli._option import Options, option
 
 __all__ = [
+    "ClassifierOptions",
     "ClassifyFiles",
     "ClassifyOptions",
     "DetectFiles",
     "DetectOptions",
     "InputOptions",
+    "LabelledOptions",
     "Limits",
+    "OutcomeOptions",
     "PictureOptions",
     "RunOptions",
     "SandboxOptions",
+    "TrainFiles",
+    "TrainOptions",
 ]
 
 
@@ -100,8 +105,8 @@ class SandboxOptions(Options):
     )
 
 
-class ClassifyOptions(SandboxOptions):
-    """What a classifier is made from; ``model`` and ``labels`` may be given by position."""
+class ClassifierOptions(SandboxOptions):
+    """Which classifier it is, and how its input is fed; ``model`` and ``labels`` may be given by position."""
 
     model: str | Path = option(
         default="efficientnet_lite0",
@@ -120,25 +125,6 @@ class ClassifyOptions(SandboxOptions):
         flags=("-l", "--labels"),
         metavar="FILE",
         kw_only=False,
-    )
-    top_k: int = option(
-        default=5,
-        help="How many labels to answer.",
-        section="Output",
-        flags=("-k", "--top"),
-        metavar="N",
-        least=1,
-        also=(0,),
-        http="top",
-    )
-    min_score: float = option(
-        default=0.0,
-        help="Leave out labels below this score (0 to 1).",
-        section="Output",
-        metavar="SCORE",
-        least=0,
-        most=1,
-        http="min_score",
     )
     input_range: str | tuple[float, float] | None = option(
         default=None,
@@ -185,6 +171,30 @@ class ClassifyOptions(SandboxOptions):
         metavar="LANGUAGE",
         shown="en",
         http="locale",
+    )
+
+
+class ClassifyOptions(ClassifierOptions):
+    """What a classifier is made from, and which of its answers are wanted."""
+
+    top_k: int = option(
+        default=5,
+        help="How many labels to answer.",
+        section="Output",
+        flags=("-k", "--top"),
+        metavar="N",
+        least=1,
+        also=(0,),
+        http="top",
+    )
+    min_score: float = option(
+        default=0.0,
+        help="Leave out labels below this score (0 to 1).",
+        section="Output",
+        metavar="SCORE",
+        least=0,
+        most=1,
+        http="min_score",
     )
 
 
@@ -420,4 +430,87 @@ class RunOptions(Options):
     )
     verbose: bool = option(
         default=False, help="Show the time of each stage of each image.", section="Run", flags=("-v", "--verbose")
+    )
+
+
+class LabelledOptions(Options):
+    """Which labelled photos are read, and how many at once."""
+
+    include: tuple[str, ...] = option(
+        default=(), help="From folders take only names like this (*.jpg).", section="Input", metavar="PATTERN"
+    )
+    limit: int | None = option(
+        default=None, help="Take the first N photos of each class.", section="Input", metavar="N", shown="all", least=1
+    )
+    jobs: int | None = option(
+        default=None,
+        help="Photos worked on at once.",
+        section="Run",
+        flags=("-j", "--jobs"),
+        metavar="N",
+        shown="the cores",
+        least=1,
+        most=256,
+    )
+
+
+class TrainOptions(LabelledOptions):
+    """How a classifier is trained."""
+
+    base: str | Path = option(
+        default="efficientnet_lite0",
+        help="The classifier whose last layer is replaced.",
+        section="Model",
+        metavar="NAME|FILE",
+        models="classify",
+    )
+    validation: str | float | Path | None = option(
+        default=None,
+        help="Measure on this share of the photos, or on these others.",
+        section="Input",
+        metavar="SHARE|FOLDER",
+        shown="each photo by a fit that has not seen it",
+    )
+    negative: str | Path | None = option(
+        default=None,
+        help="Photos of none of the classes; they become the class 'other'.",
+        section="Input",
+        metavar="FOLDER",
+    )
+    augment: bool = option(
+        default=False, help="Train on mirrored, cropped and otherwise lit views too.", section="Model"
+    )
+    seed: int = option(
+        default=0, help="Seed of everything random.", section="Model", metavar="N", least=0, most=2**63 - 1
+    )
+    features: Literal["resume", "no-resume"] = option(
+        default="resume",
+        section="Run",
+        switches={
+            "resume": "Use what a former run computed of the same photos (the default).",
+            "no-resume": "Compute everything anew.",
+        },
+    )
+
+
+class OutcomeOptions(Options):
+    """What ``aicli train`` and ``aicli evaluate`` read, and how they show what came out."""
+
+    photos: tuple[str, ...] = option(default=(), argument=True, section="Input", metavar="FOLDER|LIST")
+    report: str | None = option(
+        default=None, help="Write a report too: .html, .md or .json, by its suffix.", section="Output", metavar="FILE"
+    )
+    format: Literal["text", "json"] = option(
+        default="text", help="How the outcome is printed.", section="Output", flags=("-f", "--format")
+    )
+    quiet: bool = option(
+        default=False, help="Errors only: no progress, no notes.", section="Run", flags=("-q", "--quiet")
+    )
+
+
+class TrainFiles(OutcomeOptions):
+    """What ``aicli train`` writes."""
+
+    output: str | None = option(
+        default=None, help="The model to write.", section="Output", flags=("-o", "--output"), metavar="FILE.tflite"
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
-from tflite_writer import Graph, Tensor
+
+from aicli.catalog.formats.tflite_writer import Graph, Tensor
 
 __all__ = ["Convolution", "add_block", "add_classifier"]
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from aicli.catalog import entries, files, folders
 from aicli.catalog.entries import Entry
 from aicli.catalog.files import open_mapped
+from aicli.catalog.formats import own_block
+from aicli.catalog.formats.own_block import OwnBlock
 from aicli.catalog.formats.tflite import with_graph_first
 from aicli.catalog.inspect import ModelFile, check_file, inspect_file
 from aicli.catalog.labels import fit_labels, numbered_labels, read_labels
@@ -21,6 +23,7 @@ from aicli.catalog.required import require_file
 from aicli.catalog.signatures import choose_signature
 from aicli.catalog.specs import Channels, ClassifierModel, FaceModel
 from aicli.errors import ModelError
+from aicli.nn.model_file.flatbuffer import DamagedError
 
 if TYPE_CHECKING:
     from aicli.nn.engines import AnyEngine
@@ -63,8 +66,9 @@ def load_classifier(
     source = resolve(model, "classify")
     file = inspect_file(source.path, check=partial(_check, source), locale=locale)
     require_classifier(source.name, file)
-    known = source.entry.input if source.entry else {}
-    given = _given_labels(labels, source)
+    own = _own_block(file) if source.entry is None else None
+    known = source.entry.input if source.entry else own.input if own else {}
+    given = _given_labels(labels, source) or (own.labels if own else None)
     chosen, notes = choose_signature(source.name, file, signature or known.get("signature"), given)
     if chosen is not None and chosen.graph:
         file = inspect_file(source.path, graph=chosen.graph, locale=locale)
@@ -113,6 +117,17 @@ def load_classifier(
 def _content(path: Path, graph: int) -> bytes:
     with open_mapped(path) as data:
         return with_graph_first(data, graph)
+
+
+def _own_block(file: ModelFile) -> OwnBlock | None:
+    """What ``aicli train`` wrote into the file. Raises :class:`ModelError` when somebody damaged it."""
+    block = file.info.metadata.get(own_block.NAME)
+    if not block:
+        return None
+    try:
+        return own_block.read_own_block(block)
+    except DamagedError as error:
+        raise ModelError(f"{file.path}: {error}; train it again") from None
 
 
 def load_faces(model: str = "mtcnn") -> FaceModel:

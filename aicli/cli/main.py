@@ -17,6 +17,8 @@ from aicli.errors import AicliError
 COMMANDS = {
     "classify": "Say what is in photos, with a MobileNet-class model.",
     "detect-faces": "Find faces in photos, with MTCNN.",
+    "train": "Train a classifier on folders of photos.",
+    "evaluate": "Measure a classifier on labelled photos.",
     "models": "List, show, pull, verify and register models.",
     "doctor": "Check the installation and say how to mend it.",
     "info": "Show runtimes, engines, versions and folders.",

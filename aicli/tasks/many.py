@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from aicli.errors import AicliError
 from aicli.nn.engines import available_cores, share_cores
 from aicli.options import SandboxOptions
+from aicli.workers.child import Recipe
 from aicli.workers.pool import Refused, WorkerPool
 
 __all__ = ["PENDING", "Failure", "TaskRecipe", "in_order", "run_many"]
@@ -54,7 +55,7 @@ def run_many(
     images: Iterable[Any],
     *,
     jobs: int = 1,
-    recipe: TaskRecipe | None = None,
+    recipe: Recipe | None = None,
     timeout: float | None = None,
 ) -> Iterator[Any]:
     """Calls a task for every image and yields an answer or a :class:`Failure` for each, in their order.

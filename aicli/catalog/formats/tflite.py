@@ -16,6 +16,7 @@ from aicli.catalog.formats.first_layers import (
     quantisation,
     read_evidence,
 )
+from aicli.catalog.formats.own_block import NAME as OWN_BLOCK
 from aicli.catalog.specs import OutputKind
 from aicli.nn.model_file.flatbuffer import Buffer, DamagedError, Table, root
 from aicli.nn.model_file.tensors import IDENTIFIER, type_name
@@ -158,11 +159,11 @@ def _kind(model: Table, graph: Table, tensor: int) -> OutputKind:
 
 
 def _metadata(model: Table) -> dict[str, bytes]:
-    """The metadata blocks; the one named TFLITE_METADATA describes the model."""
+    """The metadata blocks that are read here: TFLite's own, and the one of ``aicli train``."""
     blocks = {}
     for index in range(min(model.count(6), MAX_TENSORS)):
         entry = model.item(6, index)
         name = entry.text(0)
-        if name == "TFLITE_METADATA":
+        if name in ("TFLITE_METADATA", OWN_BLOCK):
             blocks[name] = model.item(4, entry.number(1, "I")).raw(0)
     return blocks

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aicli._files import NO_HARD_LINKS, publish
+from aicli._files import NO_HARD_LINKS, publish, write_file
 from aicli.cli.batch.pictures import make_folder
 from aicli.cli.console import complain
 from aicli.errors import AicliError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Grouping", "folder_name"]
 
 NONE = "unlabelled"
+LABEL_FILE = ".aicli-label"
+"""In a class's folder: the label, where the folder's name cannot hold it (aicli/training/dataset.py)."""
 
 
 def folder_name(label: str) -> str:
@@ -32,6 +34,13 @@ def folder_name(label: str) -> str:
     if name.upper() in {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}:
         name += "_"
     return name or NONE
+
+
+def keep_label(folder: str, label: str | None) -> None:
+    """Leaves the label in a folder whose name cannot hold it: ``aicli train`` reads it there."""
+    path = Path(folder, LABEL_FILE)
+    if label is not None and os.path.basename(folder) != label and not path.exists():
+        write_file(path, label.encode("utf-8", "surrogateescape"))
 
 
 class Grouping:
@@ -55,6 +64,7 @@ class Grouping:
             complain(f"would {self._how} {source} to {target}")
             return target
         make_folder(Path(folder))
+        keep_label(folder, label)
         begun = self._outputs.plan.begun(image, "group")
         target = begun or ""
         if os.path.dirname(target) != folder:

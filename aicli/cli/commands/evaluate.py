@@ -1,0 +1,32 @@
+"""``aicli evaluate``."""
+
+from __future__ import annotations
+
+from aicli.cli.options import option_command
+from aicli.options import ClassifierOptions, LabelledOptions, OutcomeOptions
+
+__all__ = ["command"]
+
+
+@option_command("evaluate")
+def command(files: OutcomeOptions, reading: LabelledOptions, options: ClassifierOptions) -> int:
+    """Measure a classifier on labelled photos.
+
+    \b
+        aicli evaluate -m birds.tflite test-photos/    (test-photos/wren/*.jpg, ...)
+        aicli evaluate test.csv --report report.html
+
+    Says the accuracy with its 95 % interval, precision and recall of each class, and what is taken for what. Photos are
+    a folder with a folder for each class, or a .csv or .jsonl list of path and label.
+    """
+    from aicli.cli.outcome import one_source, report_writer, show_outcome, shown_progress
+    from aicli.training.evaluation import evaluate
+
+    source = one_source(files.photos, "aicli evaluate -m model.tflite photos/")
+    write = report_writer(files.report)
+    keywords = {**options.keywords(), **reading.keywords()}
+    with shown_progress(files.quiet) as progress:
+        outcome = evaluate(keywords.pop("model"), source, progress=progress, **keywords)
+    show_outcome(outcome, files.format, quiet=files.quiet)
+    write(outcome)
+    return 1 if outcome.failures else 0

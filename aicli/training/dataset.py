@@ -1,0 +1,124 @@
+"""Labelled photos: from folders or lists to paths with labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from aicli._text import shown
+from aicli.errors import UsageError
+from aicli.image.inputs import expand, natural_key
+
+__all__ = ["LABEL_FILE", "Labelled", "labelled_photos"]
+
+LABEL_FILE = ".aicli-label"
+"""In a class's folder: the label, where the folder's name could not hold it. ``classify --group`` writes it."""
+LIST_SUFFIXES = (".csv", ".jsonl", ".ndjson")
+MAX_LABEL = 1000
+
+
+class Labelled(NamedTuple):
+    """A photo and the label that somebody gave it."""
+
+    path: Path
+    label: str
+
+
+def labelled_photos(
+    source: str | os.PathLike[str], *, include: Sequence[str] = (), limit: int | None = None
+) -> list[Labelled]:
+    """The photos of a folder with one folder for each class, or those that a CSV or JSON Lines file lists.
+
+    A class is called after its folder, or what ``.aicli-label`` in it says; photos may lie in folders below it. A list
+    has the columns or keys ``path`` and ``label``, and relative paths are taken from where the list is. ``limit`` is
+    the most photos of each class. Raises :class:`UsageError`.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        photos = _in_folders(path, include)
+    elif path.suffix.lower() in LIST_SUFFIXES and path.exists():
+        photos = _in_list(path)
+    elif path.exists():
+        raise UsageError(f"{shown(str(path))}: this is neither a folder of classes nor a list (.csv, .jsonl)")
+    else:
+        raise UsageError(f"{shown(str(path))}: no such folder; give one with a folder of photos for each class")
+    return list(_limited(photos, limit))
+
+
+def _limited(photos: Iterable[Labelled], limit: int | None) -> Iterator[Labelled]:
+    taken: Counter[str] = Counter()
+    for photo in photos:
+        if limit is None or taken[photo.label] < limit:
+            taken[photo.label] += 1
+            yield photo
+
+
+def _in_folders(root: Path, include: Sequence[str]) -> Iterator[Labelled]:
+    try:
+        names = sorted((item for item in os.listdir(root) if not item.startswith(".")), key=natural_key)
+    except OSError as error:
+        raise UsageError(f"{shown(str(root))}: cannot read the folder ({error.strerror})") from None
+    folders = [name for name in names if (root / name).is_dir()]
+    if not folders:
+        raise UsageError(
+            f"{shown(str(root))}: it has no folders; put the photos of each class into a folder with the class's name"
+        )
+    for name in folders:
+        label = _label_of(root / name)
+        for item in expand([str(root / name)], include=include):
+            if item.path is not None and item.problem is None:
+                yield Labelled(item.path, label)
+
+
+def _label_of(folder: Path) -> str:
+    try:
+        with (folder / LABEL_FILE).open(encoding="utf-8") as file:
+            text = file.read(MAX_LABEL + 1).rstrip("\r\n")
+    except FileNotFoundError:
+        return folder.name
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{shown(str(folder / LABEL_FILE))}: cannot be read ({error}); remove it") from None
+    return _checked(text, str(folder / LABEL_FILE))
+
+
+def _in_list(path: Path) -> Iterator[Labelled]:
+    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
+    for number, row in rows:
+        place = f"{path}, line {number}"
+        name, label = row.get("path") or row.get("image"), row.get("label")
+        if not isinstance(name, str) or not isinstance(label, str) or not name:
+            raise UsageError(f"{shown(place)}: a row needs 'path' and 'label'")
+        yield Labelled(path.parent / name, _checked(label, place))
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            for row in reader:
+                yield reader.line_num, dict(row)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{shown(str(path))}: cannot be read as CSV ({error})") from None
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    row = json.loads(line)
+                    yield number, row if isinstance(row, dict) else {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{shown(str(path))}: cannot be read as JSON Lines ({error})") from None
+
+
+def _checked(label: str, place: str) -> str:
+    text = label.strip()
+    if not text or len(text) > MAX_LABEL or any(character in text for character in "\r\n\0"):
+        raise UsageError(f"{shown(place)}: a label is one line of 1 to {MAX_LABEL} characters")
+    return text
