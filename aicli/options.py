@@ -147,6 +147,13 @@ class ClassifierOptions(SandboxOptions):
         metavar="R,G,B",
         http="std",
     )
+    input_size: str | None = option(
+        default=None,
+        help="Pixels of the input, as 224 or 320x240, where the model leaves its size open.",
+        section="Model",
+        metavar="SIZE",
+        http="input_size",
+    )
     resize: Literal["squash", "crop", "pad"] | None = option(
         default=None, help="How a photo is fitted to the input.", section="Model", http="resize"
     )

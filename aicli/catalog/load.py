@@ -55,13 +55,15 @@ def load_classifier(
     output_tensor: int | None = None,
     signature: str | None = None,
     locale: str | None = None,
+    input_size: str | None = None,
 ) -> ClassifierModel:
     """A classifier by its name in the catalog or the path of a .tflite file.
 
     What is not given here comes from the catalog, else from the file: its metadata, its quantisation, its operators;
     what is assumed after all stands in ``notes``. ``mean`` and ``std`` are one number or three (red, green, blue),
-    ``locale`` is the language of the labels where the file has several. Raises :class:`ModelError` for a model that is
-    unknown, damaged or no classifier, :class:`LabelsError` for labels that cannot be read or do not fit.
+    ``locale`` is the language of the labels where the file has several, ``input_size`` the size (``224``, ``320x240``)
+    of an input that leaves it open. Raises :class:`ModelError` for a model that is unknown, damaged or no classifier,
+    :class:`LabelsError` for labels that cannot be read or do not fit.
     """
     source = resolve(model, "classify")
     file = inspect_file(source.path, check=partial(_check, source), locale=locale)
@@ -72,7 +74,7 @@ def load_classifier(
     chosen, notes = choose_signature(source.name, file, signature or known.get("signature"), given)
     if chosen is not None and chosen.graph:
         file = inspect_file(source.path, graph=chosen.graph, locale=locale)
-    options = FeedingOptions(input_range, mean, std, resize, channels)
+    options = FeedingOptions(input_range, mean, std, resize, channels, input_size)
     spec, assumed = input_spec(source.name, file.info, known, file.normalization, options, file.crop)
     notes += assumed
     if file.metadata_error:

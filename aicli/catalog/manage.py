@@ -173,6 +173,7 @@ def add_classifier(
     output_tensor: int | None = None,
     signature: str | None = None,
     locale: str | None = None,
+    input_size: str | None = None,
     license: str = "unknown",
     title: str | None = None,
     force: bool = False,
@@ -197,6 +198,7 @@ def add_classifier(
         output_tensor=output_tensor,
         signature=signature,
         locale=locale,
+        input_size=input_size,
     )
     spec = model.input
     record = {

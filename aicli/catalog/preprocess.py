@@ -21,7 +21,8 @@ MAX_BATCH = 1024
 class FeedingOptions(NamedTuple):
     """What a person says about the input; ``None`` where nothing is said.
 
-    ``input_range`` is ``LOW,HIGH``; ``mean`` and ``std`` are one number or three, for red, green and blue.
+    ``size`` is ``SIDE`` or ``WIDTHxHEIGHT``, ``input_range`` is ``LOW,HIGH``; ``mean`` and ``std`` are one number or
+    three, for red, green and blue.
     """
 
     input_range: str | tuple[float, float] | None = None
@@ -29,6 +30,18 @@ class FeedingOptions(NamedTuple):
     std: str | tuple[float, ...] | None = None
     resize: str | None = None
     channels: str | None = None
+    size: str | None = None
+
+    def sides(self) -> tuple[int, int] | None:
+        """Width and height in pixels. Raises :class:`UsageError` unless they are one number or two with an x."""
+        if self.size is None:
+            return None
+        parts = self.size.lower().split("x")
+        if len(parts) > 2 or not all(part.isdecimal() and 1 <= int(part) <= MAX_SIDE for part in parts):
+            raise UsageError(
+                f"the input size is a number of pixels or WIDTHxHEIGHT, such as 224 or 320x240, not '{self.size}'"
+            )
+        return int(parts[0]), int(parts[-1])
 
     def normalization(self, channels: str) -> tuple[Triple, Triple] | None:
         """Mean and standard deviation in pixel units, in the order of the model's channels."""
@@ -129,7 +142,7 @@ def input_spec(
     """
     axes = find_input(name, info)
     notes: list[str] = []
-    width, height = _size(name, axes, known, notes)
+    width, height = _size(name, axes, known, options.sides(), notes)
     channels = _choice("channels", options.channels or known.get("channels", "rgb"), get_args(Channels))
     mean, std = options.normalization(channels) or _normalization(name, info, axes, known, normalization, notes)
     tensor = axes.tensor
@@ -158,15 +171,21 @@ def _choice(option: str, value: Any, allowed: tuple[str, ...]) -> Any:
     return value
 
 
-def _size(name: str, axes: InputShape, known: Mapping[str, Any], notes: list[str]) -> tuple[int, int]:
+def _size(
+    name: str, axes: InputShape, known: Mapping[str, Any], given: tuple[int, int] | None, notes: list[str]
+) -> tuple[int, int]:
     """Width and height of the input."""
     sides = []
-    for axis, key in ((axes.width, "width"), (axes.height, "height")):
+    for place, (axis, key) in enumerate(((axes.width, "width"), (axes.height, "height"))):
         side, stored = axes.tensor.shape[axis], axes.tensor.stored[axis]
-        if side == -1:
+        if given is not None and side not in (-1, given[place]):
+            raise UsageError(f"{name}: the model's input {key} is {side} pixels and cannot be {given[place]}")
+        if given is not None:
+            side = given[place]
+        elif side == -1:
             side = known.get(key) or (stored if stored > 1 else DEFAULT_SIDE)
             if key not in known:
-                notes.append(f"{name}: the model leaves its input {key} open; assuming {side} pixels")
+                notes.append(f"{name}: the model leaves its input {key} open; assuming {side} pixels (--input-size)")
         if not 1 <= side <= MAX_SIDE:
             raise ModelError(f"{name}: no image classifier: its input {key} is {side} pixels")
         sides.append(side)

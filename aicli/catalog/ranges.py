@@ -146,6 +146,12 @@ def _calibrated(
     """The usual range that a quantisation was calibrated with, else exactly the one that it holds."""
     seen = f"{words} {evidence.low:.4g} to {evidence.high:.4g}"
     fitting = _usual(evidence.low, evidence.high)
+    within = _within(evidence.low, evidence.high)
+    if not fitting and within is not None:
+        # Calibrated with photos that are all dark, or all bright.
+        exact = _range(evidence.low, evidence.high)
+        others = _others(name, within, (within, exact))
+        return within, (f"{name}: {seen}, a part of a usual range; assuming {within.option}; {others}",)
     if not fitting:
         exact = _range(evidence.low, evidence.high)
         return exact, (f"{name}: {seen}, which is no usual range; that is what it gets ({exact.option})",)
@@ -163,6 +169,18 @@ def _usual(low: float, high: float) -> tuple[Feeding, ...]:
         return tuple(item for item in USUAL if 0.7 <= high / max(-item.low, item.high) <= 1.03)
     fitting = [item for item in USUAL if _covers(item, low, high)]
     return tuple(sorted(fitting, key=lambda item: abs(low - item.low) + abs(high - item.high))[:1])
+
+
+def _within(low: float, high: float) -> Feeding | None:
+    """The smallest usual range that a calibration lies in and begins or ends with."""
+
+    def fits(item: Feeding) -> bool:
+        width = item.high - item.low
+        near = min(abs(low - item.low), abs(high - item.high)) <= 0.03 * width
+        inside = low >= item.low - 0.03 * width and high <= item.high + 0.03 * width
+        return near and inside and high - low >= 0.25 * width
+
+    return min(filter(fits, CANDIDATES), key=lambda item: item.high - item.low, default=None)
 
 
 def _covers(usual: Feeding, low: float, high: float) -> bool:

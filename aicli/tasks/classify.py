@@ -29,8 +29,8 @@ class Classifier(Task):
     names, needed where the model brings none. ``top_k`` classes are answered (0: all), those below ``min_score``
     (0 to 1) left out. ``input_range`` (two numbers such as ``-1,1``), ``mean`` and ``std`` (one number or three, for
     red, green and blue), ``resize`` (``squash``, ``crop``, ``pad``), ``channels`` (``rgb``, ``bgr``),
-    ``output_tensor``, ``signature`` and ``locale`` (of the labels in the file) override what is known about the model.
-    ``guest`` is a WebAssembly module to run instead of the packaged one.
+    ``output_tensor``, ``signature``, ``input_size`` and ``locale`` (of the labels in the file) override what is known
+    about the model. ``guest`` is a WebAssembly module to run instead of the packaged one.
 
     With ``fresh_guest`` each image is answered by an instance of the guest that has seen no other.
 
@@ -54,6 +54,7 @@ class Classifier(Task):
             std=options.std,
             signature=options.signature,
             locale=options.locale,
+            input_size=options.input_size,
         )
         source = self.model.content or self.model.path
         self.guest = load_guest("classify", {"classifier": source}, engine, options)

@@ -128,6 +128,14 @@ def test_open_batch_and_open_size(tmp_path: Path, engine: Engine) -> None:
     model = load_classifier(path, LABELS[:3], engine=engine)
     assert (model.input.width, model.input.height) == (224, 224)
     assert any("width open" in note for note in model.notes)
+    model = load_classifier(path, LABELS[:3], engine=engine, input_size="320x240")
+    assert (model.input.shape, any("open" in note for note in model.notes)) == ((1, 240, 320, 3), False)
+    with pytest.raises(UsageError, match="320x240, not '7x'"):
+        load_classifier(path, LABELS[:3], engine=engine, input_size="7x")
+    path = write(tmp_path, TinyModel().flat().finish())
+    assert load_classifier(path, LABELS, engine=engine, input_size="2").input.width == 2
+    with pytest.raises(UsageError, match="width is 2 pixels and cannot be 3"):
+        load_classifier(path, LABELS, engine=engine, input_size="3x2")
 
 
 def test_several_outputs(tmp_path: Path, engine: Engine) -> None:

@@ -31,7 +31,7 @@ REVERSE_V2: they move values and change none."""
 FLOAT32, FLOAT16, UINT8, INT16, INT8 = 0, 1, 3, 7, 9
 FORMS = {FLOAT32: "f", FLOAT16: "e", UINT8: "B", INT16: "h", INT8: "b"}
 LIMITS = {UINT8: (0, 255), INT8: (-128, 127), INT16: (-32767, 32767)}
-MAX_VALUES = 1 << 20
+MAX_VALUES = 1 << 19
 """Numbers of a first layer that are looked at; one with more is no layer of filters."""
 
 SMALL_FILTERS, LARGE_FILTERS = 0.05, 0.15
@@ -131,8 +131,7 @@ def _operand(reader: Constants, code: int, inputs: Sequence[int], source: int) -
         return ()
     if code in (SUB, DIV) and inputs[0] != source:
         return ()
-    values = reader.values(inputs[1] if inputs[0] == source else inputs[0])
-    return values if len(values) in (1, 3) else ()
+    return reader.values(inputs[1] if inputs[0] == source else inputs[0])
 
 
 def _of_quantize(graph: Table, output: int, state: Scaled) -> Evidence:
@@ -186,7 +185,7 @@ class Constants:
         self.unpacked: dict[int, int] = {}
 
     def values(self, index: int) -> tuple[float, ...]:
-        """A constant of floats, or of 8 or 16 bits with one scale; empty for any other tensor."""
+        """One value or three, of floats, or of 8 or 16 bits with one scale; empty for any other tensor."""
         index = self.unpacked.get(index, index)
         if index < 0:
             return ()
@@ -196,7 +195,7 @@ class Constants:
             return ()
         data = self._model.item(4, tensor.number(2, "I")).raw(0)
         size = struct.calcsize(f"<{form}")
-        if not data or len(data) % size or len(data) // size > MAX_VALUES:
+        if len(data) not in (size, 3 * size):
             return ()
         numbers = struct.unpack(f"<{len(data) // size}{form}", data)
         scales, zeros = quantisation(tensor)

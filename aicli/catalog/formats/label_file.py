@@ -5,8 +5,6 @@ What a file is, is seen from its text; its name only helps. Every reader gives t
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -38,8 +36,10 @@ def parse_labels(data: bytes, name: str) -> tuple[str, ...]:
     if not lines:
         raise LabelsError(f"{name}: there are no labels in this file")
     begin = text.lstrip()[:200].lower()
-    if begin.startswith(("{", "[")) and begin.rstrip()[:1] in "{[" and _is_json(text):
-        return _from_json(json.loads(text), name)
+    if begin.startswith(("{", "[")):
+        value = _json(text)
+        if value is not None:
+            return _from_json(value, name)
     if begin.startswith(("<!doctype", "<html", "<?xml")):
         raise LabelsError(f"{name}: this is a web page or XML; a label file has one name per line")
     if re.search(r"^\s*item\s*\{", text, re.MULTILINE):
@@ -104,6 +104,8 @@ def _unquoted(names: Sequence[str]) -> tuple[str, ...]:
 
 def _from_csv(lines: Sequence[str]) -> tuple[str, ...]:
     """The column of names of a table whose first line names its columns; nothing for any other text."""
+    import csv
+
     separator = next((mark for mark in ("\t", ";", ",") if mark in lines[0]), None)
     if separator is None or len(lines) < 2:
         return ()
@@ -128,12 +130,14 @@ def _numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
     return all(len(row) > column and row[column].isdecimal() and len(row[column]) < 10 for row in rows[1:])
 
 
-def _is_json(text: str) -> bool:
+def _json(text: str) -> Any:
+    """The value; ``None`` where the text is no JSON."""
+    import json
+
     try:
-        json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
 
 
 def _from_json(value: Any, name: str) -> tuple[str, ...]:
@@ -219,6 +223,8 @@ def _from_yaml(lines: Sequence[str], text: str, name: str) -> tuple[str, ...]:
     raw = re.split(r"\r\n|\n|\r", text)
     if inline:
         if inline.startswith(("[", "{")) and inline.endswith(("]", "}")):
+            import csv
+
             items = [item.strip() for item in next(csv.reader([inline[1:-1]], skipinitialspace=True))]
             found = _from_items(items, mapped=inline.startswith("{"))
         else:

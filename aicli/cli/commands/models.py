@@ -13,7 +13,7 @@ from aicli.options import ClassifyOptions
 
 __all__ = ["command"]
 
-FEEDING = ("input_range", "mean", "std", "resize", "channels")
+FEEDING = ("input_range", "mean", "std", "input_size", "resize", "channels")
 READING = ("output_tensor", "signature", "locale")
 
 format_option = click.option(
@@ -213,7 +213,7 @@ def _add_classifier(name: str, file: str | None, options: dict[str, Any]) -> tup
 def _add_faces(name: str, file: str | None, options: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
     from aicli.catalog.faces import add_faces
 
-    useless = ("labels", "mean", "std", "resize", *READING)
+    useless = ("labels", "mean", "std", "input_size", "resize", *READING)
     unused = [key for key in useless if options.pop(key) is not None]
     if file is not None or unused:
         raise click.UsageError("an MTCNN is registered with --pnet, --rnet and --onet, --input-range and --channels")
