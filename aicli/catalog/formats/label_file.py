@@ -16,10 +16,11 @@ __all__ = ["MAX_BYTES", "parse_labels"]
 MAX_BYTES = 64 << 20
 
 # A number and what parts it from the name: anything but a blank is no part of a name.
-NUMBERED = re.compile(r"(?P<number>\d{1,9})(?P<mark>\s*[:.,;=)\]|\t]\s*|\s+-\s+|\s+)(?P<name>\S.*)")
-NUMBER_LAST = re.compile(r"(?P<name>\S.*?)(?P<mark>\s*[:,;=|\t]\s*)(?P<number>\d{1,9})")
-SYNSET = re.compile(r"n\d{8}[\s,:;]\s*(\S.*)")
-QUOTED = re.compile(r"""(?P<mark>["'])(?P<name>.*)(?P=mark),?""")
+# Compiled when one is needed, which most label files do not ask for.
+NUMBERED = r"(?P<number>\d{1,9})(?P<mark>\s*[:.,;=)\]|\t]\s*|\s+-\s+|\s+)(?P<name>\S.*)"
+NUMBER_LAST = r"(?P<name>\S.*?)(?P<mark>\s*[:,;=|\t]\s*)(?P<number>\d{1,9})"
+SYNSET = r"n\d{8}[\s,:;]\s*(\S.*)"
+QUOTED = r"""(?P<mark>["'])(?P<name>.*)(?P=mark),?"""
 HEADER_NAMES = ("name", "display_name", "label", "labels", "class_name", "classname", "class", "category", "title")
 HEADER_NUMBERS = ("id", "index", "idx", "class_id", "classid", "label_id", "number", "no", "", "class", "label")
 KEYS = ("names", "labels", "classes", "id2label", "class_names", "categories")
@@ -42,9 +43,9 @@ def parse_labels(data: bytes, name: str) -> tuple[str, ...]:
             return _from_json(value, name)
     if begin.startswith(("<!doctype", "<html", "<?xml")):
         raise LabelsError(f"{name}: this is a web page or XML; a label file has one name per line")
-    if re.search(r"^\s*item\s*\{", text, re.MULTILINE):
+    if "{" in text and re.search(r"^\s*item\s*\{", text, re.MULTILINE):
         return _from_pbtxt(text, name)
-    if re.search(r"^names\s*:", text, re.MULTILINE):
+    if "names" in text and re.search(r"^names\s*:", text, re.MULTILINE):
         return _from_yaml(lines, text, name)
     if begin.startswith("{"):
         raise LabelsError(f"{name}: this looks like JSON and is none; a label file has one name per line")
@@ -71,16 +72,19 @@ def _text(data: bytes, name: str) -> str:
 def _from_lines(lines: Sequence[str]) -> tuple[str, ...]:
     """One name a line, with or without a number, quotes or a WordNet id."""
     names = _without_numbers(lines) or tuple(lines)
-    ids = [SYNSET.fullmatch(line) for line in names]
-    if all(ids):
-        names = tuple(found[1].strip() for found in ids if found)
+    if names[0].startswith("n"):
+        ids = [re.fullmatch(SYNSET, line) for line in names]
+        if all(ids):
+            names = tuple(found[1].strip() for found in ids if found)
     return _unquoted(names)
 
 
 def _without_numbers(lines: Sequence[str]) -> tuple[str, ...]:
     """The names in the order of their numbers, where these are exactly those of the classes; else nothing."""
-    for form in (NUMBERED, NUMBER_LAST):
-        found = [form.fullmatch(line) for line in lines]
+    for form, place in ((NUMBERED, 0), (NUMBER_LAST, -1)):
+        if not lines[0][place:][:1].isdecimal():
+            continue
+        found = [re.fullmatch(form, line) for line in lines]
         matches = [match for match in found if match]
         numbered = {int(match["number"]): match["name"].strip() for match in matches}
         if len(matches) < len(lines) or sorted(numbered) not in (
@@ -98,7 +102,9 @@ def _without_numbers(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def _unquoted(names: Sequence[str]) -> tuple[str, ...]:
-    found = [QUOTED.fullmatch(label) for label in names]
+    if not names[0].startswith(('"', "'")):
+        return tuple(names)
+    found = [re.fullmatch(QUOTED, label) for label in names]
     return tuple(match["name"] for match in found if match) if all(found) else tuple(names)
 
 
@@ -254,7 +260,7 @@ def _from_items(items: Sequence[str], *, mapped: bool) -> tuple[str, ...] | None
 
 def _bare(text: str) -> str:
     text = text.strip()
-    match = QUOTED.fullmatch(text)
+    match = re.fullmatch(QUOTED, text)
     return match["name"] if match and not text.endswith(",") else text
 
 

@@ -7,7 +7,6 @@ Two generations are known: ``temp_meta.txt`` with a Python dictionary, which TFL
 from __future__ import annotations
 
 import io
-import zipfile
 from typing import Any, NamedTuple
 
 from aicli.nn.model_file.flatbuffer import Buffer, DamagedError
@@ -31,6 +30,8 @@ def read_ultralytics(file: Buffer) -> Ultralytics | None:
     """What is appended to the file, or ``None``. Raises :class:`DamagedError` where it cannot be read."""
     if END_RECORD not in bytes(file[-END_BYTES:]):
         return None
+    import zipfile
+
     try:
         with zipfile.ZipFile(io.BytesIO(file[:])) as archive:
             name = next((item for item in (JSON, DICTIONARY) if item in archive.namelist()), None)
