@@ -92,7 +92,7 @@ class SandboxOptions(Options):
     limits: Limits = option(default=Limits())
     trust_guest: bool = option(
         default=False,
-        help="Run --guest even on a runtime that cannot end it when it hangs (wasmer).",
+        help="Run --guest in this process, where nothing ends a network or, in wasmer, a guest that hangs.",
         section="Sandbox",
     )
     isolate: bool = option(

@@ -308,10 +308,12 @@ class Guest:
         runtime: Runtime | str | None = None,
         limits: Limits | None = None,
         fresh: bool = False,
+        start: bool = True,
     ) -> None:
         """``task`` is ``classify`` or ``detect-faces``; ``path`` a guest of one's own instead of the packaged one.
 
-        With ``fresh`` every image gets an instance with memory of its own; the interpreters stay, emptied.
+        With ``fresh`` every image gets an instance with memory of its own; the interpreters stay, emptied. Without
+        ``start`` none of the guest's code runs before :meth:`prepare` or the first image.
 
         Raises :class:`GuestError` when the module cannot serve the task.
         """
@@ -335,7 +337,7 @@ class Guest:
         self._closed = False
         self._running: Running | None = None
         self.times: dict[str, StageTime] = {}
-        with self._named():
+        if start:
             self._start()
 
     @contextmanager
@@ -357,7 +359,8 @@ class Guest:
         spare = spare or self._spare
         session = Session(self._engine, self._models, self._threads, self.times, spare, memory=self._budget)
         try:
-            self._running = Running(self._module, session, self._limits, self._source)
+            with self._named():
+                self._running = Running(self._module, session, self._limits, self._source)
         except MemoryBoundsError as error:
             raise GuestFault(str(error)).of(self._source) from None
         return self._running

@@ -11,7 +11,8 @@ from aicli.guest.client import ClassifyRequest
 from aicli.image.decode import DecodedImage, open_image
 from aicli.options import ClassifyOptions
 from aicli.results import Classification, Prediction
-from aicli.tasks.guests import load_engine_for, load_guest
+from aicli.tasks.engines import load_engine_for
+from aicli.tasks.guests import load_guest
 from aicli.tasks.task import Task
 from aicli.tasks.warm_up import small_photo
 

@@ -14,7 +14,8 @@ from aicli.guest.client import DetectRequest
 from aicli.image.decode import DecodedImage, open_image
 from aicli.options import DetectOptions
 from aicli.results import Box, Detection, Face, Landmarks, Point
-from aicli.tasks.guests import load_engine_for, load_guest
+from aicli.tasks.engines import load_engine_for
+from aicli.tasks.guests import load_guest
 from aicli.tasks.task import Task
 from aicli.tasks.turns import find_turned
 from aicli.tasks.warm_up import small_photo

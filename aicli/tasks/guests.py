@@ -1,60 +1,42 @@
-"""The guest of a task, in the runtime that it gets."""
+"""The guest of a task, in the runtime and the process that it gets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aicli.errors import GuestError, Hint
 from aicli.guest.client import Guest
-from aicli.nn.engines import AnyEngine, load_engine
+from aicli.nn.engines import AnyEngine
 from aicli.options import SandboxOptions
-from aicli.wasm import Limits, Runtime
 from aicli.wasm.choose import Policy, choose_runtime
 
-__all__ = ["load_engine_for", "load_guest", "runtime_for"]
+if TYPE_CHECKING:
+    from aicli.tasks.guest_process import GuestProcess
 
-ISOLATED_MEMORY = 4 << 30
-"""Bytes for a model of the user's in an engine process; more is a declared tensor that no classifier has."""
-
-
-def load_engine_for(options: SandboxOptions) -> AnyEngine:
-    """The engine that the options ask for; one in a process of its own is started and gets ready meanwhile."""
-    engine = load_engine(options.engine)
-    if not options.isolate:
-        return engine
-    from aicli.nn.isolation.engine import IsolatedEngine
-
-    isolated = IsolatedEngine(engine, ISOLATED_MEMORY)
-    isolated.start()
-    return isolated
+__all__ = ["load_guest"]
 
 
-def load_guest(task: str, models: Mapping[str, Path | bytes], engine: AnyEngine, options: SandboxOptions) -> Guest:
-    """The guest that the options ask for, ready for a task."""
-    path = Path(options.guest) if options.guest is not None else None
+def load_guest(
+    task: str, models: Mapping[str, Path | bytes], engine: AnyEngine, options: SandboxOptions
+) -> Guest | GuestProcess:
+    """The guest that the options ask for, ready for a task.
+
+    One that is not the packaged guest, nor declared trustworthy, gets a process that can be ended, with an engine of
+    its own.
+    """
+    if options.guest is not None and not options.trust_guest:
+        from aicli.tasks.guest_process import GuestProcess, GuestRecipe
+
+        runtime = choose_runtime(Policy.FOREIGN, options.runtime)
+        return GuestProcess(GuestRecipe(task, models, options.replace(engine=engine.name, runtime=runtime.name)))
     return Guest(
         task,
         models,
         engine=engine,
         threads=options.threads,
-        path=path,
-        runtime=runtime_for(path, options.runtime, options.limits, trust_guest=options.trust_guest),
+        path=Path(options.guest) if options.guest is not None else None,
+        runtime=choose_runtime(Policy.PACKAGED, options.runtime),
         limits=options.limits,
         fresh=options.fresh_guest,
     )
-
-
-def runtime_for(path: Path | None, name: str | None, limits: Limits, *, trust_guest: bool) -> Runtime:
-    """The runtime for the packaged guest, or for the one at ``path``.
-
-    Raises :class:`GuestError` when it cannot keep the time limit of a guest that is not declared trustworthy.
-    """
-    policy = Policy.PACKAGED if path is None or trust_guest else Policy.FOREIGN
-    runtime = choose_runtime(policy, name)
-    if policy is Policy.FOREIGN and limits.timeout is not None and not runtime.can_interrupt:
-        raise GuestError(
-            f"{path}: {runtime.name} cannot interrupt a guest that hangs; install wasmtime",
-            hint=Hint("trust_guest", "or use {} if you trust this one"),
-        )
-    return runtime

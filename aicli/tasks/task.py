@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from aicli.guest.client import Guest
+
+if TYPE_CHECKING:
+    from aicli.tasks.guest_process import GuestProcess
 
 __all__ = ["Task"]
 
@@ -14,7 +17,7 @@ Self = TypeVar("Self", bound="Task")
 class Task:
     """Holds a guest until :meth:`close`, which ``with`` calls; else the memory is given back with the object."""
 
-    guest: Guest
+    guest: Guest | GuestProcess
 
     def close(self) -> None:
         """Gives back the guest's memory and the networks; a further call raises :class:`aicli.errors.UsageError`."""

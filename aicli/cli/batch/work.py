@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aicli.image.decode import DecodedImage
     from aicli.output.pictures.places import Place
     from aicli.results import Classification, Detection, Face
+    from aicli.tasks.guest_process import GuestProcess
 
 __all__ = ["ClassifyRecipe", "DetectRecipe", "Done", "Job", "Note", "Render"]
 
@@ -73,7 +74,7 @@ class Stopwatch:
             self.stages[name] = self.stages.get(name, 0.0) + perf_counter() - begun
 
     @contextmanager
-    def guest(self, guest: Guest) -> Iterator[None]:
+    def guest(self, guest: Guest | GuestProcess) -> Iterator[None]:
         """The guest's own time, and that of each network that it ran."""
         before = {name: time.seconds for name, time in guest.times.items()}
         with self.stage("guest"):

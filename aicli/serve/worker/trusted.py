@@ -16,6 +16,7 @@ from aicli.options import ClassifyOptions, DetectOptions, PictureOptions, Sandbo
 from aicli.serve.worker.answers import failure, respond
 from aicli.tasks.classify import Classifier
 from aicli.tasks.faces import FaceDetector
+from aicli.tasks.guest_process import GuestProcess
 from aicli.workers.codec import Frame
 
 __all__ = ["Tasks", "any_answer", "classify_with", "detect_with", "each"]
@@ -30,7 +31,7 @@ class Tasks:
         self.sandbox = sandbox
         self._classifiers: OrderedDict[ClassifyOptions, Classifier] = OrderedDict()
         self._detectors: OrderedDict[str, FaceDetector] = OrderedDict()
-        self._used: Guest | None = None
+        self._used: Guest | GuestProcess | None = None
 
     def __call__(self, frame: Frame) -> Frame:
         return respond({"classify": self.classify, "faces": self.faces}, frame)

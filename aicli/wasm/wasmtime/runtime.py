@@ -170,8 +170,9 @@ def trap_reason(text: str) -> str:
         if "wasm trap:" in line:
             return line.split("wasm trap:", 1)[1].strip()
     if "Caused by:" in lines[:-1]:
-        first = lines[lines.index("Caused by:") + 1]
-        return printable(first.removeprefix("0: "), longest=300)
+        causes = [line.removeprefix(f"{n}: ") for n, line in enumerate(lines[lines.index("Caused by:") + 1 :])]
+        # A host function's own words tell which it was; the compiler's innermost tell what is wrong.
+        return printable(causes[0] if causes[0].startswith("In func") else causes[-1], longest=300)
     return lines[0] if lines else "unknown reason"
 
 

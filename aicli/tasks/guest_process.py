@@ -1,0 +1,214 @@
+"""A stranger's guest in a process of its own, which can be ended whatever the guest waits for.
+
+The runtime interrupts a guest that computes, wasmtime at least; a network that runs for ever it does not, nor does it
+outlive one that crashes. So the guest, its runtime and its interpreters live in a worker process, and this end hands it
+pixels and waits no longer than the guest may take.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aicli.errors import GuestTimeout, GuestTrap, Hint, UsageError, WorkerDied
+from aicli.guest.client import ClassifyRequest, DetectRequest, Guest
+from aicli.nn.session import StageTime
+from aicli.options import SandboxOptions
+from aicli.tasks.engines import load_engine_for
+from aicli.wasm import Runtime, load_runtime
+from aicli.wasm.apart import SECONDS as COMPILE_SECONDS
+from aicli.workers.codec import ANSWER, JOB, STARTED, Codec, receive, send
+from aicli.workers.start import Worker, describe_end, spawn
+
+__all__ = ["GuestProcess"]
+
+GRACE = 0.5
+"""Seconds that the runtime in the process has to end its guest first."""
+LOAD_SECONDS = COMPILE_SECONDS + 30.0
+"""Seconds for what happens before any of the guest's code runs: imports, reading, compiling."""
+
+LOAD = "load"
+Job = tuple[str, tuple[Any, ...]]
+Answer = tuple[Any, dict[str, StageTime], int]
+
+
+@dataclass(frozen=True)
+class GuestRecipe:
+    """What the process makes its guest from."""
+
+    task: str
+    models: Mapping[str, Path | bytes]
+    options: SandboxOptions
+    """With the engine and the runtime by name."""
+
+    @property
+    def guest(self) -> Path:
+        return Path(self.options.guest or "")
+
+    @property
+    def timeout(self) -> float | None:
+        return self.options.limits.timeout
+
+    def start(self) -> GuestServer:
+        return GuestServer(self)
+
+
+class GuestServer:
+    """The other end: does one job at a time."""
+
+    def __init__(self, recipe: GuestRecipe) -> None:
+        self._recipe = recipe
+        self._guest: Guest | None = None
+
+    def __call__(self, job: Job) -> Answer:
+        self._limit_processor()
+        name, arguments = job
+        guest = self._guest = self._guest or self._load()
+        value = None if name == LOAD else getattr(guest, name)(*arguments)
+        times = dict(guest.times)
+        guest.times.clear()
+        return value, times, guest.memory_size
+
+    def _load(self) -> Guest:
+        recipe, options = self._recipe, self._recipe.options
+        return Guest(
+            recipe.task,
+            recipe.models,
+            engine=load_engine_for(options),
+            threads=options.threads,
+            path=recipe.guest,
+            runtime=options.runtime,
+            limits=options.limits,
+            fresh=options.fresh_guest,
+            start=False,
+        )
+
+    def _limit_processor(self) -> None:
+        """If the other end is gone and cannot end this process, the system does, some time after the deadline."""
+        with suppress(ImportError, OSError, ValueError):
+            import resource
+
+            seconds = time.process_time() + LOAD_SECONDS + (self._recipe.timeout or 0) * (os.cpu_count() or 1)
+            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+class GuestProcess:
+    """As :class:`aicli.guest.client.Guest`, for one that is nobody's to trust. Another thread may use it each time."""
+
+    has_warm_copies = False
+
+    def __init__(self, recipe: GuestRecipe) -> None:
+        """Raises :class:`aicli.errors.GuestError` when the module cannot serve the task."""
+        self._recipe = recipe
+        self._worker: Worker | None = None
+        self._closed = False
+        self.runtime: Runtime = load_runtime(recipe.options.runtime)
+        self.times: dict[str, StageTime] = {}
+        self.memory_size = 0
+        self.prepare()
+
+    def close(self) -> None:
+        """Ends the process; nothing can be asked of it any more."""
+        self._closed = True
+        if self._worker is not None:
+            finish(self._worker)
+            self._worker = None
+
+    def prepare(self) -> None:
+        """Starts the process, and the instance for the next image, if there is none."""
+        self._run("prepare")
+
+    def require(self, request: ClassifyRequest) -> None:
+        """See :meth:`Guest.require`."""
+        self._run("require", request)
+
+    def classify(self, pixels: NDArray[np.uint8], request: ClassifyRequest) -> list[tuple[int, float]]:
+        """See :meth:`Guest.classify`."""
+        found: list[tuple[int, float]] = self._run("classify", pixels, request)
+        return found
+
+    def detect_faces(self, pixels: NDArray[np.uint8], request: DetectRequest) -> NDArray[np.float32]:
+        """See :meth:`Guest.detect_faces`."""
+        found: NDArray[np.float32] = self._run("detect_faces", pixels, request)
+        return found
+
+    def _run(self, name: str, *arguments: Any) -> Any:
+        if self._closed:
+            raise UsageError("it was closed; make another one")
+        if self._worker is None:
+            self._worker = self._start()
+            self._ask(LOAD, (), LOAD_SECONDS)
+        timeout = self._recipe.timeout
+        return self._ask(name, arguments, None if timeout is None else timeout + GRACE)
+
+    def _start(self) -> Worker:
+        worker = spawn(self._recipe, Codec, group=True)
+        weakref.finalize(self, finish, worker)
+        try:
+            worker.wait_until_loaded(Codec, LOAD_SECONDS)
+        except WorkerDied:
+            finish(worker)
+            raise
+        return worker
+
+    def _ask(self, name: str, arguments: tuple[Any, ...], seconds: float | None) -> Any:
+        worker = self._worker
+        assert worker is not None
+        late = threading.Event()
+        timer = threading.Timer(seconds, end, [worker, late]) if seconds is not None else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            send(worker.jobs, JOB, (name, arguments), Codec)
+            kind = STARTED
+            while kind == STARTED:
+                kind, value = receive(worker.answers, Codec)
+        except (EOFError, OSError):
+            self._worker = None
+            code = finish(worker)
+            raise self._fault(name, late.is_set(), code) from None
+        except BaseException:  # Ctrl-C: the guest is in the middle of something
+            self._worker = None
+            finish(worker)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if kind != ANSWER:
+            raise value
+        found, times, self.memory_size = value
+        for stage, spent in times.items():
+            total = self.times.setdefault(stage, StageTime())
+            total.calls += spent.calls
+            total.seconds += spent.seconds
+        return found
+
+    def _fault(self, name: str, late: bool, code: int | None) -> GuestTimeout | GuestTrap:
+        if not late:
+            return GuestTrap(f"the guest's process died ({describe_end(code)})")
+        if name == LOAD:
+            return GuestTimeout(f"{self._recipe.guest}: loading the guest takes longer than {LOAD_SECONDS:g} seconds")
+        return GuestTimeout(f"the guest used up its {self._recipe.timeout:g} seconds", hint=Hint("limits.timeout"))
+
+
+def finish(worker: Worker) -> int | None:
+    """Ends the process and gives its streams back; more than once is no harm."""
+    code = worker.kill()
+    worker.close()
+    return code
+
+
+def end(worker: Worker, late: threading.Event) -> None:
+    late.set()
+    worker.kill()
