@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,22 +18,18 @@ from tests.fuzz.surfaces import SURFACES
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies of the process try the cases")
 
 CALLS = int(os.environ.get("AICLI_FUZZ_CALLS", "10000"))
-CORPUS = Path(__file__).parent / "corpus"
-
-
-def known_cases(name: str) -> list[int]:
-    path = CORPUS / f"{name}.txt"
-    return [int(word) for word in path.read_text().split()] if path.exists() else []
+PROJECT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize("name", SURFACES)
 def test_nothing_gives_way(name: str) -> None:
-    report = replay(SURFACES[name], 1, known_cases(name))
-    assert not report.failures, report.failures
-    report = fuzz(SURFACES[name], 2, CALLS)
-    print(f"{name}: {report.describe()}")
-    assert not report.failures, report.failures
-    assert sum(report.passed.values()) > 0.4 * sum(report.calls.values())
+    # In a fresh process: copies of one that has run networks may stand still, as its threads are not copied.
+    line = [sys.executable, "-m", "tests.fuzz", name, "--calls", str(CALLS), "--seed", "2"]
+    done = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
+    share = re.search(r"past the checks of arguments \((\d+)%\)", done.stdout)
+    assert share is not None and int(share[1]) > 40
 
 
 class Pretended:
