@@ -51,6 +51,7 @@ _PUBLIC = {
     "UsageError": "aicli.errors",
     "WorkerDied": "aicli.errors",
     "WriteError": "aicli.errors",
+    "anonymize": "aicli.output.pictures.anonymize",
     "evaluate": "aicli.training.evaluation",
     "train": "aicli.training.train",
 }
@@ -90,6 +91,7 @@ __all__ = [
     "WorkerDied",
     "WriteError",
     "__version__",
+    "anonymize",
     "evaluate",
     "train",
 ]
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
     )
     from aicli.image.decode import DecodedImage, ImageSource
     from aicli.options import ClassifyOptions, DetectOptions, Limits
+    from aicli.output.pictures.anonymize import anonymize
     from aicli.results import Box, Classification, Detection, Face, Landmarks, Point, Prediction
     from aicli.tasks.classify import Classifier
     from aicli.tasks.faces import FaceDetector

@@ -17,6 +17,7 @@ __all__ = [
     "ClassifyOptions",
     "DetectFiles",
     "DetectOptions",
+    "GroupOptions",
     "InputOptions",
     "LabelledOptions",
     "Limits",
@@ -24,6 +25,7 @@ __all__ = [
     "PictureOptions",
     "RunOptions",
     "SandboxOptions",
+    "SavingOptions",
     "TrainFiles",
     "TrainOptions",
 ]
@@ -220,7 +222,7 @@ class DetectOptions(SandboxOptions):
     )
     min_size: float = option(
         default=20.0,
-        help="Side of the smallest face.",
+        help="Smallest window that is searched; faces somewhat smaller are found too.",
         section="Model",
         metavar="PIXELS",
         least=1,
@@ -270,9 +272,55 @@ class DetectOptions(SandboxOptions):
         most=1,
         http="min_score",
     )
+    min_box: float = option(
+        default=0.0,
+        help="Leave out faces whose box has a side below this.",
+        section="Output",
+        metavar="PIXELS",
+        least=0,
+        most=100_000,
+        http="min_box",
+    )
+    max_box: float | None = option(
+        default=None,
+        help="Leave out faces whose box has a side above this.",
+        section="Output",
+        metavar="PIXELS",
+        least=0,
+        above=True,
+        most=100_000,
+        http="max_box",
+    )
+    clip: bool = option(
+        default=False,
+        help="Cut boxes at the photo's border; a face that is cut off has a box that reaches beyond.",
+        section="Output",
+        http="clip",
+    )
 
 
-class PictureOptions(Options):
+class SavingOptions(Options):
+    """How pictures are written."""
+
+    picture_format: Literal["png", "jpeg", "webp"] | None = option(
+        default=None,
+        help="Format of pictures in a folder or on standard output.",
+        section="Pictures",
+        shown="the photo's own, else png; on standard output png",
+    )
+    quality: int | None = option(
+        default=None,
+        help="Quality of JPEG and WebP pictures.",
+        section="Pictures",
+        metavar="1-100",
+        shown="of a JPEG its own, else 90",
+        least=1,
+        most=100,
+        http="quality",
+    )
+
+
+class PictureOptions(SavingOptions):
     """How faces are drawn, hidden and cut out."""
 
     landmarks: bool = option(
@@ -296,53 +344,74 @@ class PictureOptions(Options):
             "blur": "With -o: blur the faces beyond recognition, drop EXIF.",
             "pixelate": "With -o: the same with squares.",
         },
+        http="anonymize",
     )
-    margin: float = option(
-        default=0.2,
-        help="With --crop: what to add on each side, in parts of the face.",
+    cover: str | None = option(
+        default=None,
+        help="With -o: lay this picture on the faces, or black (solid).",
+        section="Pictures",
+        metavar="solid|IMAGE",
+        http="cover",
+    )
+    shape: Literal["box", "ellipse"] | None = option(
+        default=None,
+        help="Shape of what hides a face.",
+        section="Pictures",
+        shown="a box; of a blur with round corners",
+        http="shape",
+    )
+    keep: str | None = option(
+        default=None,
+        help="Leave these faces as they are, by their numbers in the record.",
+        section="Pictures",
+        metavar="N,M",
+        http="keep",
+    )
+    spare: tuple[str, ...] = option(
+        default=(),
+        help="Leave the face at this place as it is.",
+        section="Pictures",
+        metavar="X,Y",
+        http="spare",
+    )
+    keep_metadata: bool = option(
+        default=False,
+        help="Keep the EXIF of an anonymised photo, but for what can show a face.",
+        section="Pictures",
+        http="keep_metadata",
+    )
+    margin: float | None = option(
+        default=None,
+        help="What to add to a face on each side, in parts of it.",
         section="Pictures",
         metavar="PARTS",
+        shown="0.2 with --crop, 0.15 where faces are hidden",
         least=0,
         most=10,
+        http="margin",
     )
     align: bool = option(
         default=False, help="With --crop: turn each face so that its eyes lie level.", section="Pictures"
     )
-
-
-class DetectFiles(Options):
-    """The files that detect-faces writes beside its records."""
-
-    output: str | None = option(
+    size: int | None = option(
         default=None,
-        help="Write the photo with boxes here; a folder keeps the names.",
+        help="With --crop: squares of this size.",
         section="Pictures",
-        flags=("-o", "--output"),
-        metavar="FILE|FOLDER",
-    )
-    crop: str | None = option(
-        default=None, help="Write each face as a JPEG of its own.", section="Pictures", metavar="FOLDER"
-    )
-    sheet: str | None = option(
-        default=None,
-        help="Write a contact sheet: thumbnails with the number of faces.",
-        section="Pictures",
-        metavar="FILE",
+        metavar="PIXELS",
+        shown="as in the photo",
+        least=1,
+        most=8192,
     )
 
 
-class ClassifyFiles(Options):
-    """The files that classify writes beside its records."""
+class GroupOptions(Options):
+    """How photos are put into folders by their answers."""
 
-    output: str | None = option(
-        default=None,
-        help="Write the photo with its label here.",
-        section="Pictures",
-        flags=("-o", "--output"),
-        metavar="FILE|FOLDER",
-    )
     group: str | None = option(
-        default=None, help="Put each photo into FOLDER/LABEL/.", section="Pictures", metavar="FOLDER"
+        default=None,
+        help="Put each photo into a folder of FOLDER named after its answer.",
+        section="Pictures",
+        metavar="FOLDER",
     )
     how: Literal["move", "copy", "link"] | None = option(
         default=None,
@@ -354,8 +423,44 @@ class ClassifyFiles(Options):
         },
     )
     dry_run: bool = option(default=False, help="With --group: show the plan and touch no file.", section="Pictures")
+
+
+class DetectFiles(GroupOptions):
+    """The files that detect-faces writes beside its records."""
+
+    output: str | None = option(
+        default=None,
+        help="Write the photo with boxes here; a folder keeps the names, - is standard output.",
+        section="Pictures",
+        flags=("-o", "--output"),
+        metavar="FILE|FOLDER|-",
+    )
+    crop: str | None = option(
+        default=None, help="Write each face as a JPEG of its own.", section="Pictures", metavar="FOLDER"
+    )
     sheet: str | None = option(
-        default=None, help="Write a contact sheet: thumbnails with label and score.", section="Pictures", metavar="FILE"
+        default=None,
+        help="Write a contact sheet: thumbnails with boxes and the number of faces.",
+        section="Pictures",
+        metavar="FILE|-",
+    )
+
+
+class ClassifyFiles(GroupOptions):
+    """The files that classify writes beside its records."""
+
+    output: str | None = option(
+        default=None,
+        help="Write the photo with its label here; a folder keeps the names, - is standard output.",
+        section="Pictures",
+        flags=("-o", "--output"),
+        metavar="FILE|FOLDER|-",
+    )
+    sheet: str | None = option(
+        default=None,
+        help="Write a contact sheet: thumbnails with label and score.",
+        section="Pictures",
+        metavar="FILE|-",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypedDict
 
@@ -37,6 +38,9 @@ class DetectOverrides(TypedDict, total=False):
     factor: float
     max_faces: int
     min_score: float
+    min_box: float
+    max_box: float | None
+    clip: bool
 
 
 class FaceDetector(Task):
@@ -68,7 +72,8 @@ class FaceDetector(Task):
     def __call__(self, image: ImageSource, **overrides: Unpack[DetectOverrides]) -> Detection:
         """Finds the faces of one image: a path, bytes, a file object, a PIL image, a uint8 array (height x width x 3).
 
-        ``min_size``, ``thresholds``, ``factor``, ``max_faces`` and ``min_score`` stand for the detector's own.
+        ``min_size``, ``thresholds``, ``factor``, ``max_faces``, ``min_score``, ``min_box``, ``max_box`` and ``clip``
+        stand for the detector's own.
 
         Raises :class:`aicli.errors.ImageError` for an image that cannot be read and
         :class:`aicli.errors.GuestFault` when the guest fails on it.
@@ -88,6 +93,7 @@ class FaceDetector(Task):
         """
         options, model = options or self.options, self.model
         options = options.replace(**overrides) if overrides else options
+        most = 0 if options.min_box or options.max_box else options.max_faces  # the best of those that are kept
         request = DetectRequest(
             options.min_size,
             options.thresholds,
@@ -95,22 +101,18 @@ class FaceDetector(Task):
             model.mean,
             model.std,
             model.channels,
-            options.max_faces,
+            most,
         )
         if options.turns:
-            faces = find_turned(lambda pixels: self._find(pixels, request), image.pixels, options.max_faces)
+            faces = find_turned(lambda pixels: self._find(pixels, request), image.pixels, most)
         else:
             faces = self._find(image.pixels, request)
-        kept = tuple(face for face in faces if face.score >= options.min_score)
+        kept = [face for face in faces if is_wanted(face, options)][: options.max_faces or None]
+        size = image.full_width, image.full_height
+        if options.clip:
+            kept = [face._replace(box=clipped(face.box, *size)) for face in kept]
         return Detection(
-            image.name,
-            image.full_width,
-            image.full_height,
-            model.name,
-            kept,
-            frame=image.frame,
-            frames=image.frames,
-            part=image.part,
+            image.name, *size, model.name, tuple(kept), frame=image.frame, frames=image.frames, part=image.part
         )
 
     def _find(self, pixels: NDArray[np.uint8], request: DetectRequest) -> list[Face]:
@@ -130,6 +132,20 @@ class FaceDetector(Task):
 
         recipe = TaskRecipe.for_jobs(FaceDetector, self.options, jobs)
         return run_many(self, images, jobs=jobs, recipe=recipe, timeout=timeout)
+
+
+def is_wanted(face: Face, options: DetectOptions) -> bool:
+    """Whether a face's score and box are within the limits."""
+    sides = face.box.x2 - face.box.x1, face.box.y2 - face.box.y1
+    largest = math.inf if options.max_box is None else options.max_box
+    return face.score >= options.min_score and min(sides) >= options.min_box and max(sides) <= largest
+
+
+def clipped(box: Box, width: int, height: int) -> Box:
+    """The part of a box inside the image; a box beyond it has no size then."""
+    x1, x2 = (min(max(x, 0.0), float(width)) for x in (box.x1, box.x2))
+    y1, y2 = (min(max(y, 0.0), float(height)) for y in (box.y1, box.y2))
+    return Box(x1, y1, x2, y2)
 
 
 def make_face(row: list[float]) -> Face:

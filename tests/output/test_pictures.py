@@ -55,7 +55,6 @@ def pixel(image: Image.Image, x: float, y: float) -> tuple[int, int, int]:
     [
         lambda image: draw_faces(image, [face(20, 20, 80, 90)], scores=True, landmarks=True),
         lambda image: draw_label(image, Classification("a", 1, 1, "m", (Prediction(0, "cat", 0.9),))),
-        lambda image: anonymize(image, [face(20, 20, 80, 90)]),
         lambda image: crop_face(image, face(20, 20, 80, 90), align=True),
     ],
 )
@@ -66,6 +65,31 @@ def test_the_input_stays_and_the_result_is_rgb(draw: Callable[[Image.Image], Ima
     result = draw(image)
     assert result.mode == "RGB"
     assert image.tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize(("mode", "result"), [("RGB", "RGB"), ("L", "L"), ("RGBA", "RGBA"), ("P", "RGB"), ("LA", "LA")])
+def test_anonymised_pictures_keep_grey_and_transparency(mode: str, result: str) -> None:
+    image = noise(160, 120).convert(mode)
+    before = image.tobytes()
+    for cover in (None, noise(20, 20).convert("RGBA")):
+        hidden = anonymize(image, [face(20, 20, 80, 90)], cover=cover)
+        assert (hidden.mode, hidden.size) == (result, image.size)
+        assert changed(image.convert("RGB"), hidden.convert("RGB")) is not None
+    assert image.tobytes() == before
+
+
+def test_an_ellipse_holds_the_box() -> None:
+    image = Image.new("L", (300, 300), 255)
+    image.paste(0, (100, 80, 180, 200))
+    hidden = anonymize(image, [face(100, 80, 180, 200)], method="solid", margin=0, shape="ellipse")
+    assert hidden.crop((100, 80, 180, 200)).getextrema() == (0, 0)
+    assert hidden.getpixel((70, 60)) == 255
+
+
+def test_an_unturned_photo_is_turned_before_its_faces_are_hidden() -> None:
+    image = noise(100, 60)
+    image.getexif()[0x0112] = 6
+    assert anonymize(image, [face(10, 10, 30, 40)]).size == (60, 100)
 
 
 def test_a_box_is_drawn_around_its_face() -> None:
@@ -182,6 +206,9 @@ def test_the_whole_box_is_covered_and_nothing_far_from_it(method: Method, margin
     assert box[3] <= 200 + dy + 1
     # Noise that is averaged is close to grey everywhere: no pixel of the box, corners included, shows through.
     low, high = result.crop((120, 80, 220, 200)).convert("L").getextrema()
+    if method == "solid":
+        assert (low, high) == (0, 0)
+        return
     assert low > 100  # type: ignore[operator]
     assert high < 155  # type: ignore[operator]
 

@@ -101,7 +101,7 @@ def test_without_exif_nothing_of_the_source_is_left(tmp_path: Path, suffix: str)
     image.info.update(secrets)
     image.info["pnginfo"] = PngInfo()
     path = tmp_path / f"a{suffix}"
-    save_image(image, path, metadata=ImageMetadata(SRGB, exif_with_thumbnail()), keep_exif=False)
+    save_image(image, path, metadata=ImageMetadata(SRGB, exif_with_thumbnail()), exif="dropped")
     data = path.read_bytes()
     assert b"secret" not in data
     assert b"Camera" not in data

@@ -279,3 +279,44 @@ def test_nothing_is_written_for_a_photo(server: Server, photo: bytes) -> None:
     server.ask("POST", "/v1/classify", photo)
     server.ask("POST", "/v1/faces", *form(("photo", "/etc/cron.d/x", photo)))
     assert files() == before
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("how", [{"blur": "true"}, {"pixelate": "true"}, {"cover": "solid", "shape": "ellipse"}])
+def test_faces_are_hidden(server: Server, photo: bytes, kind: str, how: dict[str, str]) -> None:
+    reply = server.ask("POST", "/v1/faces", photo, {"Accept": f"image/{kind}"}, **how)
+    assert (reply.status, reply.headers["content-type"]) == (200, f"image/{kind}")
+    assert Image.open(io.BytesIO(reply.body)).format == kind.upper()
+    assert server.ask("POST", "/v1/faces", reply.body).json["faces"] == []
+    assert b"Exif" not in reply.body
+
+
+def test_hidden_faces_by_number_place_and_size(server: Server, photo: bytes) -> None:
+    png = {"Accept": "image/png"}
+    plain = server.ask("POST", "/v1/faces", photo, png, blur="true", keep=1).body
+    spared = server.ask("POST", "/v1/faces", photo, png, blur="true", spare="260,220;1,1").body
+    small = server.ask("POST", "/v1/faces", photo, png, blur="true", max_box=50).body
+    wide = server.ask("POST", "/v1/faces", photo, png, blur="true", margin=1).body
+    assert plain == spared == small != wide
+    assert len(server.ask("POST", "/v1/faces", plain).json["faces"]) == 1
+    assert server.ask("POST", "/v1/faces", photo, {"Accept": "*/*"}, blur="true").headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"landmarks": "true"}, "Accept: image/png"),
+        ({"blur": "true"}, "Accept: image/png"),
+        ({"blur": "yes"}, "true or false"),
+        ({"blur": "true", "pixelate": "true"}, "another of its kind"),
+        ({"blur": "true", "cover": "solid"}, "choose one"),
+        ({"cover": "/etc/passwd"}, "solid"),
+        ({"keep": "1"}, "blur=true"),
+        ({"blur": "true", "keep": "x"}, "1,3"),
+        ({"blur": "true", "spare": "x"}, "120,80"),
+    ],
+)
+def test_pictures_that_cannot_be_made(server: Server, photo: bytes, query: dict[str, str], words: str) -> None:
+    accept = "application/json" if words.startswith("Accept") else "image/png"
+    reply = server.ask("POST", "/v1/faces", photo, {"Accept": accept}, **query)
+    assert reply.status == 400 and words in reply.json["error"]["message"]

@@ -144,6 +144,24 @@ def test_boxes_are_at_the_right_pixels(page: Page, server: Server, photo: bytes)
     page.shoot("desktop-faces-light")
 
 
+def test_faces_are_hidden_on_the_page(page: Page, server: Server, photo: bytes) -> None:
+    page.click("input[value=faces]")
+    page.put(DROP, photo, "hopper.jpg")
+    page.wait(lambda: "found" in page.text("status"))
+    script = (
+        "const s = document.getElementById('hide'); s.value = 'blur=true';"
+        "s.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    page.browser.execute_script(script)
+    page.wait(lambda: "blur=true" in page.browser.execute_script("return curl.textContent"))
+    label = "return document.getElementById('canvas').getAttribute('aria-label')"
+    page.wait(lambda: "hidden" in page.browser.execute_script(label))
+    shown = page.browser.execute_script("return document.getElementById('canvas').toDataURL('image/png')")
+    reply = server.ask("POST", "/v1/faces", base64.b64decode(shown.partition(",")[2]))
+    assert reply.json["faces"] == []
+    page.shoot("desktop-hidden-light")
+
+
 def test_slider_asks_again_with_its_value(page: Page, photo: bytes) -> None:
     page.click("input[value=faces]")
     page.put(DROP, photo, "hopper.jpg")

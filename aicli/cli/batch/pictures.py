@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from aicli.cli.batch.record_file import RecordFile
     from aicli.cli.batch.sources import Sources
 
-__all__ = ["Names", "Outputs", "make_folder"]
+__all__ = ["STANDARD_OUTPUT", "Names", "Outputs", "is_folder", "make_folder"]
+
+
+STANDARD_OUTPUT = "-"
 
 
 class Names:
@@ -94,27 +97,30 @@ class Outputs:
         output: str | None = None,
         crop: str | None = None,
         group: str | None = None,
+        format: str | None = None,
         overwrite: bool = False,
         spelled: Iterable[str | None] = (),
     ) -> None:
-        self._overwrite = overwrite
+        self._overwrite, self._format = overwrite, format
         self.names = Names(sources, overwrite=overwrite)
         self.plan = Plan()
         self._file, self._folder = None, None
-        if output is not None and is_folder(output):
+        if output is not None and output != STANDARD_OUTPUT and is_folder(output):
             self._folder = output
         elif output is not None:
-            image_format(output)
+            if output != STANDARD_OUTPUT:
+                image_format(output)
+                sources.refuse_as_output(output, "-o")
             if not sources.is_one_file:
-                raise UsageError(f"{output}: one file cannot hold the pictures of several images; give a folder")
-            sources.refuse_as_output(output, "-o")
+                where = "-o -: standard output" if output == STANDARD_OUTPUT else f"{output}: one file"
+                raise UsageError(f"{where} cannot hold the pictures of several images; give a folder")
             self._file = output
         if crop is not None and os.path.exists(crop) and not os.path.isdir(crop):
             raise UsageError(f"{crop}: a file; --crop takes a folder")
         self._crops = crop
         self._group = group
         for path in spelled:
-            if path is not None:
+            if path is not None and path != STANDARD_OUTPUT:
                 self.names.take(path)
         for folder in self._folders():
             sources.exclude(folder)
@@ -139,7 +145,7 @@ class Outputs:
         if self._file is not None:
             places["picture"] = self._file
         if self._folder is not None:
-            places["picture"] = self._place(self._folder, image, "picture", kept_name(image))
+            places["picture"] = self._place(self._folder, image, "picture", kept_name(image, self._format))
         if self._crops is not None:
             places["crops"] = self._place(self._crops, image, "crops", Path(kept_name(image)).stem)
         return places
@@ -158,7 +164,7 @@ class Outputs:
     def skipped(self, image: str, file: RecordFile) -> None:
         """Keeps the names for the pictures of an image that is answered already."""
         for kind, folder, name in (
-            ("picture", self._folder, kept_name(image)),
+            ("picture", self._folder, kept_name(image, self._format)),
             ("crops", self._crops, Path(kept_name(image)).stem),
         ):
             if folder is not None and self.plan.begun(image, kind) is None and not file.has_named(image, kind):
@@ -184,9 +190,11 @@ def is_folder(value: str) -> bool:
     return path.is_dir() or value.endswith(("/", "\\")) or path.suffix == ""
 
 
-def kept_name(name: str) -> str:
-    """The file name of an image, with a suffix that pictures are written in."""
+def kept_name(name: str, format: str | None = None) -> str:
+    """The file name of an image, with a suffix that pictures, or those of a format, are written in."""
     original = Path(name).name if name not in ("-", "<stdin>") else "stdin.png"
+    if format is not None and IMAGE_SUFFIXES.get(Path(original).suffix.lower()) != format.upper():
+        return f"{Path(original).stem}.{format.replace('jpeg', 'jpg')}"
     return original if Path(original).suffix.lower() in IMAGE_SUFFIXES else f"{Path(original).stem}.png"
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from aicli._text import shown
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile, format_of
-from aicli.cli.batch.work import Done, Job, Render
+from aicli.cli.batch.work import Done, Job
 from aicli.cli.console import EXIT_INTERRUPTED, complain, told
 from aicli.errors import AicliError, UsageError
 from aicli.output.records import Task, Writer, make_writer
 
 if TYPE_CHECKING:
-    from aicli.cli.batch.pictures import Outputs
+    from aicli.cli.batch.extras import Extras
     from aicli.cli.batch.sources import Sources
     from aicli.options import RunOptions
 
@@ -37,26 +37,18 @@ class Stopped(Exception):
     """The run ends before its last image: --on-error stop."""
 
 
-After = Callable[[Job, Done, Render], dict[str, Any]]
-
-
 @dataclass(eq=False, repr=False)
 class Batch:
-    """One run. ``recipe`` makes the work from the number of threads, which ``threads`` asks for; ``outputs`` says where
-    pictures go; ``after`` sees each answer, in order, in this process, and gives what else belongs into its record,
-    which it can have rendered; ``finish`` is called when all are answered; ``plans``: ``after``
-    prints lines."""
+    """One run. ``recipe`` makes the work from the number of threads, which ``threads`` asks for; ``extras`` says where
+    pictures go, sees each answer, in order, in this process, and gives what else belongs into its record."""
 
     task: Task
     sources: Sources
     options: RunOptions
     recipe: Callable[[int | None], Any]
-    outputs: Outputs
+    extras: Extras
     threads: int | None = None
     top_given: bool = False
-    after: After | None = None
-    finish: Callable[[], None] | None = None
-    plans: bool = False
     done: int = 0
     failed: int = 0
     skipped: int = 0
@@ -74,7 +66,7 @@ class Batch:
             self.sources.refuse_as_output(options.output_file, "--output-file")
             chosen = options.format or format_of(options.output_file)
             self.file = RecordFile(options.output_file, chosen, resume=options.resume, overwrite=options.overwrite)
-        self.outputs.begin(self.file, resume=options.resume)
+        self.extras.outputs.begin(self.file, resume=options.resume)
         self.progress = Progress(not options.quiet)
         self._begun = time.monotonic()
         if options.verbose:
@@ -96,9 +88,8 @@ class Batch:
             return 1
         finally:
             self.progress.hide()
-            self.outputs.end(complete=complete, tidy=not complete or self.failed > 0)
-        if self.finish is not None:
-            self.finish()
+            self.extras.outputs.end(complete=complete, tidy=not complete or self.failed > 0)
+        self.extras.finish(self.skipped, options.quiet)
         total = self.done + self.skipped
         if (total > FEW or (self.failed and total > 1) or self.sources.passed_over.counts) and not options.quiet:
             complain(self._summary())
@@ -116,7 +107,7 @@ class Batch:
             if not hasattr(item, "name"):
                 yield item  # PENDING
             elif self.file is not None and self.file.answers(item.name):
-                self.outputs.skipped(item.name, self.file)
+                self.extras.outputs.skipped(item.name, self.file)
                 self.skipped += 1
             else:
                 yield self._job(item)
@@ -124,7 +115,7 @@ class Batch:
     def _job(self, item: Any) -> Job:
         try:
             source = item.source()
-            outputs = self.outputs(item.name)
+            outputs = self.extras.outputs(item.name)
             return Job(item.name, source, outputs.get("picture"), outputs.get("crops"))
         except UsageError:
             raise
@@ -201,6 +192,8 @@ class Batch:
             writer = make_writer(
                 self.file.format, stream, task=self.task, top_given=self.top_given, header=not self.file.has_header
             )
+        elif self.extras.to_stdout:  # which a picture has
+            writer = make_writer("jsonl", StringIO(), task=self.task)
         else:
             chosen = self.options.format or ("table" if sys.stdout.isatty() else "text")
             writer = make_writer(chosen, sys.stdout, task=self.task, top_given=self.top_given)
@@ -217,14 +210,13 @@ class Batch:
         if self.options.verbose or (self.file is None and sys.stdout.isatty()):
             self.progress.hide()  # else the line stays: nothing is written over it
         extra = dict(done.extra)
-        if self.after is not None:
-            if self.plans:
-                self.progress.hide()
-            try:
-                extra |= self.after(job, done, lambda more: self._rendered(done, extra | more))
-            except AicliError as error:
-                self._failure(job, error)
-                return
+        if self.extras.shows_plan:
+            self.progress.hide()
+        try:
+            extra |= self.extras.after(job, done, lambda more: self._rendered(done, extra | more))
+        except AicliError as error:
+            self._failure(job, error)
+            return
         self._open_writer().result(done.result, self._with_timing(done, extra))
         self.done += 1
         if self.options.verbose:

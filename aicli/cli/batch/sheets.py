@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aicli.errors import UsageError
-from aicli.output.pictures.saving import image_format, save_image
+from aicli.options import SavingOptions
+from aicli.output.pictures.saving import encode_image, image_format, save_image
 from aicli.output.pictures.sheet import ContactSheet
 
 if TYPE_CHECKING:
@@ -17,13 +19,14 @@ __all__ = ["SheetFile"]
 
 
 class SheetFile:
-    """Collects thumbnails and writes them as one picture."""
+    """Collects thumbnails and writes them as one picture, to standard output for ``-``."""
 
-    def __init__(self, path: str) -> None:
-        image_format(path)
-        if not os.path.isdir(os.path.dirname(path) or "."):
-            raise UsageError(f"{path}: its folder does not exist; make it first")
-        self._path = path
+    def __init__(self, path: str, saving: SavingOptions) -> None:
+        if path != "-":
+            image_format(path)
+            if not os.path.isdir(os.path.dirname(path) or "."):
+                raise UsageError(f"{path}: its folder does not exist; make it first")
+        self._path, self._saving = path, saving
         self._sheet = ContactSheet()
 
     def add(self, name: str, thumbnail: Image.Image, answer: str) -> None:
@@ -31,5 +34,12 @@ class SheetFile:
 
     def save(self) -> None:
         """Writes the sheet, unless no image was answered."""
-        if len(self._sheet):
-            save_image(self._sheet.render(), self._path)
+        if not len(self._sheet):
+            return
+        quality = self._saving.quality
+        if self._path != "-":
+            save_image(self._sheet.render(), self._path, quality=quality)
+            return
+        format = (self._saving.picture_format or "png").upper()
+        sys.stdout.buffer.write(encode_image(self._sheet.render(), format, name="the sheet", quality=quality))
+        sys.stdout.buffer.flush()

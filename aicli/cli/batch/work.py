@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from aicli.errors import AicliError, ImageError
-from aicli.options import ClassifyOptions, DetectOptions, PictureOptions
+from aicli.errors import AicliError, ImageError, UsageError
+from aicli.options import ClassifyOptions, DetectOptions, PictureOptions, SavingOptions
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,13 +50,17 @@ class Note(NamedTuple):
 
 
 class Done(NamedTuple):
-    """The answer for one image, what else belongs into its record, seconds per stage, a thumbnail if asked for."""
+    """The answer for one image, what else belongs into its record, seconds per stage, a thumbnail if asked for.
+
+    ``picture`` is what goes to standard output.
+    """
 
     result: Classification | Detection
     extra: dict[str, Any]
     stages: dict[str, float]
     thumbnail: Image.Image | None = None
     notes: tuple[Note, ...] = ()
+    picture: bytes | None = None
 
 
 class Stopwatch:
@@ -126,24 +130,50 @@ def small(picture: Image.Image) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0) if scale < 1 else picture
 
 
-def save(picture: Image.Image, place: str | Place, image: DecodedImage, *, keep_exif: bool = True) -> str:
-    """Writes a picture; returns the path that it got."""
-    from aicli.output.pictures.places import write_picture
-    from aicli.output.pictures.saving import ImageMetadata, encode_image, image_format, save_image
+STANDARD_OUTPUT = "-"
 
-    metadata = ImageMetadata(image.icc_profile, image.exif)
+
+class Saved(NamedTuple):
+    """Where a picture was written, or for standard output what the parent process is to write."""
+
+    path: str | None
+    data: bytes | None = None
+
+
+def save(
+    picture: Image.Image,
+    job: Job,
+    image: DecodedImage,
+    options: SavingOptions,
+    *,
+    exif: Literal["kept", "plain", "dropped"] = "kept",
+) -> Saved:
+    """Writes the picture of a photo where its job says."""
+    from aicli.output.pictures.places import write_picture
+    from aicli.output.pictures.saving import ImageMetadata, encode_image, image_format, jpeg_tables, save_image
+
+    source, place = checked_source(job), job.picture
+    how: Any = {"metadata": ImageMetadata(image.icc_profile, image.exif), "exif": exif, "quality": options.quality}
+    if place == STANDARD_OUTPUT:
+        format = (options.picture_format or "png").upper()
+    else:
+        assert place is not None
+        format = image_format(place if isinstance(place, str) else place.path)
+    if format == "JPEG" and options.quality is None:
+        how["tables"] = jpeg_tables(source)
+    if place == STANDARD_OUTPUT:
+        return Saved(None, bytes(encode_image(picture, format, name=job.name, **how)))
     if isinstance(place, str):
-        save_image(picture, place, metadata=metadata, keep_exif=keep_exif)
-        return place
-    format = image_format(place.path)
-    data = encode_image(picture, format, name=place.path, metadata=metadata, keep_exif=keep_exif)
-    return write_picture(data, place)
+        save_image(picture, place, **how)
+        return Saved(place)
+    return Saved(write_picture(encode_image(picture, format, name=place.path, **how), place))
 
 
 class ClassifyRecipe(NamedTuple):
     """``aicli classify`` for one image after another."""
 
     options: ClassifyOptions
+    saving: SavingOptions = SavingOptions()
     thumbnail: bool = False
 
     def start(self) -> ClassifyWork:
@@ -157,7 +187,7 @@ class ClassifyWork:
         from aicli.tasks.classify import Classifier
 
         self.classifier = Classifier.from_options(recipe.options)
-        self.thumbnail = recipe.thumbnail
+        self.saving, self.thumbnail = recipe.saving, recipe.thumbnail
         self.notes = self.classifier.model.notes
 
     def __call__(self, job: Job) -> Done:
@@ -169,14 +199,15 @@ class ClassifyWork:
                 image = self._open_full(job)
         with watch.guest(self.classifier.guest):
             result = self.classifier.classify(image)
-        extra: dict[str, Any] = {}
+        saved = Saved(None)
         if job.picture is not None:
             with watch.stage("drawing"):
                 from aicli.output.pictures.drawing import draw_label
 
-                extra["output"] = save(draw_label(image.to_pil(), result), job.picture, image)
+                saved = save(draw_label(image.to_pil(), result), job, image, self.saving)
+        extra = {} if saved.path is None else {"output": saved.path}
         thumbnail = small(image.to_pil()) if self.thumbnail else None
-        return Done(result, extra, watch.stages, thumbnail, notes_of(image))
+        return Done(result, extra, watch.stages, thumbnail, notes_of(image), saved.data)
 
     def warm_up(self) -> None:
         self.classifier.warm_up()
@@ -209,63 +240,97 @@ class DetectWork:
 
         self.detector = FaceDetector.from_options(recipe.options)
         self.pictures, self.thumbnail = recipe.pictures, recipe.thumbnail
+        self._cover = open_cover(recipe.pictures.cover)
 
     def __call__(self, job: Job) -> Done:
-        watch, options = Stopwatch(), self.pictures
+        watch = Stopwatch()
         with watch.stage("decode"):
             image = self.detector.open(checked_source(job), name=job.name)
         with watch.guest(self.detector.guest):
             result = self.detector.detect(image)
         extra: dict[str, Any] = {}
-        shown = image.to_pil()  # what a contact sheet shows too: no face that the picture hides
+        saved, shown = Saved(None), image.to_pil()
         if job.picture is not None or job.crops is not None:
             with watch.stage("drawing"):
                 if job.picture is not None:
-                    keep = options.anonymize is None
-                    shown = self._draw(shown, result.faces)
-                    extra["output"] = save(shown, job.picture, image, keep_exif=keep)
+                    shown, saved = self._picture(job, image, result.faces, extra)
                 if job.crops is not None:
                     extra["crops"] = self._crop(image, result.faces, job.crops)
         notes = notes_of(image)
-        if options.anonymize is not None and job.picture is not None and not result.faces:
+        if job.picture is not None and "metadata" in extra and not result.faces:
             hint = "" if self.detector.options.turns else "; --turns finds faces of a photo that is not upright"
             notes += (Note(f"nothing hidden {job.name}", f"no face was found, and nothing is hidden{hint}"),)
-        return Done(result, extra, watch.stages, small(shown) if self.thumbnail else None, notes)
+        thumbnail = self._thumbnail(shown, result.faces) if self.thumbnail else None
+        return Done(result, extra, watch.stages, thumbnail, notes, saved.data)
 
     def warm_up(self) -> None:
         self.detector.warm_up()
 
-    def _draw(self, picture: Image.Image, faces: tuple[Face, ...]) -> Image.Image:
+    def _picture(
+        self, job: Job, image: DecodedImage, faces: tuple[Face, ...], extra: dict[str, Any]
+    ) -> tuple[Image.Image, Saved]:
+        """Makes and writes the picture of a photo, and says in its record what became of it."""
+        from aicli.output.pictures.compose import anonymizes, compose
+        from aicli.tasks.originals import picture_to_hide_in
+
         options = self.pictures
-        if options.anonymize is not None:
-            from aicli.output.pictures.anonymize import anonymize
+        if not anonymizes(options):
+            picture = compose(image.to_pil(), faces, options)
+            saved = save(picture, job, image, options)
+        else:
+            original = picture_to_hide_in(self.detector, image, checked_source(job), faces)
+            picture = compose(*original, options, self._cover)
+            exif: Literal["plain", "dropped"] = "plain" if options.keep_metadata else "dropped"
+            saved = save(picture, job, image, options, exif=exif)
+            extra["metadata"] = "kept" if options.keep_metadata else "dropped"
+        if saved.path is not None:
+            extra["output"] = saved.path
+        return picture, saved
 
-            picture = anonymize(picture, faces, method=options.anonymize)
-            if not (options.landmarks or options.scores):
-                return picture
-        from aicli.output.pictures.drawing import draw_faces
+    def _thumbnail(self, picture: Image.Image, faces: tuple[Face, ...]) -> Image.Image:
+        """The photo for a contact sheet, with boxes; anonymised where the picture is."""
+        from aicli.output.pictures.compose import anonymizes
+        from aicli.output.pictures.drawing import draw_faces, scaled
 
-        return draw_faces(
-            picture,
-            faces,
-            color=options.color,
-            line_width=options.line_width,
-            landmarks=options.landmarks,
-            scores=options.scores,
-        )
+        thumbnail = small(picture).convert("RGB")
+        if anonymizes(self.pictures):
+            return thumbnail
+        factor = thumbnail.width / picture.width, thumbnail.height / picture.height
+        return draw_faces(thumbnail, [scaled(face, *factor) for face in faces], color=self.pictures.color)
 
     def _crop(self, image: DecodedImage, faces: tuple[Face, ...], place: Place) -> list[str]:
         """Writes each face as a file of its own, without EXIF: it describes the whole photo."""
+        from aicli.output.pictures.compose import CROP_MARGIN
         from aicli.output.pictures.crops import crop_face
         from aicli.output.pictures.places import write_crops
         from aicli.output.pictures.saving import ImageMetadata, encode_image
 
+        options = self.pictures
+        margin = CROP_MARGIN if options.margin is None else options.margin
         picture, metadata = image.to_pil(), ImageMetadata(image.icc_profile)
         cuts = []
         for number, face in enumerate(faces, 1):
             try:
-                cut = crop_face(picture, face, margin=self.pictures.margin, align=self.pictures.align)
+                cut = crop_face(picture, face, margin=margin, align=options.align, size=options.size)
             except AicliError:  # a box wholly outside the image
                 continue
-            cuts.append((number, encode_image(cut, "JPEG", name=place.path, metadata=metadata)))
+            data = encode_image(cut, "JPEG", name=place.path, metadata=metadata, quality=options.quality)
+            cuts.append((number, data))
         return write_crops(cuts, place)
+
+
+def open_cover(value: str | None) -> Image.Image | None:
+    """The picture of ``--cover``, with what is transparent in it. Raises :class:`AicliError`."""
+    from aicli.image.original import open_transparent
+    from aicli.output.pictures.compose import SOLID
+
+    if value is None or value == SOLID:
+        return None
+    from aicli.image.decode import DEFAULT_MAX_PIXELS, open_image
+
+    path = Path(value)
+    try:
+        transparent = open_transparent(path, name=value, max_pixels=DEFAULT_MAX_PIXELS)
+        return transparent if transparent is not None else open_image(path).to_pil()
+    except ImageError as error:
+        raise UsageError(f"--cover {error}") from None

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from aicli.cli.options import option_command
 from aicli.options import DetectFiles, DetectOptions, InputOptions, PictureOptions, RunOptions
-
-if TYPE_CHECKING:
-    from aicli.cli.batch.sheets import SheetFile
-    from aicli.cli.batch.work import Done, Job, Render
 
 __all__ = ["command"]
 
@@ -32,51 +26,58 @@ def command(
     Coordinates are pixels of the upright image; left and right are as seen in it. An image without a face is an
     answer: an empty list, exit code 0. Text output is PATH, X1, Y1, X2, Y2 and SCORE between tabs, a line per face.
     """
-    from aicli.cli.batch.pictures import Outputs
+    check_pictures(files, pictures)
+    from aicli.cli.batch.extras import Extras
     from aicli.cli.batch.run import Batch
     from aicli.cli.batch.sources import Sources
-    from aicli.cli.batch.work import DetectRecipe
+    from aicli.cli.batch.work import DetectRecipe, open_cover
     from aicli.cli.pulling import pull_if_absent
     from aicli.results import Detection
 
+    def folder(result: Detection) -> str:
+        return "with faces" if result.faces else "without faces"
+
+    def caption(result: Detection) -> str:
+        return f"{len(result.faces)} face{'' if len(result.faces) == 1 else 's'}"
+
     sources = Sources(inputs, "aicli detect-faces")
-    check_pictures(files, pictures)
-    spelled = (files.sheet, run.output_file)
-    outputs = Outputs(sources, output=files.output, crop=files.crop, overwrite=run.overwrite, spelled=spelled)
-    if files.sheet is not None:
-        sources.refuse_as_output(files.sheet, "--sheet")
-    sheet = open_sheet(files.sheet)
+    extras = Extras(sources, files, run, pictures, crop=files.crop, folder=folder, caption=caption)
+    open_cover(pictures.cover)
     pull_if_absent(options.model, run.pull)
 
     def recipe(threads: int | None) -> DetectRecipe:
-        return DetectRecipe(options.replace(threads=threads), pictures, thumbnail=sheet is not None)
+        return DetectRecipe(options.replace(threads=threads), pictures, thumbnail=files.sheet is not None)
 
-    def after(job: Job, done: Done, render: Render) -> dict[str, Any]:
-        if sheet is not None and done.thumbnail is not None:
-            assert isinstance(done.result, Detection)
-            count = len(done.result.faces)
-            sheet.add(job.name, done.thumbnail, f"{count} face{'' if count == 1 else 's'}")
-        return {}
-
-    finish = sheet.save if sheet is not None else None
-    return Batch(
-        "detect-faces", sources, run, recipe, outputs, threads=options.threads, after=after, finish=finish
-    ).run()
-
-
-def open_sheet(path: str | None) -> SheetFile | None:
-    if path is None:
-        return None
-    from aicli.cli.batch.sheets import SheetFile
-
-    return SheetFile(path)
+    return Batch("detect-faces", sources, run, recipe, extras, threads=options.threads).run()
 
 
 def check_pictures(files: DetectFiles, pictures: PictureOptions) -> None:
-    """Raises a usage error for options of pictures that do not go together, before anything is loaded."""
-    if pictures.anonymize is not None and files.output is None:
-        raise click.UsageError(f"--{pictures.anonymize} writes pictures; say where with -o")
-    if files.output is not None:
-        from aicli.output.pictures.drawing import parse_color
+    """Raises a usage error for options that do not go together or have no effect, before anything is loaded."""
+    hides: list[str] = [pictures.anonymize] if pictures.anonymize is not None else []
+    hides += ["cover"] if pictures.cover is not None else []
+    if len(hides) > 1:
+        raise click.UsageError(f"--{hides[0]} and --cover both hide faces; choose one")
+    if hides and files.output is None:
+        raise click.UsageError(f"--{hides[0]} writes pictures; say where with -o")
+    boxes = files.output is not None and (not hides or pictures.landmarks or pictures.scores)
+    needs = {
+        "landmarks": ("-o", files.output is not None),
+        "scores": ("-o", files.output is not None),
+        "color": ("-o or --sheet", boxes or (files.sheet is not None and not hides)),
+        "line_width": ("-o", boxes),
+        "shape": ("--blur, --pixelate or --cover", bool(hides)),
+        "keep": ("--blur, --pixelate or --cover", bool(hides)),
+        "spare": ("--blur, --pixelate or --cover", bool(hides)),
+        "keep_metadata": ("--blur, --pixelate or --cover", bool(hides)),
+        "margin": ("--crop, --blur, --pixelate or --cover", files.crop is not None or bool(hides)),
+        "align": ("--crop", files.crop is not None),
+        "size": ("--crop", files.crop is not None),
+        "quality": ("-o, --crop or --sheet", any((files.output, files.crop, files.sheet))),
+    }
+    from aicli.cli.batch.extras import check_format, refuse_without_effect
 
-        parse_color(pictures.color)
+    refuse_without_effect(needs)
+    check_format(files.output, files.sheet)
+    from aicli.output.pictures.compose import check_picture_options
+
+    check_picture_options(pictures)

@@ -14,7 +14,7 @@ from PIL import Image, ImageColor, ImageDraw
 
 from aicli.errors import UsageError
 from aicli.output.pictures.fonts import Font, fit_text, font_for, text_width
-from aicli.results import Box, Classification, Face, Point
+from aicli.results import Box, Classification, Face, Landmarks, Point
 
 __all__ = [
     "Color",
@@ -24,6 +24,7 @@ __all__ = [
     "draw_label",
     "parse_color",
     "pick_contrasting_text",
+    "scaled",
 ]
 
 RGB = tuple[int, int, int]
@@ -69,6 +70,13 @@ def clip_box(box: Box, size: tuple[int, int]) -> Box | None:
     x1, x2 = (min(max(value, 0.0), float(size[0])) for value in sorted((box.x1, box.x2)))
     y1, y2 = (min(max(value, 0.0), float(size[1])) for value in sorted((box.y1, box.y2)))
     return Box(x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def scaled(face: Face, x: float, y: float) -> Face:
+    """The face in a picture that was made ``x`` times as wide and ``y`` times as high."""
+    box = Box(face.box.x1 * x, face.box.y1 * y, face.box.x2 * x, face.box.y2 * y)
+    landmarks = Landmarks(*(Point(point.x * x, point.y * y) for point in face.landmarks))
+    return face._replace(box=box, landmarks=landmarks)
 
 
 def draw_faces(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, Literal, TextIO
 
 from aicli._files import closing, naming, replacing
 from aicli.errors import AicliError, UsageError
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "IMAGE_SUFFIXES",
     "ImageMetadata",
+    "JpegTables",
     "atomic_text_file",
     "encode_image",
     "image_format",
+    "jpeg_tables",
     "save_image",
 ]
 
@@ -35,6 +37,19 @@ _ORIENTATION, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0x0112, 0xA002, 0xA003
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _MAKER_NOTE, _INTEROP = 0x927C, 0xA005
 _THUMBNAIL_TAGS = (0x0201, 0x0202)
+_LONGEST_TEXT, _MOST_NUMBERS = 200, 16
+# Exif 2.32, tables 3 to 8: description, camera, orientation, resolution, software, date, artist, copyright; exposure,
+# dates, lens and their like, but for comments, other files and what a camera's maker defines; the position.
+_PLAIN_TAGS = frozenset((0x010E, 0x010F, 0x0110, 0x0112, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x8298))
+_PLAIN_DETAILS = frozenset(
+    (
+        *(0x829A, 0x829D, 0x8822, 0x8827, 0x8830, 0x8831, 0x8832, 0x8833, 0x9000, 0x9003, 0x9004, 0x9010, 0x9011),
+        *(0x9012, 0x9201, 0x9202, 0x9203, 0x9204, 0x9205, 0x9206, 0x9207, 0x9208, 0x9209, 0x920A, 0x9290, 0x9291),
+        *(0x9292, 0xA001, 0xA002, 0xA003, 0xA20E, 0xA20F, 0xA210, 0xA215, 0xA217, 0xA401, 0xA402, 0xA403, 0xA404),
+        *(0xA405, 0xA406, 0xA407, 0xA408, 0xA409, 0xA40A, 0xA40C, 0xA431, 0xA432, 0xA433, 0xA434, 0xA435),
+    )
+)
+_PLAIN_POSITION = frozenset((*range(0x1B), 0x1D, 0x1E, 0x1F))
 
 
 @dataclass(frozen=True)
@@ -56,25 +71,42 @@ def image_format(path: PathLike) -> str:
         raise UsageError(f"{os.fspath(path)}: pictures are written as {accepted} by their suffix, {found}") from None
 
 
-def save_image(
-    image: Image.Image,
-    path: PathLike,
-    *,
-    metadata: ImageMetadata | None = None,
-    keep_exif: bool = True,
-    quality: int = 90,
-) -> None:
-    """Write a picture as PNG, JPEG or WebP, by the suffix of ``path``.
+@dataclass(frozen=True)
+class JpegTables:
+    """How a JPEG was compressed: with these a picture loses next to nothing when it is written again."""
+
+    quantization: tuple[tuple[int, ...], ...]
+    subsampling: int
+    """Pillow's: 0 is 4:4:4, 1 4:2:2, 2 4:2:0."""
+    progressive: bool = False
+
+
+def jpeg_tables(source: PathLike | bytes) -> JpegTables | None:
+    """The tables of a JPEG file in grey or YCbCr; ``None`` for any other file."""
+    from PIL.JpegImagePlugin import JpegImageFile, get_sampling
+
+    try:
+        with JpegImageFile(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            if image.mode not in ("L", "RGB"):
+                return None
+            used = {layer[3] for layer in image.layer}
+            tables = tuple(tuple(image.quantization[number]) for number in sorted(used))
+            sampling = get_sampling(image) if image.mode == "RGB" else 0
+            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            if sampling < 0 or (sampling == 1 and turned):  # what Pillow cannot write, or would halve the other side
+                sampling = 0
+            return JpegTables(tables, sampling, "progressive" in image.info)
+    except Exception:  # damaged, or no JPEG at all
+        return None
+
+
+def save_image(image: Image.Image, path: PathLike, **how: Any) -> None:
+    """Write a picture as PNG, JPEG or WebP, by the suffix of ``path``; ``how`` is as for :func:`encode_image`.
 
     An older file is replaced at the moment the new one is complete, and stays as it is on any failure. The folder
-    must exist. Of ``metadata`` the colour profile is kept where it fits the image's mode, and with ``keep_exif`` the
-    EXIF block: its orientation is set to upright; its thumbnail and maker note, which may show the unedited picture,
-    are dropped. Nothing else is carried over: no XMP, no comment, nothing from ``image.info``.
-
-    ``quality``: 1 to 100, for JPEG and WebP. Raises :class:`UsageError` for another suffix or a bad quality,
-    :class:`AicliError` when the file cannot be written.
+    must exist. Raises :class:`UsageError` for another suffix, :class:`AicliError` when the file cannot be written.
     """
-    data = encode_image(image, image_format(path), name=path, metadata=metadata, keep_exif=keep_exif, quality=quality)
+    data = encode_image(image, image_format(path), name=path, **how)
     with replacing(path) as file, naming(path):
         file.write(data)
 
@@ -85,22 +117,38 @@ def encode_image(
     *,
     name: PathLike = "the picture",
     metadata: ImageMetadata | None = None,
-    keep_exif: bool = True,
-    quality: int = 90,
+    exif: Literal["kept", "plain", "dropped"] = "kept",
+    quality: int | None = None,
+    tables: JpegTables | None = None,
+    png_level: int = 6,
 ) -> memoryview:
-    """The bytes of a picture, as :func:`save_image` writes them: ``format`` is PNG, JPEG or WEBP.
+    """The bytes of a picture: ``format`` is PNG, JPEG or WEBP; what JPEG cannot show through becomes white.
 
-    Pillow's encoders write to a file's descriptor themselves and take a short write, on a disk that is nearly full, for
-    success; the picture would lack its end. Raises as :func:`save_image` does, with ``name`` in the message.
+    Of ``metadata`` the colour profile is kept where it fits the image's mode, and the EXIF block as ``exif`` says. Its
+    orientation is set to upright; its thumbnail and maker note, which may show the unedited picture, are dropped;
+    ``plain`` keeps no more than texts and numbers that the standard knows. Nothing else is carried over: no XMP, no
+    comment, nothing from ``image.info``.
+
+    ``quality``: 1 to 100, for JPEG and WebP; by default 90, or for JPEG the ``tables`` that the source was compressed
+    with. ``png_level``: 1 (fast) to 9 (small). Raises :class:`UsageError` for a bad quality and :class:`AicliError`
+    for what the format cannot hold, with ``name`` in the message.
     """
-    if not 1 <= quality <= 100:
+    if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"the quality of a picture must be 1 to 100, not {quality}")
     if max(image.size) > _LARGEST_SIDE[format]:
         size = f"{image.width} x {image.height}"
         raise AicliError(f"{os.fspath(name)}: {size} pixels are too large for {format}; write .png instead")
-    plain = image.copy() if image.mode in ("RGB", "L") else image.convert("RGB")
-    plain.info = {}  # Pillow writes some of it (a JPEG comment, a PNG's profile) without being asked
-    options = _options(plain, format, metadata or ImageMetadata(), keep_exif, quality)
+    plain = _fitting(image, format)
+    options = _options(plain, format, metadata or ImageMetadata(), exif)
+    if format == "JPEG" and tables is not None and quality is None:
+        qtables = [list(table) for table in tables.quantization[: 1 if plain.mode == "L" else None]]
+        options |= {"qtables": qtables, "subsampling": tables.subsampling, "progressive": tables.progressive}
+    elif format == "PNG":
+        options["compress_level"] = png_level
+    else:
+        options["quality"] = quality or 90
+    # Encoded in memory first: Pillow's encoders write to a file's descriptor themselves and take a short write, on a
+    # disk that is nearly full, for success. The picture would lack its end.
     encoded = io.BytesIO()
     try:
         plain.save(encoded, format, **options)
@@ -109,27 +157,42 @@ def encode_image(
     return encoded.getbuffer()
 
 
-def _options(image: Image.Image, format: str, metadata: ImageMetadata, keep_exif: bool, quality: int) -> dict[str, Any]:
+def _fitting(image: Image.Image, format: str) -> Image.Image:
+    """A copy in a mode that the format has, with nothing beside its pixels."""
+    from PIL import Image
+
+    if image.mode in ("LA", "RGBA") and format == "JPEG":
+        white = Image.new("RGBA", image.size, "white")
+        plain = Image.alpha_composite(white, image.convert("RGBA")).convert(image.mode.removesuffix("A"))
+    elif image.mode in ("RGB", "L") or (image.mode in ("LA", "RGBA") and format != "JPEG"):
+        plain = image.copy()
+    else:
+        plain = image.convert("RGB")
+    plain.info = {}  # Pillow writes some of it (a JPEG comment, a PNG's profile) without being asked
+    return plain
+
+
+def _options(image: Image.Image, format: str, metadata: ImageMetadata, exif: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    if format != "PNG":
-        options["quality"] = quality
     if format == "JPEG":
         options["subsampling"] = 0  # thin coloured lines smear when colour has half the resolution
     profile = metadata.icc_profile
-    if profile and profile[16:20] == (b"GRAY" if image.mode == "L" else b"RGB "):  # ICC.1 header: the colour space
+    if profile and profile[16:20] == (b"GRAY" if image.mode in ("L", "LA") else b"RGB "):  # ICC.1: the colour space
         options["icc_profile"] = profile
-    if keep_exif and metadata.exif:
-        exif = _upright_exif(metadata.exif, image.size, _LARGEST_JPEG_EXIF if format == "JPEG" else None)
-        if exif:
-            options["exif"] = exif
+    if exif != "dropped" and metadata.exif:
+        limit = _LARGEST_JPEG_EXIF if format == "JPEG" else None
+        block = _upright_exif(metadata.exif, image.size, limit, plain=exif == "plain")
+        if block:
+            options["exif"] = block
     return options
 
 
-def _upright_exif(data: bytes, size: tuple[int, int], limit: int | None) -> bytes | None:
+def _upright_exif(data: bytes, size: tuple[int, int], limit: int | None, *, plain: bool) -> bytes | None:
     """The EXIF block for upright pixels of ``size``; ``None`` when it is damaged or over ``limit`` bytes.
 
     The thumbnail goes (Pillow writes no second directory) and so does the maker note: it may hold a preview of the
-    unedited picture, and its inner offsets would no longer be right.
+    unedited picture, and its inner offsets would no longer be right. ``plain`` keeps what the standard has as a short
+    text or numbers, since any other field may hold a picture (Photoshop's resources, XMP, comments).
     """
     from PIL import Image
 
@@ -143,13 +206,27 @@ def _upright_exif(data: bytes, size: tuple[int, int], limit: int | None) -> byte
         details.update(
             {tag: side for tag, side in zip((_PIXEL_WIDTH, _PIXEL_HEIGHT), size, strict=True) if tag in details}
         )
-        for directory, tags in ((_EXIF_IFD, details), (_GPS_IFD, dict(exif.get_ifd(_GPS_IFD)))):
+        position = dict(exif.get_ifd(_GPS_IFD))
+        if plain:
+            main = {tag: value for tag, value in exif.items() if tag in _PLAIN_TAGS and _is_plain(value)}
+            exif = Image.Exif()
+            exif.update(main)
+            details = {tag: value for tag, value in details.items() if tag in _PLAIN_DETAILS and _is_plain(value)}
+            position = {tag: value for tag, value in position.items() if tag in _PLAIN_POSITION and _is_plain(value)}
+        for directory, tags in ((_EXIF_IFD, details), (_GPS_IFD, position)):
             if tags:
                 exif[directory] = tags
         block = exif.tobytes()
     except Exception:  # damaged EXIF makes Pillow raise almost anything; the picture matters more
         return None
     return None if limit and len(block) > limit else block
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value of EXIF is a number, a few numbers or a short text."""
+    if isinstance(value, (str, bytes)):
+        return len(value) <= _LONGEST_TEXT
+    return len(value) <= _MOST_NUMBERS if isinstance(value, tuple) else True
 
 
 class _Utf8File(io.TextIOWrapper):

@@ -11,7 +11,9 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from aicli.errors import UsageError
 from aicli.options import ClassifyOptions, DetectOptions, PictureOptions
+from aicli.output.pictures.spared import check_spared
 from aicli.serve.http.admission import Place
 from aicli.serve.http.bodies import Part, clean, parse_multipart
 from aicli.serve.http.params import CLASSIFY, FACES, read_parameters
@@ -20,6 +22,7 @@ from aicli.serve.service import Service
 
 __all__ = ["classify", "faces", "known_models"]
 
+PICTURES = {"image/png": "png", "image/*": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 PHOTO_FIELDS = ("photo", "photos", "image", "images", "file", "files")
 BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"data:")
 """How JPEG, PNG, GIF and WebP begin in Base64, and an address that holds a photo."""
@@ -133,7 +136,10 @@ async def faces(request: Request) -> Response:
     given = read_parameters(request.query_params.multi_items(), FACES)
     options = given.into(DetectOptions)
     options = options.replace(model=catalog_name(options.model, "detect-faces"))
-    picture = wants_picture(request.headers.get("accept", "*/*"))
+    pictures = given.into(PictureOptions)
+    hides = pictures.anonymize is not None or pictures.cover is not None
+    picture = wants_picture(request.headers.get("accept", "*/*"), otherwise="png" if hides else None)
+    check_pictures(pictures, {item.name for item in PictureOptions.fields} & set(given), picture, hides)
     with service.tasks_admission.place() as place:
         upload = await read_upload(service, request, place)
         if upload.model is not None or upload.labels is not None:
@@ -142,10 +148,11 @@ async def faces(request: Request) -> Response:
             raise Problem(400, "multipart", "a picture is made of one photo; send one, or ask for JSON")
         job = {"kind": "faces", "options": options.to_dict(), "names": upload.names}
         if picture:
-            job["pictures"] = given.into(PictureOptions).to_dict()
+            job["pictures"] = pictures.replace(picture_format=picture).to_dict()
         header, blobs = await service.run(request, service.pool, job, upload.photos)
     if picture:
-        return Response(blobs[0], media_type="image/png", headers={"cache-control": "no-store", "vary": "accept"})
+        kind = header["type"]
+        return Response(blobs[0], media_type=kind, headers={"cache-control": "no-store", "vary": "accept"})
     return answer(upload, header["results"])
 
 
@@ -168,8 +175,30 @@ def answer(upload: Upload, results: list[dict[str, Any]]) -> JSONResponse:
     return JSONResponse(results[0], 200, headers)
 
 
-def wants_picture(accept: str) -> bool:
-    """Whether the header prefers a PNG. Raises :class:`Problem` 406 when it wants neither PNG nor JSON."""
+def check_pictures(pictures: PictureOptions, given: set[str], picture: str | None, hides: bool) -> None:
+    """Raises :class:`Problem` 400 for parameters of pictures that have no effect, or that no picture is made with."""
+    if picture is None and given:
+        what = "a picture is asked for with Accept: image/png, image/jpeg or image/webp"
+        raise Problem(400, "parameter", f"{', '.join(sorted(given))}: of no effect on records; {what}")
+    if pictures.anonymize is not None and pictures.cover is not None:
+        raise Problem(400, "parameter", f"{pictures.anonymize} and cover both hide faces; choose one")
+    if pictures.cover not in (None, "solid"):
+        raise Problem(400, "parameter", f"the parameter cover is {pictures.cover[:80]!r}; here it must be solid")
+    without = given & {"shape", "keep", "spare", "keep_metadata", "margin"}
+    if without and not hides:
+        names = ", ".join(sorted(without))
+        raise Problem(400, "parameter", f"{names}: of no effect without blur=true, pixelate=true or cover=solid")
+    try:
+        check_spared(pictures)
+    except UsageError as error:
+        raise Problem(400, "parameter", str(error)) from None
+
+
+def wants_picture(accept: str, otherwise: str | None) -> str | None:
+    """The format of the picture that the header prefers to a record; ``otherwise`` where it takes anything.
+
+    Raises :class:`Problem` 406 when it wants neither a picture nor JSON.
+    """
     wanted: list[tuple[float, int, str]] = []
     for place, item in enumerate(accept.lower().split(",")):
         kind, *rest = (piece.strip() for piece in item.split(";"))
@@ -179,8 +208,10 @@ def wants_picture(accept: str) -> bool:
         except ValueError:
             continue
     for weight, _, kind in sorted(wanted):
-        if weight < 0 and kind in ("image/png", "image/*"):
-            return True
-        if weight < 0 and kind in ("application/json", "application/*", "*/*", ""):
-            return False
-    raise Problem(406, "accept", "the answer is application/json or image/png")
+        if weight < 0 and kind in PICTURES:
+            return PICTURES[kind]
+        if weight < 0 and kind in ("*/*", ""):
+            return otherwise
+        if weight < 0 and kind in ("application/json", "application/*"):
+            return None
+    raise Problem(406, "accept", "the answer is application/json, image/png, image/jpeg or image/webp")

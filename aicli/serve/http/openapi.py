@@ -153,11 +153,12 @@ def photo_paths() -> dict[str, Any]:
         parameters=query(CLASSIFY),
         requestBody=body(RAW, image, form(["photo"], photo=several, model=BINARY, labels=BINARY)),
     )
-    drawn = {**json_of("Detection", "Detections"), "image/png": {"schema": BINARY}}
+    pictures = {kind: {"schema": BINARY} for kind in ("image/png", "image/jpeg", "image/webp")}
+    drawn = {**json_of("Detection", "Detections"), **pictures}
     faces = operation(
         "Find faces in photos",
         answers(
-            {200: ("Records, or with Accept: image/png the photo with boxes.", drawn)},
+            {200: ("Records, or with Accept: image/png the photo with boxes, or with its faces hidden.", drawn)},
             (*PHOTO_ERRORS, 406),
             of_photos=True,
         ),

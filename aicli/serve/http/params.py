@@ -27,15 +27,25 @@ class Parameter:
     """An option as it stands in the address."""
 
     option: Option
+    switch: str = ""
+    """The value that ``true`` stands for, where an option has a switch for each."""
 
     @property
     def name(self) -> str:
+        if self.switch:
+            return self.switch
         assert self.option.http is not None
         return self.option.http
 
     def read(self, text: str) -> Any:
         """The value. Raises :class:`Problem` 400."""
         option = self.option
+        if self.switch:
+            if text not in ("true", "false"):
+                raise self.wrong(text, "true or false")
+            return self.switch if text == "true" else None
+        if option.kind == "texts":
+            return tuple(text.split(";"))
         if option.kind == "numbers":
             parts = text.split(",")
             if len(parts) != option.length:
@@ -72,6 +82,8 @@ class Parameter:
         limits = {"minimum": option.least, "maximum": option.most}
         bounds = {name: limit for name, limit in limits.items() if limit is not None}
         schema: dict[str, Any] = {"type": "string"}
+        if self.switch:
+            return {"type": "boolean", "default": False}
         if option.kind in ("number", "integer"):
             schema = {"type": option.kind, **bounds}
         elif option.kind == "boolean":
@@ -80,6 +92,8 @@ class Parameter:
             schema["enum"] = list(option.choices)
         elif option.models:
             schema["pattern"] = f"^{NAME.pattern}$"
+        elif option.kind == "texts":
+            return schema
         elif option.kind == "numbers":
             item = {"type": "number", **bounds}
             schema = {"type": "array", "items": item, "minItems": option.length, "maxItems": option.length}
@@ -89,7 +103,10 @@ class Parameter:
 
     def describe(self) -> dict[str, Any]:
         """The parameter in OpenAPI 3.1."""
-        text = MODEL if self.option.models else self.option.help
+        option = self.option
+        text = option.switches[self.switch] if option.switches and self.switch else option.help
+        text = MODEL if option.models else text.removeprefix("With -o: ").replace("With --crop: ", "")
+        text = f"{text[:1].upper()}{text[1:]}" + (" Several with semicolons." if option.kind == "texts" else "")
         found = {"name": self.name, "in": "query", "required": False, "description": text, "schema": self.schema()}
         return found | ({"style": "form", "explode": False} if self.option.kind == "numbers" else {})
 
@@ -97,7 +114,11 @@ class Parameter:
 def parameters(*classes: type[Options]) -> Iterator[Parameter]:
     """A parameter for each option that has one."""
     for options in classes:
-        yield from (Parameter(item) for item in options.fields if item.http is not None)
+        for item in options.fields:
+            if item.http is not None and item.switches:
+                yield from (Parameter(item, switch) for switch in item.switches)
+            elif item.http is not None:
+                yield Parameter(item)
 
 
 CLASSIFY = tuple(parameters(ClassifyOptions))
@@ -127,7 +148,10 @@ def read_parameters(query: Iterable[tuple[str, str]], table: Sequence[Parameter]
         if name not in known:
             raise Problem(400, "parameter", f"there is no parameter {name[:80]!r}; there are {', '.join(known)}")
         option = known[name].option
+        value = known[name].read(text)
+        if value is None:  # a switch that is off
+            continue
         if option.name in given:
-            raise Problem(400, "parameter", f"the parameter {name} is given twice")
-        given[option.name] = known[name].read(text)
+            raise Problem(400, "parameter", f"the parameter {name} is given twice, or with another of its kind")
+        given[option.name] = value
     return given

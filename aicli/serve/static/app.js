@@ -6,6 +6,7 @@ const $ = (id) => document.getElementById(id);
 const photos = []; // {file, bitmap}
 let chosen = -1;
 let record = null;
+let hidden = null; // the picture with its faces hidden, where that is asked for
 let current = -1;
 let running = null;
 let timer = 0;
@@ -29,7 +30,7 @@ async function addPhotos(files) {
 function choose(index) {
   chosen = index;
   [...$("strip").querySelectorAll("button")].forEach((button, place) => button.setAttribute("aria-pressed", place === index));
-  record = null;
+  record = hidden = null;
   current = -1;
   paint();
   ask();
@@ -66,8 +67,12 @@ function paint() {
   const unseen = photo.bitmap ? "" : "This browser cannot show this file; the service may still read it.";
   $("caption").textContent = [photo.file.name || "pasted photo", size, unseen].filter(Boolean).join(" · ");
   if (!photo.bitmap) return;
-  drawPhoto($("canvas"), photo.bitmap);
+  drawPhoto($("canvas"), hidden ?? photo.bitmap);
   let words = photo.file.name || "The photo";
+  if (hidden) {
+    $("canvas").setAttribute("aria-label", `${words}, with its faces hidden`);
+    return;
+  }
   if (record?.faces) {
     drawFaces($("canvas"), record, { landmarks: $("landmarks").checked, scores: $("scores").checked, current });
     words += `, with ${count(record.faces.length, "face")} boxed`;
@@ -77,7 +82,10 @@ function paint() {
 
 // ---------------------------------------------------------------- asking the service
 
-function address() {
+const hides = () => (task() === "faces" ? $("hide").value : "");
+
+/** The address to ask; with `how`, such as blur=true, it is that of the picture with its faces hidden. */
+function address(how = "") {
   const query = new URLSearchParams();
   const put = (name, value, usual) => { if (String(value) !== String(usual)) query.set(name, value); };
   if (task() === "classify") {
@@ -88,6 +96,7 @@ function address() {
     put("thresholds", ["pnet", "rnet", "onet"].map((id) => $(id).value).join(","), "0.6,0.7,0.7");
     put("min_size", $("min_size").value, 20);
     put("factor", $("factor").value, 0.709);
+    if (how) query.set(...how.split("="));
   }
   const text = query.toString().replaceAll("%2C", ",");
   return `/v1/${task()}${text ? `?${text}` : ""}`;
@@ -106,6 +115,7 @@ async function ask() {
   showCommand();
   if (!photo) return;
   running?.abort();
+  hidden = null;
   const mine = (running = new AbortController());
   $("status").textContent = "Looking …";
   $("answer").setAttribute("aria-busy", "true");
@@ -117,6 +127,8 @@ async function ask() {
     const answer = await response.json();
     const failed = answer.error ?? answer.results?.[0]?.error;
     if (failed) throw Object.assign(new Error(failed.message), { code: failed.code, wait: response.headers.get("retry-after") });
+    const picture = hides() ? await hiddenPicture(headers, body, mine.signal) : null;
+    hidden = picture;
     show(answer.results ? answer.results[0] : answer);
   } catch (error) {
     if (mine.signal.aborted) return;
@@ -124,6 +136,15 @@ async function ask() {
   } finally {
     if (running === mine) $("answer").removeAttribute("aria-busy");
   }
+}
+
+/** The photo as the service gives it with its faces hidden: no pixel of them comes back. */
+async function hiddenPicture(headers, body, signal) {
+  const accept = { ...headers, accept: "image/png" };
+  const response = await fetch(address(hides()), { method: "POST", headers: accept, body, signal });
+  if (response.ok) return createImageBitmap(await response.blob());
+  const { error } = await response.json();
+  throw Object.assign(new Error(error.message), { code: error.code, wait: response.headers.get("retry-after") });
 }
 
 function askSoon() {
@@ -180,7 +201,7 @@ function part(tag, text, name = "") {
 }
 
 function fail(error) {
-  record = null;
+  record = hidden = null;
   const texts = {
     image: `This file is not a photo that can be read. ${error.message}`,
     busy: `The service is busy. Try again in ${error.wait ?? "a few"} s.`,
@@ -202,7 +223,9 @@ function showCommand() {
   const name = photos[chosen]?.file.name || "photo.jpg";
   const files = [["photo", name], ["model", own()?.name], ["labels", $("own-labels").files[0]?.name]];
   const form = files.filter(([, file]) => file).map(([field, file]) => `-F ${quote(`${field}=@${file}`)}`).join(" ");
-  $("curl").textContent = `curl ${own() ? form : `--data-binary ${quote(`@${name}`)}`} ${quote(location.origin + address())}`;
+  const what = own() ? form : `--data-binary ${quote(`@${name}`)}`;
+  const [accept, out] = hides() ? ["-H 'Accept: image/png' ", " -o hidden.png"] : ["", ""];
+  $("curl").textContent = `curl ${what} ${accept}${quote(location.origin + address(hides()))}${out}`;
 }
 
 // ---------------------------------------------------------------- controls
@@ -231,7 +254,7 @@ $("controls").addEventListener("input", (event) => {
   updateControls();
   showCommand();
   if (["landmarks", "scores"].includes(event.target.id)) paint();
-  else if (event.target.name === "task") { record = null; ask(); }
+  else if (event.target.name === "task") { record = hidden = null; ask(); }
   else askSoon();
 });
 $("model").addEventListener("change", () => { showCommand(); askSoon(); });
@@ -261,7 +284,7 @@ for (const button of document.querySelectorAll(".copy")) {
 $("save").addEventListener("click", () => $("canvas").toBlob((blob) => {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${(photos[chosen].file.name || "photo").replace(/\.[^.]*$/, "")}-boxes.png`;
+  link.download = `${(photos[chosen].file.name || "photo").replace(/\.[^.]*$/, "")}-${hidden ? "hidden" : "boxes"}.png`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }));

@@ -106,7 +106,7 @@ def classify_with(classifier: Classifier, options: ClassifyOptions) -> Any:
 
 
 def detect_with(detector: FaceDetector, job: dict[str, Any], photos: Sequence[bytes]) -> Frame:
-    """Faces as records, or the picture of the one photo with boxes as PNG."""
+    """Faces as records, or the picture of the one photo, with boxes or with its faces hidden."""
     options = DetectOptions.from_dict(job["options"])
     if "pictures" not in job:
 
@@ -114,12 +114,25 @@ def detect_with(detector: FaceDetector, job: dict[str, Any], photos: Sequence[by
             return detector.detect(detector.open(photo, name=name), options).to_dict()
 
         return each(job["names"], photos, answer), []
-    from aicli.output.pictures.drawing import draw_faces
+    from aicli.output.pictures.compose import anonymizes, compose
+    from aicli.output.pictures.saving import ImageMetadata, encode_image, jpeg_tables
+    from aicli.tasks.originals import picture_to_hide_in
 
-    pictures = PictureOptions.from_dict(job["pictures"])
-    image = detector.open(photos[0], name=job["names"][0])
-    faces = detector.detect(image, options).faces
-    drawn = draw_faces(image.to_pil(), faces, landmarks=pictures.landmarks, scores=pictures.scores)
-    out = io.BytesIO()
-    drawn.save(out, "PNG", compress_level=1)
-    return {"type": "image/png"}, [out.getvalue()]
+    pictures, photo = PictureOptions.from_dict(job["pictures"]), photos[0]
+    image = detector.open(photo, name=job["names"][0])
+    picture, faces = image.to_pil(), detector.detect(image, options).faces
+    hides = anonymizes(pictures)
+    if hides:
+        picture, faces = picture_to_hide_in(detector, image, photo, faces)
+    format = (pictures.picture_format or "png").upper()
+    data = encode_image(
+        compose(picture, faces, pictures),
+        format,
+        name=image.name,
+        metadata=ImageMetadata(image.icc_profile, image.exif),
+        exif="plain" if hides and pictures.keep_metadata else "dropped",
+        quality=pictures.quality,
+        tables=jpeg_tables(photo) if format == "JPEG" else None,
+        png_level=1,  # an answer should not wait for a smaller file
+    )
+    return {"type": f"image/{format.lower()}"}, [bytes(data)]

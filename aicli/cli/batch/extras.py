@@ -1,0 +1,108 @@
+"""What a run does beside answering: pictures, groups, a contact sheet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aicli.cli.batch.pictures import STANDARD_OUTPUT, Outputs, is_folder
+from aicli.cli.console import complain
+from aicli.cli.options import given
+from aicli.errors import UsageError
+from aicli.options import ClassifyFiles, DetectFiles, RunOptions, SavingOptions
+
+if TYPE_CHECKING:
+    from aicli.cli.batch.sources import Sources
+    from aicli.cli.batch.work import Done, Job, Render
+
+__all__ = ["Extras", "check_format", "refuse_without_effect"]
+
+
+class Extras:
+    """``folder`` gives the name of the group that an answer belongs to, ``caption`` the line under its thumbnail."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        files: ClassifyFiles | DetectFiles,
+        run: RunOptions,
+        saving: SavingOptions,
+        *,
+        crop: str | None = None,
+        folder: Callable[[Any], str | None],
+        caption: Callable[[Any], str],
+    ) -> None:
+        check_streams(files, run)
+        self._folder, self._caption = folder, caption
+        self.shows_plan = bool(files.group and files.dry_run)
+        self.to_stdout = STANDARD_OUTPUT in (files.output, files.sheet)
+        self.outputs = Outputs(
+            sources,
+            output=files.output,
+            crop=crop,
+            group=files.group,
+            format=saving.picture_format,
+            overwrite=run.overwrite,
+            spelled=(files.sheet, run.output_file),
+        )
+        self.grouping = self.sheet = None
+        if files.group is not None:
+            from aicli.cli.batch.grouping import Grouping
+
+            self.grouping = Grouping(files.group, files.how or "copy", sources, self.outputs, dry_run=files.dry_run)
+        elif files.dry_run or files.how is not None:
+            raise UsageError("--move, --copy, --link and --dry-run belong to --group FOLDER")
+        if files.sheet is not None:
+            from aicli.cli.batch.sheets import SheetFile
+
+            if files.sheet != STANDARD_OUTPUT:
+                sources.refuse_as_output(files.sheet, "--sheet")
+            self.sheet = SheetFile(files.sheet, saving)
+
+    def after(self, job: Job, done: Done, render: Render) -> dict[str, Any]:
+        """Files a photo that is answered; gives what belongs into its record."""
+        if self.sheet is not None and done.thumbnail is not None:
+            self.sheet.add(job.name, done.thumbnail, self._caption(done.result))
+        if done.picture is not None:
+            sys.stdout.buffer.write(done.picture)
+            sys.stdout.buffer.flush()
+        if self.grouping is None:
+            return {}
+        source = None if isinstance(job.source, bytes) else job.source
+        return {"group": self.grouping.place(job.name, source, self._folder(done.result), render)}
+
+    def finish(self, skipped: int, quiet: bool) -> None:
+        """When all photos are answered; ``skipped`` of them in a former run."""
+        if self.sheet is not None:
+            if skipped and not quiet:
+                complain(f"note: the contact sheet shows the photos of this run, not the {skipped} answered before")
+            self.sheet.save()
+
+
+def check_streams(files: ClassifyFiles | DetectFiles, run: RunOptions) -> None:
+    """Raises :class:`UsageError` when standard output would get two things, or a terminal a picture."""
+    given = [name for name, value in (("-o -", files.output), ("--sheet -", files.sheet)) if value == STANDARD_OUTPUT]
+    if len(given) == 2:
+        raise UsageError("-o - and --sheet -: standard output holds one picture; name a file for the other")
+    if not given:
+        return
+    if run.format is not None and run.output_file is None:
+        raise UsageError(f"{given[0]}: standard output holds the picture; say with -O where the records go")
+    if sys.stdout.isatty():
+        raise UsageError(f"{given[0]}: standard output is a terminal; send the picture on (> out.png), or name a file")
+
+
+def refuse_without_effect(needs: dict[str, tuple[str, bool]]) -> None:
+    """Raises a usage error for an option that was given without what it works with."""
+    for name, (what, has) in needs.items():
+        if given(name) and not has:
+            raise click.UsageError(f"--{name.replace('_', '-')} has no effect without {what}")
+
+
+def check_format(output: str | None, sheet: str | None) -> None:
+    """Raises a usage error when --picture-format has no effect: a file's suffix says its format."""
+    if given("picture_format") and sheet != "-" and (output is None or (output != "-" and not is_folder(output))):
+        raise click.UsageError("--picture-format has no effect without -o FOLDER, -o - or --sheet -")

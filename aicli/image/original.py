@@ -1,0 +1,64 @@
+"""The picture of a file as it is stored, where it is more than RGB pixels: transparent, or grey."""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from aicli.errors import AicliError
+from aicli.image.formats import HEAD_BYTES, identify, open_with
+from aicli.image.frames import frames_of
+from aicli.image.guard import guarded
+from aicli.image.reading import open_file
+from aicli.image.upright import turn_upright
+
+__all__ = ["is_grey", "open_transparent"]
+
+_KINDS = ("JPEG", "PNG", "WebP")
+
+
+def is_grey(source: Path | bytes) -> bool:
+    """Whether a JPEG, PNG or WebP has grey pixels and no others, as its header says."""
+    try:
+        with _opened(source) as stream:
+            kind = identify(stream.read(HEAD_BYTES), _suffix(source))
+            if kind not in _KINDS:
+                return False
+            stream.seek(0)
+            with guarded("", kind), open_with(kind, stream) as image:
+                return image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16")
+    except AicliError:  # it was decoded before
+        return False
+
+
+def open_transparent(source: Path | bytes, *, name: str, max_pixels: int) -> Image.Image | None:
+    """The upright picture of a PNG or WebP, LA or RGBA; ``None`` where nothing in it can be transparent.
+
+    Raises :class:`AicliError` as :func:`aicli.image.decode.open_image` does.
+    """
+    with _opened(source) as stream:
+        kind = identify(stream.read(HEAD_BYTES), _suffix(source))
+        if kind not in ("PNG", "WebP"):
+            return None
+        stream.seek(0)
+        with guarded(name, kind), open_with(kind, stream) as image:
+            if not image.has_transparency_data:
+                return None
+        stream.seek(0)
+        with guarded(name, kind), frames_of(kind, stream, name, max_pixels) as frames:
+            loaded = frames.load(frames.first, max_pixels, None)
+            upright = turn_upright(loaded.image, loaded.turn)
+            return upright.convert("LA" if upright.mode in ("L", "LA", "La") else "RGBA")
+
+
+def _opened(source: Path | bytes) -> AbstractContextManager[BinaryIO]:
+    return io.BytesIO(source) if isinstance(source, bytes) else open_file(os.fspath(source), os.fspath(source))
+
+
+def _suffix(source: Path | bytes) -> str:
+    return "" if isinstance(source, bytes) else source.suffix

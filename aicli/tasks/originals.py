@@ -1,0 +1,39 @@
+"""The picture of a photo in which faces are to be hidden, and all faces that it can show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aicli.image.original import is_grey, open_transparent
+from aicli.results import Face
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from aicli.image.decode import DecodedImage
+    from aicli.tasks.faces import FaceDetector
+
+__all__ = ["picture_to_hide_in"]
+
+
+def picture_to_hide_in(
+    detector: FaceDetector, image: DecodedImage, source: Path | bytes, faces: tuple[Face, ...]
+) -> tuple[Image.Image, tuple[Face, ...]]:
+    """The upright picture, grey or transparent where the photo is, and the faces in it, those of ``faces`` first.
+
+    What is nearly transparent is hardly seen on white, but its colours are in the file: they are searched too.
+    """
+    picture = open_transparent(source, name=image.name, max_pixels=detector.options.max_pixels)
+    if picture is not None and picture.size == (image.width, image.height):
+        opaque = detector.open(picture.convert("RGBA").convert("RGB"), name=image.name)
+        more = detector.detect(opaque).faces
+        return picture, faces + tuple(face for face in more if not any(is_one_face(face, other) for other in faces))
+    picture = image.to_pil()
+    return (picture.convert("L") if is_grey(source) else picture), faces
+
+
+def is_one_face(first: Face, second: Face) -> bool:
+    """Whether the centre of one box lies in the other."""
+    x, y = (first.box.x1 + first.box.x2) / 2, (first.box.y1 + first.box.y2) / 2
+    return second.box.x1 <= x <= second.box.x2 and second.box.y1 <= y <= second.box.y2
