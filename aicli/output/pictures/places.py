@@ -65,6 +65,8 @@ def write_picture(data: bytes | memoryview, place: Place) -> str:
             continue
         if _write(data, path, os.path.join(place.folder, place.part), replace=place.when_taken == "replace"):
             return path
+        if place.when_taken == "compare" and _is_written(path, data):
+            return path  # a process of the run that was ended has written it just now
     raise AicliError(f"{place.path}: every name like this is taken; choose another folder")
 
 
@@ -103,6 +105,8 @@ def _write_all(targets: Sequence[tuple[str, bytes | memoryview]], place: Place) 
         if place.when_taken == "compare" and os.path.lexists(path):
             continue  # it was compared
         if not _write(data, path, part, replace=place.when_taken == "replace"):
+            if place.when_taken == "compare" and _is_written(path, data):
+                continue  # a process of the run that was ended has written it just now
             for other in written:
                 os.unlink(other)
             return False
