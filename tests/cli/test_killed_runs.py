@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,11 @@ def test_a_run_that_is_killed_and_resumed_ends_like_one_that_was_not(make: Any, 
     kills = 0
     while True:
         process = start(broken, case)
+        while not kills and process.poll() is None and not (broken / f"r.{suffix}.plan").exists():
+            time.sleep(0.005)
+        pause = chance.uniform(0.3, 1.0) if kills else chance.uniform(0, 0.1)
         try:
-            _, error = process.communicate(timeout=chance.uniform(0.4, 1.6) if kills < KILLS else 120)
+            _, error = process.communicate(timeout=pause if kills < KILLS else 120)
             break
         except subprocess.TimeoutExpired:
             process.send_signal(kind)
