@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from aicli._text import printable
 from aicli.errors import AicliError, GuestError
-from aicli.run.abis import Abi, describe_abis, find_missing, has_infer
+from aicli.run.abis import Abi, Usage, describe_abis, describe_functions, find_all_missing
+from aicli.run.conventions import own_convention
 from aicli.wasm import MIB, PAGE, ExternType, HostFunction, Limits, Module, Runtime, load_runtime
 from aicli.wasm.cache import default_cache, load_module
 from aicli.wasm.choose import Policy, choose_runtime
@@ -52,6 +53,7 @@ class Inspection:
     allowed: tuple[str, ...]
     problems: tuple[str, ...]
     abis: tuple[Abi, ...] = ()
+    functions: tuple[Usage, ...] = ()
 
     @property
     def memory(self) -> ExternType | None:
@@ -69,6 +71,7 @@ class Inspection:
             "abi_version": self.abi_version,
             "tasks": list(self.tasks),
             "abis": [asdict(item) for item in self.abis],
+            "functions": [item._asdict() for item in self.functions],
             "memory": memory and {"minimum": memory.minimum * PAGE, "maximum": maximum_bytes(memory)},
             "imports": [describe(item) for item in self.imports],
             "exports": [describe(item) for item in self.exports],
@@ -103,7 +106,7 @@ def inspect_module(
         module = load_module(runtime, wasm, Limits(), default_cache())
         imports, exports = tuple(module.imports), tuple(module.exports)
         command = is_command(imports, exports)
-        problems = list(import_problems(imports, command))
+        problems = import_problems(Sides(imports, exports), command)
         if not command:
             problems += export_problems(exports)
             version = None if problems else abi_version(runtime, module, wasm)
@@ -123,6 +126,7 @@ def inspect_module(
         allowed=tuple(CAPABILITIES[name] for name in modules if name in CAPABILITIES),
         problems=tuple(problems),
         abis=tuple(describe_abis(Sides(imports, exports))),
+        functions=tuple(describe_functions(Sides(imports, exports))),
     )
 
 
@@ -134,11 +138,15 @@ class Sides(NamedTuple):
 
 
 def is_command(imports: tuple[ExternType, ...], exports: tuple[ExternType, ...]) -> bool:
-    """Whether this is for ``aicli run``: a program, a WASI reactor or a module for ``--infer``, no task's guest."""
+    """Whether this is for ``aicli run``: a program, a WASI reactor or a module of functions, no task's guest."""
     names = {item.name for item in exports if item.kind == "func"}
     if any(name.startswith("aicli_") for name in names):
         return False
-    return "_start" in names or has_infer(exports) or any(item.module != WASI_NN for item in imports)
+    return (
+        "_start" in names
+        or own_convention(Sides(imports, exports)) is not None
+        or any(item.module != WASI_NN for item in imports)
+    )
 
 
 def offered_tasks(exports: tuple[ExternType, ...]) -> tuple[str, ...]:
@@ -146,10 +154,10 @@ def offered_tasks(exports: tuple[ExternType, ...]) -> tuple[str, ...]:
     return tuple(task for export, task in TASKS.items() if export in names)
 
 
-def import_problems(imports: tuple[ExternType, ...], command: bool) -> list[str]:
+def import_problems(sides: Sides, command: bool) -> list[str]:
     if command:
-        return [problem for item in imports if (problem := find_missing([item]))]
-    problems = []
+        return list(find_all_missing(sides))
+    imports, problems = sides.imports, []
     for item in imports:
         name = printable(f"{item.module}.{item.name}")
         if item.kind != "func":

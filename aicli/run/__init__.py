@@ -1,17 +1,21 @@
-"""Running other people's guests: WASI commands with neural networks behind their imports."""
+"""Running other people's guests: WASI commands and functions with neural networks behind their imports."""
 
 from __future__ import annotations
 
 from aicli.run.abis import Abi, describe_abis
-from aicli.run.command import RunRequest, run_guest
-from aicli.run.grants import parse_folder, parse_model, parse_variable
+from aicli.run.command import run_guest
+from aicli.run.grants import parse_folder, parse_model, parse_preload, parse_variable
+from aicli.run.guests import RunRequest
+from aicli.run.values import parse_argument
 
 __all__ = [
     "Abi",
     "RunRequest",
     "describe_abis",
+    "parse_argument",
     "parse_folder",
     "parse_model",
+    "parse_preload",
     "parse_variable",
     "run_guest",
 ]

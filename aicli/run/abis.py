@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from typing import Protocol
+from typing import NamedTuple
 
 from aicli._text import printable
-from aicli.run.host import CommandHost
+from aicli.run.conventions import Described, own_convention
+from aicli.run.host import CommandHost, is_socket
 from aicli.wasm.choose import Policy, choose_runtime
 from aicli.wasm.runtime import WASI_MODULE, ExternType, signature
 
-__all__ = ["Abi", "describe_abis", "find_missing", "has_infer"]
-
-INFER_EXPORTS = ("alloc", "infer_from_ptrs")
+__all__ = ["Abi", "Usage", "describe_abis", "describe_functions", "find_all_missing", "find_missing"]
 
 TITLES = {
     WASI_MODULE: "WASI preview 1",
@@ -32,7 +31,6 @@ OTHERS = (
         "wasi_unstable",
         "WASI snapshot 0 provides, which nothing builds for since 2020; rebuild it with a newer compiler",
     ),
-    ("wasi_snapshot_preview1.sock_", "WasmEdge's sockets provide; aicli gives a guest no network"),
     ("wasmedge_process", "WasmEdge's process plugin provides; aicli starts no programs for a guest"),
     ("wasmedge_", "a plugin of WasmEdge provides"),
     ("wasmedge", "a plugin of WasmEdge provides"),
@@ -77,13 +75,20 @@ def provided(module: str, names: Iterable[str]) -> Mapping[str, Type]:
 
 @cache
 def written_here(module: str) -> Mapping[str, Type]:
-    found = CommandHost([module]).functions()
+    found = CommandHost([ExternType(module, "", "func")]).functions()
     return {name: (item.params, item.results) for (owner, name), item in found.items() if owner == module}
 
 
-def find_missing(imports: Iterable[ExternType]) -> str | None:
+def find_missing(module: Described) -> str | None:
     """Names the first import that is not here, and what would provide it; ``None`` when all are."""
-    items = list(imports)
+    return next(find_all_missing(module), None)
+
+
+def find_all_missing(module: Described, owner: str | None = None) -> Iterator[str]:
+    """Every import that is not here, with what would provide it; of the module ``owner`` alone where it is named."""
+    convention = own_convention(module)
+    own = convention().functions(module) if convention is not None else {}
+    items = [item for item in module.imports if not is_socket(item) and owner in (None, item.module)]
     names: dict[str, list[str]] = {}
     for item in items:
         names.setdefault(item.module, []).append(item.name)
@@ -91,31 +96,22 @@ def find_missing(imports: Iterable[ExternType]) -> str | None:
     for item in items:
         name = printable(f"{item.module}.{item.name}")
         if item.kind != "func":
-            return f"it imports the {item.kind} {name}; only functions are provided"
-        own = present[item.module].get(item.name)
-        if own is None:
-            return f"it imports {name}, which {provider(item)}"
-        if own != (item.params, item.results):
-            ours = signature(ExternType("", "", "func", *own))
-            return f"it imports {name} as {signature(item)}, and the host's is {ours}"
-    return None
+            yield f"it imports the {item.kind} {name}; only functions are provided"
+            continue
+        here = own.get((item.module, item.name))
+        kind = (here.params, here.results) if here is not None else present[item.module].get(item.name)
+        if kind is None:
+            yield f"it imports {name}, which {provider(item)}"
+        elif kind != (item.params, item.results):
+            ours = signature(ExternType("", "", "func", *kind))
+            yield f"it imports {name} as {signature(item)}, and the host's is {ours}"
 
 
 def provider(item: ExternType) -> str:
     full = f"{item.module}.{item.name}"
-    if item.module in TITLES and not full.startswith("wasi_snapshot_preview1.sock_"):
+    if item.module in TITLES:
         return f"aicli's {TITLES[item.module]} does not have; a newer aicli may, or WasmEdge"
     return next((text for start, text in OTHERS if full.startswith(start)), "no host that aicli knows of provides")
-
-
-class Described(Protocol):
-    """A module, or what is known of one."""
-
-    @property
-    def imports(self) -> Sequence[ExternType]: ...
-
-    @property
-    def exports(self) -> Sequence[ExternType]: ...
 
 
 def describe_abis(module: Described) -> list[Abi]:
@@ -123,16 +119,42 @@ def describe_abis(module: Described) -> list[Abi]:
     names: dict[str, list[str]] = {}
     for item in module.imports:
         names.setdefault(item.module, []).append(item.name)
-    found = [describe(module_name, functions, module.imports) for module_name, functions in names.items()]
-    if has_infer(module.exports):
-        note = "run it with: aicli run FILE --infer --model-file M --image I --labels L"
-        found.append(Abi("", "alloc and infer_from_ptrs", INFER_EXPORTS, True, note))
+    found = [describe(name, functions, module) for name, functions in names.items()]
+    functions = describe_functions(module)
+    if functions:
+        called = tuple(item.name for item in functions)
+        found.append(Abi("", f"functions of {functions[0].convention}", called, True, "called with --call"))
     return found
 
 
-def describe(module: str, functions: list[str], imports: Sequence[ExternType]) -> Abi:
-    missing = find_missing(item for item in imports if item.module == module)
-    title = TITLES.get(module, printable(module))
+class Usage(NamedTuple):
+    """A function that can be called: its name, its type in WebAssembly, its calling convention, and a command line."""
+
+    name: str
+    type: str
+    convention: str
+    usage: str
+
+
+def describe_functions(module: Described) -> list[Usage]:
+    """The functions of a module's own calling convention."""
+    convention = own_convention(module)
+    if convention is None:
+        return []
+    return [
+        Usage(
+            printable(name),
+            signature(item),
+            convention.title,
+            f"aicli run FILE --call {printable(name)} {convention.arguments(item)}".rstrip(),
+        )
+        for name, item in convention.callables(module).items()
+    ]
+
+
+def describe(module: str, functions: list[str], whole: Described) -> Abi:
+    missing = next(find_all_missing(whole, module), None)
+    title = TITLES.get(module, "what the calling convention asks of a host" if missing is None else printable(module))
     if module.startswith("wasmedge_") and module in TITLES:
         legacy = [name for name in functions if name.startswith(f"{module}_")]
         title += " (legacy)" if len(legacy) == len(functions) else " (both generations)" if legacy else " (current)"
@@ -140,9 +162,3 @@ def describe(module: str, functions: list[str], imports: Sequence[ExternType]) -
     if not missing and module in ("wasmedge_tensorflow", "ssvm_tensorflow") and not find_spec("tensorflow"):
         note = "starts, but running a graph needs: pip install tensorflow"
     return Abi(module, title, tuple(map(printable, functions)), missing is None, note)
-
-
-def has_infer(exports: Iterable[ExternType]) -> bool:
-    """Whether a module offers the calling style of ``--infer``."""
-    names = {item.name for item in exports if item.kind == "func"}
-    return names.issuperset(INFER_EXPORTS)

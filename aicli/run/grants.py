@@ -8,7 +8,10 @@ from pathlib import Path
 from aicli.errors import ModelError, UsageError
 from aicli.wasm.runtime import WasiFolder
 
-__all__ = ["parse_folder", "parse_model", "parse_variable"]
+__all__ = ["parse_folder", "parse_model", "parse_preload", "parse_variable"]
+
+TFLITE = ("tensorflowlite", "tflite", "autodetect")
+"""The encodings of ``--nn-preload`` that are TFLite models here."""
 
 
 def parse_folder(text: str, *, read_only: bool = False) -> WasiFolder:
@@ -53,6 +56,19 @@ def parse_model(text: str) -> tuple[str, Path]:
     if path.suffix or "/" in value:
         raise ModelError(f"{value}: there is no such file; --model takes NAME=FILE")
     return name, catalog_file(value)
+
+
+def parse_preload(text: str) -> tuple[str, Path]:
+    """``NAME:ENCODING:DEVICE:FILE`` as WasmEdge spells it; everything runs on the processor, whatever the device.
+
+    Raises :class:`UsageError` for anything else, and for another encoding than TensorFlow Lite.
+    """
+    name, encoding, device, path = (*text.split(":", 3), "", "", "")[:4]
+    if not (name and encoding and device and path):
+        raise UsageError(f"--nn-preload {text}: write NAME:TensorflowLite:CPU:FILE, or --model NAME=FILE")
+    if encoding.lower() not in TFLITE:
+        raise UsageError(f"--nn-preload {text}: only TensorflowLite models run here, and this one is {encoding}")
+    return parse_model(f"{name}={path}")
 
 
 def catalog_file(value: str) -> Path:

@@ -11,9 +11,12 @@ from typing import Any
 from aicli.nn.engines import Engine, load_engine
 from aicli.nn.host import HostModule
 from aicli.nn.session import Errno, NnError, Session, networks_budget
-from aicli.wasm.runtime import HostFunction, Limits, Memory, WasiFolder
+from aicli.wasm.runtime import WASI_MODULE, ExternType, HostFunction, Limits, Memory, WasiFolder
 
-__all__ = ["HOST_MODULES", "CommandHost", "host_folder"]
+__all__ = ["HOST_MODULES", "CommandHost", "host_folder", "is_socket"]
+
+NOT_SUPPORTED = 58
+"""What WASI calls ``notsup``."""
 
 HOST_MODULES = {
     "wasi_ephemeral_nn": "nn",
@@ -42,11 +45,14 @@ class LazyEngine:
 
 
 class CommandHost:
-    """The host functions for one guest instance, of those modules that it imports from."""
+    """The host functions for one guest instance, of those modules that it imports from.
+
+    Functions of sockets, which a guest may import and never need, all say that there are none.
+    """
 
     def __init__(
         self,
-        wanted: Iterable[str],
+        imports: Iterable[ExternType],
         models: Mapping[str, Path | bytes] | None = None,
         folders: tuple[WasiFolder, ...] = (),
         *,
@@ -63,7 +69,8 @@ class CommandHost:
             lazy, models or {}, threads or 1, memory=networks_budget(limits.memory), deadline=deadline
         )
         self._folders, self._dialect, self._warn = folders, dialect, warn
-        makers = {HOST_MODULES[name] for name in wanted if name in HOST_MODULES}
+        self._imports = tuple(imports)
+        makers = {HOST_MODULES[item.module] for item in self._imports if item.module in HOST_MODULES}
         self._modules: list[HostModule] = [getattr(self, f"_make_{maker}")() for maker in sorted(makers)]
 
     # Imported only where a guest needs them: every start counts.
@@ -90,7 +97,7 @@ class CommandHost:
         return WasmedgeImage(self.session)
 
     def functions(self) -> dict[tuple[str, str], HostFunction]:
-        found: dict[tuple[str, str], HostFunction] = {}
+        found = {(item.module, item.name): no_socket(item) for item in self._imports if is_socket(item)}
         for module in self._modules:
             found |= module.functions()
         return found
@@ -105,6 +112,16 @@ class CommandHost:
         for module in self._modules:
             if module.interrupted is not None:
                 raise module.interrupted
+
+
+def is_socket(item: ExternType) -> bool:
+    """Whether an import is a function of sockets, of WASI or of WasmEdge, with whatever parameters."""
+    named = item.module == WASI_MODULE and item.name.startswith("sock_")
+    return named and item.kind == "func" and item.results == ("i32",)
+
+
+def no_socket(item: ExternType) -> HostFunction:
+    return HostFunction(item.module, item.name, item.params, item.results, lambda *_: NOT_SUPPORTED)
 
 
 def host_folder(path: str, folders: tuple[WasiFolder, ...]) -> Path:

@@ -34,7 +34,8 @@ def find_rustc() -> tuple[str, str] | None:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Compiles guests/NAME.rs once for each set of ``--cfg``; skips where no compiler can."""
+    """Compiles guests/NAME.rs once for each set of ``--cfg``, those in functions/ as libraries; skips where no compiler
+    can."""
     folder = tmp_path_factory.mktemp("guests")
     compiler = find_rustc()
 
@@ -43,11 +44,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             if os.environ.get("AICLI_REQUIRE_SHARED") == "1":
                 pytest.fail("no rustc with a standard library for WASI")
             pytest.skip("needs rustc with a standard library for WASI")
-        target = folder / f"{'-'.join((name, *cfg))}.wasm"
+        target = folder / f"{'-'.join((name.replace('/', '-'), *cfg))}.wasm"
         if not target.exists():
             flags = [part for item in cfg for part in ("--cfg", item)]
             source = str(GUESTS / f"{name}.rs")
-            line = [compiler[0], *RUST_FLAGS, "--target", compiler[1], *flags, source, "-o", str(target)]
+            kind = "cdylib" if name.startswith("functions/") else "bin"
+            line = [compiler[0], *RUST_FLAGS, "--crate-type", kind, "--crate-name", Path(name).name]
+            line += ["--target", compiler[1], *flags, source, "-o", str(target)]
             subprocess.run(line, check=True, timeout=300)
         return target
 

@@ -31,8 +31,8 @@ def test_generations_are_told_apart(build, runtime: str) -> None:
     assert "SSVM TFLite" in described(build("lite_legacy", "ssvm"), runtime)
 
 
-def test_infer_is_offered(assemble, runtime: str) -> None:
-    assert "--infer" in described(assemble("infer"), runtime)["alloc and infer_from_ptrs"][1]
+def test_functions_are_offered(assemble, runtime: str) -> None:
+    assert "--call" in described(assemble("infer"), runtime)["functions of alloc and infer_from_ptrs"][1]
 
 
 def test_another_type_is_a_problem(assemble, runtime: str) -> None:
@@ -43,7 +43,7 @@ def test_another_type_is_a_problem(assemble, runtime: str) -> None:
 
 
 def test_every_function_is_called_by_its_own_module_name() -> None:
-    functions = CommandHost(HOST_MODULES).functions()
+    functions = CommandHost(ExternType(name, "", "func") for name in HOST_MODULES).functions()
     assert {module for module, _ in functions} == set(HOST_MODULES)
     assert all((item.module, item.name) == key for key, item in functions.items())
     for start in ("wasmedge_tensorflow", "wasmedge_tensorflowlite", "wasmedge_image"):

@@ -52,6 +52,11 @@ def as_text(found: Inspection) -> list[str]:
         *section("needs", [abi_line(item) for item in found.abis]),
         *section("imports", [extern_line(item) for item in found.imports]),
         *section("exports", [extern_line(item) for item in found.exports]),
+        *(
+            section("functions", [f"{item.name} {item.type}: {item.usage}" for item in found.functions])
+            if found.functions
+            else []
+        ),
         *section("may here", [*found.allowed, "use the memory and time that --guest-memory and --guest-timeout allow"]),
     ]
     if found.problems:

@@ -26,17 +26,42 @@ __all__ = ["command"]
     help="A model that the guest loads by this name: a .tflite file or a name of 'aicli models list'.",
 )
 @click.option(
+    "--nn-preload",
+    "preloads",
+    multiple=True,
+    metavar="NAME:ENCODING:DEVICE:FILE",
+    help="The same, as WasmEdge spells it: default:TensorflowLite:CPU:model.tflite.",
+)
+@click.option(
     "--nn-dialect",
     type=click.Choice(["witx", "wit"]),
     default="witx",
     show_default=True,
     help="The numbers in wasi-nn calls; wit for guests made for WAMR.",
 )
-@click.option("--invoke", metavar="EXPORT", help="Call this export instead of _start and print what it returns.")
-@click.option("--infer", is_flag=True, help="Call alloc and infer_from_ptrs of the module with a model and an image.")
-@click.option("--model-file", type=click.Path(path_type=Path), metavar="FILE", help="The model for --infer.")
-@click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="The image for --infer.")
-@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="The class names for --infer.")
+@click.option(
+    "--call",
+    "--invoke",
+    "call",
+    metavar="FUNCTION",
+    help="Call this function instead of _start and print what it returns.",
+)
+@click.option(
+    "--arg",
+    "values",
+    multiple=True,
+    metavar="VALUE",
+    help="A value for the function, before all ARG: text, a number such as 5 or 5i64, or @FILE.",
+)
+@click.option(
+    "--returns",
+    type=click.Choice(["bytes", "i64", "u64"]),
+    help="What a function of wasm-bindgen returns; bytes are printed without an end of line.  [default: text or bytes]",
+)
+@click.option("--infer", is_flag=True, help="The same as --call infer_from_ptrs.")
+@click.option("--model-file", type=click.Path(path_type=Path), metavar="FILE", help="The model for infer_from_ptrs.")
+@click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="The image for infer_from_ptrs.")
+@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="Print this file's line for a number.")
 @click.option("--runtime", metavar="NAME", help="WebAssembly runtime: wasmtime, the one that has WASI here.")
 @click.option("--engine", metavar="NAME", envvar="AICLI_ENGINE", help="TFLite engine: litert or tflite-runtime.")
 @click.option("--threads", type=click.IntRange(1, 64), help="Threads of the network.  [default: the cores, at most 4]")
@@ -52,15 +77,19 @@ __all__ = ["command"]
 @click.argument("guest", type=click.Path(path_type=Path), metavar="GUEST.wasm")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[--] [ARG]...")
 def command(guest: Path, arguments: tuple[str, ...], **options: Any) -> int:
-    """Run a WebAssembly command that was made for wasi-nn, WasmEdge or SSVM.
+    """Run a WebAssembly command or function that was made for wasi-nn, WasmEdge or SSVM.
 
     \b
         aicli run --dir . classify.wasm model.tflite photo.jpg
         aicli run --model default=mobilenet.tflite guest.wasm < photo.rgb
-        aicli run adder.wasm --invoke add 2 3
+        aicli run mobilenet.wasm --call infer photo.jpg
+        aicli run function.wasm --call infer --arg 40 photo.jpg > boxes.png
+        aicli run adder.wasm --call add 2 3
 
     Options may stand before or after GUEST.wasm; all other words are the guest's arguments, and so is whatever follows
-    a --. Standard streams and the exit code are the guest's own. It sees no files, variables or models but those given.
+    a --. Standard streams and the exit code are a command's own. A function gets numbers and the contents of files, and
+    what it returns is printed; without --call it is the only one of its module. A guest sees no files, variables or
+    models but those given.
     """
     from aicli.cli.console import EXIT_INTERRUPTED, complain, told
     from aicli.errors import GuestTimeout
@@ -84,30 +113,46 @@ def command(guest: Path, arguments: tuple[str, ...], **options: Any) -> int:
 
 def run(guest: Path, arguments: tuple[str, ...], limits: Any, options: dict[str, Any]) -> int:
     from aicli.cli.console import complain
-    from aicli.errors import UsageError
-    from aicli.run import RunRequest, parse_folder, parse_model, parse_variable, run_guest
+    from aicli.run import (
+        RunRequest,
+        parse_argument,
+        parse_folder,
+        parse_model,
+        parse_preload,
+        parse_variable,
+        run_guest,
+    )
 
-    infer = options.pop("infer")
     read_only = options.pop("read_only")
-    model_file, image, labels = (options.pop(name) for name in ("model_file", "image", "labels"))
+    models = [parse_model(text) for text in options.pop("models")]
+    models += [parse_preload(text) for text in options.pop("preloads")]
+    call, values = function_of(options)
     request = RunRequest(
         guest,
         arguments,
         dict(parse_variable(text) for text in options.pop("variables")),
         tuple(parse_folder(text, read_only=read_only) for text in options.pop("folders")),
-        dict(parse_model(text) for text in options.pop("models")),
+        dict(models),
         dialect=options.pop("nn_dialect"),
+        call=call,
+        values=tuple(map(parse_argument, values)),
+        returns=options.pop("returns") or "",
         limits=limits,
         **options,
     )
-    if infer:
-        if model_file is None or image is None:
-            raise UsageError("--infer needs --model-file FILE and --image FILE; --labels FILE names the answer")
-        from aicli.run.infer import infer_label
-
-        label = infer_label(request, model_file, image, labels)
-        click.echo(label)
-        return 0
-    if model_file or image or labels:
-        raise UsageError("--model-file, --image and --labels belong to --infer")
     return run_guest(request, complain)
+
+
+def function_of(options: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """The function to call and the values of --arg; ``--infer`` is another way to name one of each."""
+    from aicli.errors import UsageError
+
+    infer, call, values = options.pop("infer"), options.pop("call"), options.pop("values")
+    files = options.pop("model_file"), options.pop("image")
+    if not infer:
+        if any(files):
+            raise UsageError("--model-file and --image belong to --infer")
+        return call, values
+    if call is not None or None in files:
+        raise UsageError("--infer needs --model-file FILE and --image FILE, and no --call; --labels names the answer")
+    return "infer_from_ptrs", (*(f"@{file}" for file in files), *values)

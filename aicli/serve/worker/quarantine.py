@@ -130,7 +130,7 @@ class Quarantine:
             check_guest(module, TASKS[task])
         if "_start" in names:
             tasks.append("command")
-            missing = find_missing(module.imports)
+            missing = find_missing(module)
             if missing:
                 raise GuestError(f"the command cannot run here: {missing}")
         if not tasks:

@@ -194,9 +194,9 @@ class WasmtimeModule:
         store.set_limits(
             memory_size=limits.memory, instances=1, memories=1, tables=MAX_TABLES, table_elements=MAX_TABLE_ELEMENTS
         )
-        native = self._wasi_functions(store, wasi) if wasi else {}
         if wasi:
             functions = {(WASI_MODULE, "proc_exit"): PROC_EXIT, **functions}
+        native = self._wasi_functions(store, wasi, functions) if wasi else {}
         types = {key: describe(*key, function.type(store)) for key, function in native.items()}
         mismatch = find_mismatch(self, {**types, **functions})
         if mismatch:
@@ -209,11 +209,15 @@ class WasmtimeModule:
             instance = wasmtime.Instance(store, self._module, externs)
         return WasmtimeInstance(store, instance, limits, self._ticker, linked)
 
-    def _wasi_functions(self, store: wasmtime.Store, config: WasiConfig) -> dict[tuple[str, str], wasmtime.Func]:
-        """The runtime's own functions behind this module's WASI imports."""
+    def _wasi_functions(
+        self, store: wasmtime.Store, config: WasiConfig, ours: Mapping[tuple[str, str], HostFunction]
+    ) -> dict[tuple[str, str], wasmtime.Func]:
+        """The runtime's own functions behind this module's WASI imports, but for those that are ``ours``."""
         grant(store, config)
         linker = link_wasi(self._engine)
-        names = {item.name for item in self.imports if item.module == WASI_MODULE} - {PROC_EXIT.name}
+        names = {
+            item.name for item in self.imports if item.module == WASI_MODULE and (WASI_MODULE, item.name) not in ours
+        }
         found = {(WASI_MODULE, name): find_wasi(store, linker, name) for name in names}
         return {key: function for key, function in found.items() if function is not None}
 
