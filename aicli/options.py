@@ -491,7 +491,7 @@ class RunOptions(Options):
     pull: bool = option(
         default=False, help="Get the model if it is not here yet.  [also: AICLI_AUTO_PULL=1]", section="Model"
     )
-    format: Literal["table", "text", "json", "jsonl", "csv"] | None = option(
+    format: Literal["table", "text", "json", "jsonl", "csv", "parquet"] | None = option(
         default=None,
         help="How results are written.",
         section="Output",
@@ -506,10 +506,10 @@ class RunOptions(Options):
         metavar="FILE",
     )
     timing: bool = option(
-        default=False, help="Add the milliseconds of each stage to json and jsonl records.", section="Output"
+        default=False, help="Add the milliseconds of each stage to json, jsonl and parquet records.", section="Output"
     )
     resume: bool = option(
-        default=False, help="Go on with an --output-file (jsonl, csv): skip what it answers.", section="Run"
+        default=False, help="Go on with an --output-file (jsonl, csv, parquet): skip what it answers.", section="Run"
     )
     overwrite: bool = option(
         default=False,

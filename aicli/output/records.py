@@ -1,21 +1,23 @@
 r"""Results as records: one writer per format, each image written as soon as it is answered.
 
-======  ============================================================================================================
-format  what a run looks like
-======  ============================================================================================================
-table   for people: a section per image, aligned at the given width, in colour on a terminal (not under NO_COLOR)
-text    tab-separated lines. classify: ``path, label, score`` for the best label, or a line per prediction when the
-        number of labels was asked for; ``path, -, -`` where none reaches the minimum score. Faces: a line per face,
-        ``path, x1, y1, x2, y2, score``; none for an image without a face. Control characters are ``\t``, ``\n``,
-        ``\x1b``, undecodable bytes ``\xff``, a backslash is ``\\``.
-json    one array, one record a line; valid even when it is empty
-jsonl   one record a line
-csv     RFC 4180 with a header (:data:`CLASSIFY_COLUMNS`, :data:`FACE_COLUMNS`): a row per prediction or face, and one
-        row with the image alone where there is none. ``rank`` and ``face`` count from 1.
-======  ============================================================================================================
+=======  ===============================================================================================================
+format   what a run looks like
+=======  ===============================================================================================================
+table    for people: a section per image, aligned at the given width, in colour on a terminal (not under NO_COLOR)
+text     tab-separated lines. classify: ``path, label, score`` for the best label, or a line per prediction when the
+         number of labels was asked for; ``path, -, -`` where none reaches the minimum score. Faces: a line per face,
+         ``path, x1, y1, x2, y2, score``; none for an image without a face. Control characters are ``\t``, ``\n``,
+         ``\x1b``, undecodable bytes ``\xff``, a backslash is ``\\``.
+json     one array, one record a line; valid even when it is empty
+jsonl    one record a line
+csv      RFC 4180 with a header (:data:`CLASSIFY_COLUMNS`, :data:`FACE_COLUMNS`): a row per prediction or face, and one
+         row with the image alone where there is none. ``rank`` and ``face`` count from 1.
+parquet  for programs that read tables (``parquet.py``): a row an image, its labels or faces as a list of structs
+=======  ===============================================================================================================
 
-An image that failed is a record ``{"image": ..., "error": ...}`` in json and jsonl, a row with ``error`` in csv, and
-nothing in table and text: there the message belongs on stderr. Coordinates are pixels of the upright image.
+An image that failed is a record ``{"image": ..., "error": ...}`` in json and jsonl, a row with ``error`` in csv and
+parquet, and nothing in table and text: there the message belongs on stderr. Coordinates are pixels of the upright
+image.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from aicli.results import Classification, Detection, Landmarks
 __all__ = ["CLASSIFY_COLUMNS", "FACE_COLUMNS", "FORMATS", "Task", "Writer", "make_writer"]
 
 Task = Literal["classify", "detect-faces"]
-FORMATS = ("table", "text", "json", "jsonl", "csv")
+FORMATS = ("table", "text", "json", "jsonl", "csv", "parquet")
 
 CLASSIFY_COLUMNS = ("image", "rank", "index", "label", "score", "confidence", "error")
 FACE_COLUMNS = (
@@ -65,6 +67,11 @@ def make_writer(
         return _JsonLinesWriter(stream)
     if format == "csv":
         return _CsvWriter(stream, task, header=header)
+    if format == "parquet":
+        from aicli.output.parquet import ParquetWriter, require_pyarrow
+
+        require_pyarrow()
+        return ParquetWriter(stream, task)
     if format == "table":
         from aicli.output.tables import TableWriter  # imports rich: 0.1 s that no other format pays
 

@@ -1,7 +1,8 @@
 """``--output-file`` and ``--resume``: records that appear under their name when the run is complete.
 
-Meanwhile jsonl and csv grow in ``FILE.part``, line by line, so that a run that is killed can be taken up again; the
-other formats have no use for a part and are written as a temporary file.
+Meanwhile jsonl and csv grow in ``FILE.part``, line by line, so that a run that is killed can be taken up again; so does
+parquet, as jsonl, of which the file is made at the end. The other formats have no use for a part and are written as a
+temporary file.
 """
 
 from __future__ import annotations
@@ -13,33 +14,44 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from aicli._files import write_file
+from aicli._files import replacing, write_file
 from aicli.cli.batch.plan import Plan
 from aicli.errors import AicliError, UsageError
 from aicli.output.escape import escape_bytes
+from aicli.output.parquet import read_records, require_pyarrow, write_records
 from aicli.output.pictures.places import crop_stem, numbered
+from aicli.output.records import Task
 
 __all__ = ["RecordFile", "format_of"]
 
-RESUMABLE = ("jsonl", "csv")
+RESUMABLE = ("jsonl", "csv", "parquet")
 
 
 def format_of(path: str) -> str:
     """The format that a file's suffix asks for; text for any other."""
     suffix = Path(path).suffix.lower().removeprefix(".")
-    return suffix if suffix in ("json", "jsonl", "csv") else {"ndjson": "jsonl"}.get(suffix, "text")
+    return suffix if suffix in ("json", *RESUMABLE) else {"ndjson": "jsonl"}.get(suffix, "text")
 
 
 class RecordFile:
-    """The file of ``--output-file``. ``answered`` holds the names of images that it answers already."""
+    """The file of ``--output-file``. ``answered`` holds the names of images that it answers already.
 
-    def __init__(self, path: str, format: str, *, resume: bool, overwrite: bool = False) -> None:
+    Its records are written in ``format``: of a file that becomes Parquet in jsonl.
+    """
+
+    def __init__(self, path: str, format: str, task: Task, *, resume: bool, overwrite: bool = False) -> None:
         if resume and format not in RESUMABLE:
-            raise UsageError(f"--resume works with -f {' and -f '.join(RESUMABLE)}, not with {format}")
+            raise UsageError(f"--resume works with -f {', -f '.join(RESUMABLE)}, not with {format}")
         if os.path.isdir(path):
             raise UsageError(f"{path}: a folder; --output-file takes a file")
-        self.path, self.format = path, format
-        self.part = f"{path}.part" if format in RESUMABLE and is_plain(path) else None
+        self.path, self.format, self._task = path, format, task
+        self._becomes_parquet = format == "parquet"
+        if self._becomes_parquet:
+            require_pyarrow()
+            if not is_plain(path):
+                raise UsageError(f"{path}: a pipe or device; Parquet goes to a file, or without -O to standard output")
+            self.format = "jsonl"
+        self.part = f"{path}.part" if self.format in RESUMABLE and is_plain(path) else None
         self.answered: set[str] = set()
         self._named: dict[str, list[tuple[str, str]]] = {}
         self._kept = ""
@@ -66,11 +78,13 @@ class RecordFile:
         return bool(self._kept)
 
     def answers(self, name: str) -> bool:
-        return (escape_bytes(name) if self.format == "csv" else name) in self.answered
+        if name in self.answered:
+            return True
+        return (self.format == "csv" or self._becomes_parquet) and escape_bytes(name) in self.answered
 
     def _take_up(self, source: str, part: str) -> None:
         """Copies what is whole and no failure into the new part."""
-        text = read(source) if os.path.exists(source) else ""
+        text = self._read(source) if os.path.exists(source) else ""
         lines = [text.partition("\n")[0] + "\n"] if self.format == "csv" and text else []
         for name, line, record in self._whole(text, whole=source == self.path):
             self.answered.add(name)
@@ -79,6 +93,12 @@ class RecordFile:
         self._kept = "".join(lines)
         if text:
             write_file(part, self._kept.encode())
+
+    def _read(self, source: str) -> str:
+        """The records of a file or its part, as they were written."""
+        if self._becomes_parquet and source == self.path:
+            return "".join(json.dumps(record) + "\n" for record in read_records(source, self._task))
+        return read(source)
 
     def _name_files(self, image: str, record: dict[str, Any]) -> None:
         crops = record.get("crops")
@@ -134,10 +154,22 @@ class RecordFile:
                 raise AicliError(f"cannot write {self.part}: {error.strerror}") from None
         with atomic_text_file(self.part, append=True) as stream:
             yield stream
+        if self._becomes_parquet:
+            self._make_parquet(self.part)
+            return
         try:
             os.replace(self.part, os.path.realpath(self.path))
         except OSError as error:
             raise AicliError(f"cannot write {self.path}: {error.strerror}; the records are in {self.part}") from None
+
+    def _make_parquet(self, part: str) -> None:
+        try:
+            with open(part, encoding="utf-8", newline="\n") as lines, replacing(self.path) as file:
+                write_records(lines, file, self._task)
+            os.unlink(part)
+        except (AicliError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise AicliError(f"cannot write {self.path}: {reason}; the records are in {part}") from None
 
 
 def is_plain(path: str) -> bool:

@@ -65,7 +65,9 @@ class Batch:
         if options.output_file is not None:
             self.sources.refuse_as_output(options.output_file, "--output-file")
             chosen = options.format or format_of(options.output_file)
-            self.file = RecordFile(options.output_file, chosen, resume=options.resume, overwrite=options.overwrite)
+            self.file = RecordFile(
+                options.output_file, chosen, self.task, resume=options.resume, overwrite=options.overwrite
+            )
         self.extras.outputs.begin(self.file, resume=options.resume)
         self.progress = Progress(not options.quiet)
         self._begun = time.monotonic()
