@@ -1,0 +1,76 @@
+/** What the tasks answer: the records of the Python tool, as plain objects. Coordinates are pixels of the upright image. */
+
+export type Confidence = "very high" | "high" | "medium" | "low";
+export type Point = readonly [x: number, y: number];
+/** x1, y1, x2, y2; a box may reach beyond the image. */
+export type Box = readonly [number, number, number, number];
+
+export interface Prediction {
+  /** The place of the class in the model's output. */
+  readonly index: number;
+  readonly label: string;
+  /** 0 to 1, six places. */
+  readonly score: number;
+  readonly confidence: Confidence;
+}
+
+/** The five points of a face. Left and right are as seen in the image. */
+export interface Landmarks {
+  readonly left_eye: Point;
+  readonly right_eye: Point;
+  readonly nose: Point;
+  readonly mouth_left: Point;
+  readonly mouth_right: Point;
+}
+
+export interface Face {
+  readonly box: Box;
+  readonly score: number;
+  readonly landmarks: Landmarks;
+}
+
+interface Answer {
+  readonly image: string;
+  /** Size of the upright image in pixels. */
+  readonly width: number;
+  readonly height: number;
+  readonly model: string;
+  /** Of a file with several frames or pages: how many, and which was looked at (from 0). */
+  readonly frames?: number;
+  readonly frame?: number;
+}
+
+/** The answer of a classifier for one image, best class first. */
+export interface Classification extends Answer {
+  readonly predictions: readonly Prediction[];
+}
+
+/** The faces of one image, best score first. */
+export interface Detection extends Answer {
+  readonly faces: readonly Face[];
+}
+
+/** The word beside a score: above 0.75 `very high`, above 0.5 `high`, above 0.2 `medium`, else `low`. */
+export function confidence(score: number): Confidence {
+  return score > 0.75 ? "very high" : score > 0.5 ? "high" : score > 0.2 ? "medium" : "low";
+}
+
+/** Rounded as Python rounds: halves to the even side. Exact for numbers that a guest gives, which are 32-bit floats. */
+export function round(value: number, places: number): number {
+  const power = 10 ** places;
+  const scaled = value * power;
+  const below = Math.floor(scaled);
+  const rest = scaled - below;
+  const up = rest > 0.5 || (rest === 0.5 && below % 2 !== 0);
+  return (up ? below + 1 : below) / power;
+}
+
+export function makeFace(row: readonly number[]): Face {
+  const at = (index: number): number => round(row[index] ?? 0, 2);
+  const point = (index: number): Point => [at(5 + 2 * index), at(6 + 2 * index)];
+  return {
+    box: [at(0), at(1), at(2), at(3)],
+    score: round(row[4] ?? 0, 6),
+    landmarks: { left_eye: point(0), right_eye: point(1), nose: point(2), mouth_left: point(3), mouth_right: point(4) },
+  };
+}

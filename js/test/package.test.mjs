@@ -1,0 +1,179 @@
+// The package as a user has it: inputs, errors, two detectors side by side, flat memory, the packed archive, the command.
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import sharp from "sharp";
+import { Classifier, FaceDetector, ImageError, ImageTooLargeError, LabelsError, ModelError, UnavailableError, UsageError } from "../index.mjs";
+import { ENGINES, EXAMPLES, golden, internal, JS } from "./support.mjs";
+
+const folder = mkdtempSync(join(tmpdir(), "aicli-package-"));
+after(() => rmSync(folder, { recursive: true }));
+const PHOTO = join(EXAMPLES, "grace_hopper.jpg");
+const command = (...args) => spawnSync(process.execPath, [join(JS, "dist", "main.js"), ...args], { cwd: join(JS, ".."), encoding: "utf8" });
+const answer = (task, image) => golden().find((item) => item.task === task && !Object.keys(item.options).length && item.answer.image === image).answer;
+
+test("a path, bytes, and pixels give the same answer", async () => {
+  const detector = await FaceDetector.load();
+  const { data, info } = await sharp(PHOTO).ensureAlpha().raw().toBuffer({ resolveWithObject: true });
+  const { faces } = await detector.detect(PHOTO);
+  assert.equal(faces.length, 1);
+  const bytes = readFileSync(PHOTO);
+  for (const source of [bytes, new Uint8Array(bytes).buffer, { data: new Uint8ClampedArray(data), width: info.width, height: info.height }]) {
+    assert.deepEqual((await detector.detect(source)).faces, faces);
+  }
+  assert.equal((await detector.detect(bytes, { name: "upload" })).image, "upload");
+  await assert.rejects(detector.detect(42), TypeError);
+});
+
+test("photos are upright, without alpha and colour profile, as in Python", async () => {
+  const { openImage } = internal("image.js");
+  const turned = await sharp({ create: { width: 4, height: 2, channels: 3, background: "#123456" } }).withMetadata({ orientation: 6 }).jpeg().toBuffer();
+  const upright = await openImage(turned);
+  assert.deepEqual([upright.width, upright.height], [2, 4]);
+  const clear = await sharp({ create: { width: 1, height: 1, channels: 4, background: { r: 10, g: 20, b: 30, alpha: 0.5 } } }).png().toBuffer();
+  const [red] = (await openImage(clear)).data;
+  const [same] = (await openImage({ width: 1, height: 1, data: Uint8Array.of(10, 20, 30, 128) })).data;
+  assert.deepEqual([red, same], [132, 132]);
+  const wide = await sharp(Uint16Array.of(0, 32768, 65535), { raw: { width: 3, height: 1, channels: 1 } }).toColourspace("grey16").png().toBuffer();
+  assert.deepEqual([...(await openImage(wide)).data], [0, 0, 0, 128, 128, 128, 255, 255, 255]);
+});
+
+test("what cannot be read is one line that names the file and the next step", async () => {
+  const detector = await FaceDetector.load({ maxPixels: 1000 });
+  const cut = join(folder, "cut.jpg");
+  writeFileSync(cut, readFileSync(PHOTO).subarray(0, 20_000));
+  const text = join(folder, "text.jpg");
+  writeFileSync(text, "no image");
+  const cases = [
+    [join(folder, "absent.jpg"), ImageError, /absent.jpg: no such file; check the path$/],
+    [folder, ImageError, /a folder, not an image; give the image files in it$/],
+    [text, ImageError, /text.jpg: not an image, or a format that is not supported; give a JPEG/],
+    [Buffer.alloc(0), ImageError, /<bytes>: empty/],
+    [Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'), ImageError, /a drawing \(svg\)/],
+    [PHOTO, ImageTooLargeError, /512 x 600 pixels, more than the limit of 1000/],
+    [{ width: 2, height: 2, data: new Uint8Array(5) }, ImageError, /5 bytes for 2 x 2 pixels/],
+  ];
+  for (const [source, type, message] of cases) {
+    await assert.rejects(detector.detect(source), (error) => error instanceof type && message.test(error.message) && error.exitCode === 1);
+  }
+  await assert.rejects((await FaceDetector.load()).detect(cut), (error) => error instanceof ImageError && /cut.jpg: damaged or cut off/.test(error.message));
+});
+
+test("a request that is wrong says what is right", async () => {
+  const model = join(JS, "..", "models", "dog_breeds.tflite");
+  const damaged = join(folder, "damaged.tflite");
+  writeFileSync(damaged, readFileSync(model).subarray(0, 3000));
+  const cases = [
+    [Classifier, { model: "no_such" }, ModelError, /no model 'no_such'/],
+    [Classifier, { model: "mtcnn" }, ModelError, /for the task detect-faces/],
+    [Classifier, { model: "mobilenet_v2" }, ModelError, /aicli models pull mobilenet_v2/],
+    [Classifier, { model }, ModelError, /nothing says what range its input has/],
+    [Classifier, { model: damaged, inputRange: [0, 1] }, ModelError, /no TFLite model that can be read/],
+    [Classifier, { model, inputRange: [1, 0] }, UsageError, /two numbers, the smaller first/],
+    [Classifier, { labels: ["a", "b"] }, LabelsError, /1000 classes, but there are 2 labels/],
+    [Classifier, { topK: 1.5 }, UsageError, /topK is a whole number/],
+    [FaceDetector, { factor: 2 }, UsageError, /factor is a number from 0.1 to 0.95/],
+    [FaceDetector, { engine: "gpu" }, UsageError, /choose one of native, wasm/],
+  ];
+  process.env.AICLI_MODELS_DIR = folder;
+  for (const [Task, options, type, message] of cases) {
+    await assert.rejects(Task.load(options), (error) => error.constructor === type && message.test(error.message) && error.exitCode === 2);
+  }
+  process.env.AICLI_LITERT_LIBRARY = join(folder, "absent.so");
+  await assert.rejects(FaceDetector.load(), (error) => error instanceof UnavailableError && /absent.so: no such file/.test(error.message));
+  delete process.env.AICLI_LITERT_LIBRARY;
+});
+
+test("a model of the Python tool's folder is found by its name", async () => {
+  process.env.AICLI_MODELS_DIR = folder;
+  const file = "dogs.tflite";
+  writeFileSync(join(folder, file), readFileSync(join(JS, "data", "models", "dog_breeds.tflite")));
+  const entry = { name: "my_dogs", task: "classify", files: { model: { file } }, input: { mean: 127.5, std: 127.5, filter: "bicubic" } };
+  writeFileSync(join(folder, "registry.json"), JSON.stringify({ version: 1, models: [entry] }));
+  const mine = await Classifier.load({ model: "my_dogs", topK: 1 });
+  const [best] = (await mine.classify(PHOTO)).predictions;
+  const [theirs] = (await (await Classifier.load({ model: "dog_breeds" })).classify(PHOTO)).predictions;
+  assert.deepEqual([best.index, best.score, best.label], [theirs.index, theirs.score, `class ${theirs.index}`]);
+  assert.match(mine.notes[0], /no labels/);
+});
+
+for (const engine of ENGINES) {
+  test(`${engine}: two detectors side by side, and memory that does not grow`, async () => {
+    const [first, second] = [await FaceDetector.load({ engine, threads: 1 }), await FaceDetector.load({ engine, threads: 1, maxFaces: 1 })];
+    const { data, info } = await sharp(PHOTO).resize(48, 56).raw().toBuffer({ resolveWithObject: true });
+    const image = { data, width: info.width, height: info.height };
+    const [one, other] = await Promise.all([first.detect(image), second.detect(image)]);
+    assert.deepEqual(other.faces, one.faces);
+    assert.equal(one.faces.length, 1);
+    for (let index = 0; index < 50; index++) await first.detect(image);
+    const before = process.memoryUsage().rss;
+    for (let index = 0; index < 1000; index++) await first.detect(image);
+    const grown = (process.memoryUsage().rss - before) / 2 ** 20;
+    assert.ok(grown < 30, `${grown.toFixed(1)} MiB more after 1000 images`);
+    first.close();
+    assert.deepEqual((await first.detect(image)).faces, one.faces);
+  });
+}
+
+test("the command answers as Python's, with its exit codes", () => {
+  const photos = ["examples/chelsea.png", "examples/grace_hopper.jpg"];
+  const records = command("classify", "-f", "jsonl", ...photos);
+  assert.equal(records.status, 0, records.stderr);
+  assert.deepEqual(records.stdout.trim().split("\n").map(JSON.parse), photos.map((photo) => answer("classify", photo)));
+  assert.equal(command("classify", ...photos).stdout, "examples/chelsea.png\tEgyptian cat\t0.3843\nexamples/grace_hopper.jpg\tmilitary uniform\t0.3941\n");
+  const mixed = command("detect-faces", "-q", "-f", "json", "absent.jpg", photos[1]);
+  assert.equal(mixed.status, 1);
+  assert.equal(mixed.stderr, "aicli-vision: absent.jpg: no such file; check the path\n");
+  assert.deepEqual(JSON.parse(mixed.stdout), [{ image: "absent.jpg", error: "absent.jpg: no such file; check the path" }, answer("detect-faces", photos[1])]);
+  for (const [args, message] of [
+    [["classify"], /no image was given/],
+    [["classify", "--nope", "x"], /Unknown option '--nope'/],
+    [["describe", "x"], /no command 'describe'/],
+    [["classify", "-m", "nope", photos[0]], /there is no model 'nope'/],
+    [["detect-faces", "--thresholds", "0.6", "0.7", "7", photos[1]], /thresholds is a number from 0 to 1/],
+    [["detect-faces", "-o", photos[1], photos[1]], /this is the photo itself/],
+  ]) {
+    const { status, stderr, stdout } = command(...args);
+    assert.deepEqual([status, stdout, stderr.trim().split("\n").length], [2, "", 1], stderr);
+    assert.match(stderr, message);
+  }
+});
+
+test("-o writes the photo with a box around the face", async () => {
+  const out = join(folder, "out.png");
+  const { status, stdout, stderr } = command("detect-faces", "--thresholds", "0.6", "0.7", "0.8", "-f", "jsonl", "-o", out, "--landmarks", "examples/grace_hopper.jpg");
+  assert.equal(status, 0, stderr);
+  const record = JSON.parse(stdout);
+  assert.equal(record.output, out);
+  const { data, info } = await sharp(out).raw().toBuffer({ resolveWithObject: true });
+  const pixel = (x, y) => [...data.subarray((y * info.width + x) * info.channels, (y * info.width + x) * info.channels + 3)];
+  const [x1, y1, , y2] = record.faces[0].box.map(Math.round);
+  assert.deepEqual([info.width, info.height], [512, 600]);
+  assert.deepEqual(pixel(x1 - 1, Math.round((y1 + y2) / 2)), [0, 255, 0]);
+  assert.notDeepEqual(pixel(x1, Math.round((y1 + y2) / 2)), [0, 255, 0]);
+  assert.deepEqual(pixel(...record.faces[0].landmarks.nose.map(Math.round)), [0, 255, 0]);
+});
+
+test("the archive installs in an empty folder, for require, import and TypeScript", () => {
+  const [{ filename, files }] = JSON.parse(execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], { cwd: JS, encoding: "utf8" }));
+  const names = files.map(({ path }) => path);
+  for (const needed of ["LICENSE", "README.md", "dist/index.d.ts", "data/aicli_guest.wasm", "data/models/catalog.json", "data/models/LICENSES/mtcnn.txt"]) {
+    assert.ok(names.includes(needed), needed);
+  }
+  const home = join(folder, "home");
+  mkdirSync(home);
+  writeFileSync(join(home, "package.json"), "{}");
+  execFileSync("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", join(folder, filename)], { cwd: home, stdio: "pipe" });
+  const photo = JSON.stringify(PHOTO);
+  writeFileSync(join(home, "a.cjs"), `const { FaceDetector } = require("aicli-vision"); FaceDetector.load({ engine: "wasm" }).then((d) => d.detect(${photo})).then(({ faces }) => console.log(faces.length));`);
+  writeFileSync(join(home, "b.mjs"), `import { Classifier } from "aicli-vision"; const c = await Classifier.load(); console.log((await c.classify(${photo})).predictions[0].label);`);
+  writeFileSync(join(home, "c.ts"), `import { FaceDetector, type Face } from "aicli-vision";\nexport const find = async (): Promise<readonly Face[]> => (await (await FaceDetector.load({ minSize: 40 })).detect("x.jpg")).faces;\n`);
+  const run = (...args) => execFileSync(args[0], args.slice(1), { cwd: home, encoding: "utf8" }).trim();
+  assert.equal(run(process.execPath, "a.cjs"), "1");
+  assert.equal(run(process.execPath, "b.mjs"), "military uniform");
+  assert.match(run("npx", "--no-install", "aicli-vision", "classify", PHOTO), /military uniform/);
+  run(join(JS, "node_modules", ".bin", "tsc"), "--noEmit", "--strict", "--module", "nodenext", "--types", "", "c.ts");
+});
