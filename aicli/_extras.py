@@ -19,6 +19,9 @@ def install_command(extra: str) -> str:
         declared = requires(DISTRIBUTION) or []
     except PackageNotFoundError:  # a source tree that was never installed
         return f"pip install '.[{extra}]' (in a checkout)"
-    ends = (f"extra == '{extra}'", f'extra == "{extra}"')
-    wanted = [line.split(";")[0].strip() for line in declared if line.rstrip().endswith(ends)]
+    # What a later Python needs besides (a higher bound, as its wheels begin later) is the same package once more.
+    markers = (f"extra == '{extra}'", f'extra == "{extra}"')
+    wanted = [
+        name.strip() for name, _, marker in (line.partition(";") for line in declared) if marker.strip() in markers
+    ]
     return "pip install " + " ".join(f"'{requirement}'" for requirement in wanted)

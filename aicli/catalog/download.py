@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from aicli.errors import AicliError, FetchError, UnavailableError
+from aicli.errors import AicliError, FetchError
 
 if TYPE_CHECKING:
-    import httpx
+    from aicli.catalog.web import Answer
 
 __all__ = ["Progress", "fetch"]
 
@@ -37,23 +37,21 @@ def fetch(address: str, part: Path, size: int | None, progress: Progress | None,
     if not address.startswith(("http://", "https://")):
         _copy(Path(address), part, size, report, name)
         return
+    from aicli.catalog.web import Interrupted
+
     attempt = 1
     while True:
         before = _bytes_here(part)
         try:
             _download(address, part, size, report, name)
             return
-        except _Interrupted as error:
+        except Interrupted as error:
             if _bytes_here(part) > before + WORTHWHILE:
                 attempt = 0  # a bad line that gets on is a reason to go on
             if attempt == ATTEMPTS:
                 raise FetchError(f"{address}: {error}") from None
         time.sleep(PAUSE * 2**attempt / 2)
         attempt += 1
-
-
-class _Interrupted(Exception):
-    """The transfer broke off; it may be taken up again."""
 
 
 def _silent(name: str, done: int, total: int | None) -> None:
@@ -70,59 +68,47 @@ def _copy(source: Path, part: Path, size: int | None, report: Progress, name: st
 
 
 def _download(address: str, part: Path, size: int | None, report: Progress, name: str) -> None:
-    try:
-        import httpx
-    except ImportError:
-        raise UnavailableError("downloads need the package httpx; run: pip install httpx") from None
+    from aicli.catalog.web import Interrupted, get
+
     have = _bytes_here(part)
     if size is not None and have >= size:  # complete, or rubbish: the caller's checksum tells
         return
     headers = {"Accept-Encoding": "identity", "User-Agent": "aicli"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    try:
-        with (
-            httpx.Client(follow_redirects=True, timeout=TIMEOUT, max_redirects=5) as client,
-            client.stream("GET", address, headers=headers) as response,
-        ):
-            begin = _check_response(response, address, part, have)
-            total = _total(response, begin, size, address)
-            with _writing(part, keep=begin > 0) as target:
-                done = _pour(response.iter_bytes(), target, begin, size, report, name, total)
-        if total is not None and done < total:
-            raise _Interrupted(f"the transfer ended after {done} of {total} bytes")
-    except (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError) as error:
-        raise _Interrupted(f"the connection failed ({_words(error)})") from None
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        raise FetchError(f"{address}: {_words(error)}") from None
+    with get(address, headers, TIMEOUT) as answer:
+        begin = _check_answer(answer, address, part, have)
+        total = _total(answer, begin, size, address)
+        with _writing(part, keep=begin > 0) as target:
+            done = _pour(answer.blocks(), target, begin, size, report, name, total)
+    if total is not None and done < total:
+        raise Interrupted(f"the transfer ended after {done} of {total} bytes")
 
 
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _check_response(response: httpx.Response, address: str, part: Path, have: int) -> int:
+def _check_answer(answer: Answer, address: str, part: Path, have: int) -> int:
     """Where in the file the body begins. Raises for anything but the file."""
-    status = response.status_code
+    from aicli.catalog.web import Interrupted
+
+    status = answer.status
     if status == 206 and have:
-        if response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        if answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             return have
         part.unlink(missing_ok=True)
-        raise _Interrupted("the server sent another part of the file than it was asked for")
+        raise Interrupted("the server sent another part of the file than it was asked for")
     if status == 416 and have:
         part.unlink(missing_ok=True)
-        raise _Interrupted("the file has become shorter since the last attempt")
+        raise Interrupted("the file has become shorter since the last attempt")
     if status in (429, 500, 502, 503, 504):
-        raise _Interrupted(f"the server answered {status}")
+        raise Interrupted(f"the server answered {status}")
     if status != 200:
-        raise FetchError(f"{address}: the server answered {status} {response.reason_phrase}".rstrip())
+        raise FetchError(f"{address}: the server answered {status} {answer.reason}".rstrip())
     return 0
 
 
-def _total(response: httpx.Response, begin: int, size: int | None, address: str) -> int | None:
+def _total(answer: Answer, begin: int, size: int | None, address: str) -> int | None:
     """The bytes of the whole file. Raises :class:`FetchError` when the server has another length than the catalog."""
-    length = response.headers.get("Content-Length", "")
-    if not length.isdigit() or "Content-Encoding" in response.headers:
+    length = answer.headers.get("Content-Length", "")
+    if not length.isdigit() or "Content-Encoding" in answer.headers:
         return size
     total = begin + int(length)
     if size is not None and total != size:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import click
 from click.core import ParameterSource
@@ -29,7 +29,13 @@ COLUMN = 30
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-class SizeType(click.ParamType[int]):
+if TYPE_CHECKING:
+    IntType = click.ParamType[int]
+else:  # generic from click 8.4 on
+    IntType = click.ParamType
+
+
+class SizeType(IntType):
     """A number of bytes: ``268435456``, ``256M``, ``1GiB``."""
 
     name = "size"
