@@ -17,6 +17,7 @@ __all__ = [
     "ClassifyOptions",
     "DetectFiles",
     "DetectOptions",
+    "FrameOptions",
     "GroupOptions",
     "InputOptions",
     "LabelledOptions",
@@ -296,6 +297,25 @@ class DetectOptions(SandboxOptions):
         help="Cut boxes at the photo's border; a face that is cut off has a box that reaches beyond.",
         section="Output",
         http="clip",
+    )
+
+
+class FrameOptions(Options):
+    """Which pictures of a file are answered: ``max_frames`` bounds those of one file."""
+
+    all_frames: bool = option(
+        default=False,
+        help="Answer every frame of an animation, page of a TIFF, picture of an MPO or HEIF file.",
+        section="Input",
+        http="all_frames",
+    )
+    max_frames: int = option(
+        default=1000,
+        help="With --all-frames: refuse files of more frames.",
+        section="Input",
+        metavar="N",
+        least=1,
+        most=100_000,
     )
 
 

@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from aicli._option import Option, Options
-from aicli.options import ClassifyOptions, DetectOptions, InputOptions, Limits, PictureOptions, RunOptions
+from aicli.options import ClassifyOptions, DetectOptions, FrameOptions, InputOptions, Limits, PictureOptions, RunOptions
 
 __all__ = ["SIZE", "given", "option_command", "some_options", "spelled"]
 
@@ -113,7 +113,7 @@ def given(name: str) -> bool:
 def spelled(option: str) -> str:
     """A hint's option as the command line has it: ``--guest-memory`` for ``limits.memory``."""
     group, _, name = option.rpartition(".")
-    classes = (ClassifyOptions, DetectOptions, PictureOptions, InputOptions, RunOptions)
+    classes = (ClassifyOptions, DetectOptions, PictureOptions, InputOptions, FrameOptions, RunOptions)
     for options in (Limits,) if group == "limits" else classes:
         for item in options.fields:
             if item.name == name:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aicli._text import shown
-from aicli.errors import ImageError
+from aicli.errors import Hint, ImageError, ImageTooLargeError
 from aicli.image.formats import HEAD_BYTES
 from aicli.image.frames import Frames, OpenImage, frames_of
 from aicli.image.guard import check_size, guarded
@@ -38,6 +38,8 @@ __all__ = [
     "read_stream",
 ]
 
+_PAGES = ("TIFF", "JPEG", "HEIF")
+
 DEFAULT_MAX_PIXELS = SandboxOptions.max_pixels
 """The most pixels that an image may have unless the caller says otherwise."""
 
@@ -54,7 +56,9 @@ class DecodedImage:
     ``full_width`` and ``full_height`` are the upright size of the original; they differ from ``width`` and
     ``height`` only where ``min_size`` let the decoder skip detail. ``messages`` is what the decoder's library printed
     about the file: how many lines, and the first ones. ``kind`` is its format; it is ``frame`` (from 0) of ``frames``,
-    which an animation shows for ``duration`` milliseconds. ``part`` says what of a raw photo it is.
+    which an animation shows for ``duration`` milliseconds, and runs ``plays`` times (0: without end). ``part`` says
+    what of a raw photo it is. ``transparent`` is the picture, LA or RGBA, where it was asked for and can be seen
+    through.
     """
 
     name: str
@@ -69,6 +73,8 @@ class DecodedImage:
     frames: int = 1
     duration: int = 0
     part: str | None = None
+    plays: int = 0
+    transparent: Image.Image | None = None
 
     def __post_init__(self) -> None:
         if not self.full_width:
@@ -82,6 +88,11 @@ class DecodedImage:
     @property
     def height(self) -> int:
         return int(self.pixels.shape[0])
+
+    @property
+    def shown_for(self) -> int:
+        """Milliseconds for which an animation of the frames shows it: of pages, which have no time, a second."""
+        return self.duration or (1000 if self.kind in _PAGES else 0)
 
     def to_pil(self) -> Image.Image:
         """A new Pillow image, RGB, with the metadata in its ``info``."""
@@ -123,20 +134,28 @@ def open_frames(
     name: str | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     min_size: int | None = None,
+    max_frames: int | None = None,
+    keep_transparent: bool = False,
 ) -> Iterator[DecodedImage]:
     """Decodes every frame of an animation, page of a TIFF, picture of an MPO or HEIF file, one after the other.
 
-    ``source`` and the rest are those of :func:`open_image`. Raises as it does, and ImageError where the file ends
-    before its last frame.
+    ``source`` and the rest are those of :func:`open_image`. With ``keep_transparent`` the images have their
+    ``transparent`` picture. Raises as it does, ImageTooLargeError for a file of more than ``max_frames``, and
+    ImageError where it ends before its last frame.
     """
     if isinstance(source, np.ndarray):
         yield _from_array(source, name or "<array>", max_pixels)
         return
     with _opened(source, name, max_pixels) as (frames, label):
+        if max_frames is not None and frames.count > max_frames:
+            raise ImageTooLargeError(
+                f"{shown(label)}: {frames.count:,} frames, the limit is {max_frames:,}",
+                hint=Hint("max_frames", "split it or raise the limit with {}"),
+            )
         for index in range(frames.count):
             try:
                 with guarded(label, frames.kind):
-                    image = _finish(frames, index, label, max_pixels, min_size)
+                    image = _finish(frames, index, label, max_pixels, min_size, keep_transparent=keep_transparent)
             except ImageError as error:
                 if index == 0:
                     raise
@@ -189,9 +208,15 @@ def _read_only(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return view
 
 
-def _finish(frames: Frames, index: int, label: str, max_pixels: int, min_size: int | None) -> DecodedImage:
-    image, full, turn, duration = frames.load(index, max_pixels, min_size)
-    pixels = rgb_pixels(turn_upright(image, turn), frames.kind)
+def _finish(
+    frames: Frames, index: int, label: str, max_pixels: int, min_size: int | None, *, keep_transparent: bool = False
+) -> DecodedImage:
+    image, full, turn, duration, plays = frames.load(index, max_pixels, min_size)
+    upright = turn_upright(image, turn)
+    pixels = rgb_pixels(upright, frames.kind)
+    transparent = None
+    if keep_transparent and upright.has_transparency_data and not upright.mode.startswith("I"):
+        transparent = upright.convert("LA" if upright.mode in ("L", "LA", "La") else "RGBA")
     if turn >= 5:
         full = (full[1], full[0])
     said = frames.messages
@@ -207,4 +232,6 @@ def _finish(frames: Frames, index: int, label: str, max_pixels: int, min_size: i
         frames=frames.count,
         duration=duration,
         part=frames.part,
+        plays=plays,
+        transparent=transparent,
     )

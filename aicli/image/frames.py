@@ -29,13 +29,14 @@ APART = frozenset(("AVIF", "HEIF", "JPEG 2000"))
 class Loaded(NamedTuple):
     """A decoded frame; ``full_size`` is that of the file's frame, before it was turned (``turn``: Exif 1 to 8).
 
-    ``duration`` is how long an animation shows it, in milliseconds.
+    ``duration`` is how long an animation shows it, in milliseconds, ``plays`` how often it runs (0: without end).
     """
 
     image: Image.Image
     full_size: tuple[int, int]
     turn: int
     duration: int = 0
+    plays: int = 0
 
 
 class Frames(Protocol):
@@ -126,7 +127,14 @@ class OpenImage:
         image.load()
         # Only now: TIFF turns itself while it loads, and PNG may carry its Exif block behind the pixels.
         full_size = size if self.kind == "JPEG" else image.size
-        return Loaded(image, full_size, orientation(image), int(image.info.get("duration") or 0))
+        return Loaded(image, full_size, orientation(image), int(image.info.get("duration") or 0), self._plays())
+
+    def _plays(self) -> int:
+        """A GIF says how often it is repeated, or nothing; the other formats say how often they run."""
+        loop = self._image.info.get("loop")
+        if self.kind == "GIF":
+            return 1 if loop is None else loop and int(loop) + 1
+        return int(loop or 0)
 
 
 def draft(image: Image.Image, min_size: int, max_pixels: int) -> None:

@@ -153,8 +153,8 @@ class Rows:
 class ParquetWriter(Writer):
     """Parquet on standard output, whose end is what makes it a file: all rows are lost without it."""
 
-    def __init__(self, stream: Any, task: str) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: Any, task: str, *, frames: bool = False) -> None:
+        super().__init__(stream, frames=frames)
         if stream.isatty():
             raise UsageError(
                 "Parquet is not for a terminal; name a file with the suffix .parquet, or send the output on"
@@ -162,7 +162,7 @@ class ParquetWriter(Writer):
         self._rows = Rows(stream.buffer, task)
 
     def result(self, item: Classification | Detection, extra: dict[str, Any] | None = None) -> None:
-        self._add({**item.to_dict(), **(extra or {})})
+        self._add(self._record_of(item, extra))
 
     def failure(self, image: str, error: str) -> None:
         self._add({"image": image, "error": error})

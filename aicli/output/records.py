@@ -18,6 +18,8 @@ parquet  for programs that read tables (``parquet.py``): a row an image, its lab
 An image that failed is a record ``{"image": ..., "error": ...}`` in json and jsonl, a row with ``error`` in csv and
 parquet, and nothing in table and text: there the message belongs on stderr. Coordinates are pixels of the upright
 image.
+
+Where every frame of a file is answered, text and csv have a column more behind the image, ``frame``, from 0.
 """
 
 from __future__ import annotations
@@ -53,45 +55,47 @@ def make_writer(
     top_given: bool = False,
     width: int | None = None,
     header: bool = True,
+    frames: bool = False,
 ) -> Writer:
     """The writer of a format of :data:`FORMATS`.
 
     ``top_given``: the number of labels was asked for, so that text shows them all. ``width``: columns of a table; by
     default those of the terminal, or 80. ``header=False`` leaves out the header line of csv, for a file that has one.
+    ``frames``: every frame of a file is answered.
     """
     if format == "text":
-        return _TextWriter(stream, top_given=top_given)
+        return _TextWriter(stream, top_given=top_given, frames=frames)
     if format == "json":
-        return _JsonWriter(stream)
+        return _JsonWriter(stream, frames=frames)
     if format == "jsonl":
-        return _JsonLinesWriter(stream)
+        return _JsonLinesWriter(stream, frames=frames)
     if format == "csv":
-        return _CsvWriter(stream, task, header=header)
+        return _CsvWriter(stream, task, header=header, frames=frames)
     if format == "parquet":
         from aicli.output.parquet import ParquetWriter, require_pyarrow
 
         require_pyarrow()
-        return ParquetWriter(stream, task)
+        return ParquetWriter(stream, task, frames=frames)
     if format == "table":
         from aicli.output.tables import TableWriter  # imports rich: 0.1 s that no other format pays
 
-        return TableWriter(stream, width=width)
+        return TableWriter(stream, width=width, frames=frames)
     raise UsageError(f"there is no output format {format!r}; choose one of {', '.join(FORMATS)}")
 
 
 class _TextWriter(Writer):
-    def __init__(self, stream: TextIO, *, top_given: bool) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: TextIO, *, top_given: bool, frames: bool) -> None:
+        super().__init__(stream, frames=frames)
         self._top_given = top_given
 
     def result(self, item: Classification | Detection, extra: dict[str, Any] | None = None) -> None:
-        path = one_line(item.image)
+        path = [one_line(item.image)] + ([str(item.frame)] if self._frames else [])
         if isinstance(item, Detection):
-            rows = [[path, *(f"{value:.1f}" for value in face.box), f"{face.score:.4f}"] for face in item.faces]
+            rows = [[*path, *(f"{value:.1f}" for value in face.box), f"{face.score:.4f}"] for face in item.faces]
         else:
             shown = item.predictions if self._top_given else item.predictions[:1]
-            rows = [[path, one_line(prediction.label), f"{prediction.score:.4f}"] for prediction in shown]
-            rows = rows or [[path, "-", "-"]]
+            rows = [[*path, one_line(prediction.label), f"{prediction.score:.4f}"] for prediction in shown]
+            rows = rows or [[*path, "-", "-"]]
         self._emit("".join("\t".join(row) + "\n" for row in rows))
 
 
@@ -110,7 +114,7 @@ def _finite(value: Any) -> Any:
 
 class _JsonLinesWriter(Writer):
     def result(self, item: Classification | Detection, extra: dict[str, Any] | None = None) -> None:
-        self._record({**item.to_dict(), **(extra or {})})
+        self._record(self._record_of(item, extra))
 
     def failure(self, image: str, error: str) -> None:
         self._record({"image": image, "error": error})
@@ -129,8 +133,8 @@ class _JsonLinesWriter(Writer):
 
 
 class _JsonWriter(_JsonLinesWriter):
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: TextIO, *, frames: bool) -> None:
+        super().__init__(stream, frames=frames)
         self._records = 0
         self._closed = False
 
@@ -146,11 +150,12 @@ class _JsonWriter(_JsonLinesWriter):
 
 
 class _CsvWriter(Writer):
-    def __init__(self, stream: TextIO, task: Task, *, header: bool) -> None:
+    def __init__(self, stream: TextIO, task: Task, *, header: bool, frames: bool) -> None:
         import csv
 
-        super().__init__(stream)
-        self._columns = CLASSIFY_COLUMNS if task == "classify" else FACE_COLUMNS
+        super().__init__(stream, frames=frames)
+        image, *columns = CLASSIFY_COLUMNS if task == "classify" else FACE_COLUMNS
+        self._columns = [image, *(["frame"] if frames else []), *columns]
         self._pending: list[str] = []
         self._csv = csv.writer(self)  # csv's own line ending is RFC 4180's, "\r\n"
         if header:
@@ -162,18 +167,18 @@ class _CsvWriter(Writer):
         return len(line)
 
     def result(self, item: Classification | Detection, extra: dict[str, Any] | None = None) -> None:
-        image = escape_bytes(item.image)
+        image: list[Any] = [escape_bytes(item.image)] + ([item.frame] if self._frames else [])
         rows: list[list[Any]] = []
         if isinstance(item, Detection):
             for number, face in enumerate(item.faces, 1):
                 points = (round(value, 2) for point in face.landmarks for value in point)
                 box = (round(value, 2) for value in face.box)
-                rows.append([image, number, *box, f"{face.score:.6f}", *points, ""])
+                rows.append([*image, number, *box, f"{face.score:.6f}", *points, ""])
         else:
             for rank, best in enumerate(item.predictions, 1):
                 score = f"{best.score:.6f}"
-                rows.append([image, rank, best.index, escape_bytes(best.label), score, best.confidence, ""])
-        self._rows(rows or [[image, *[""] * (len(self._columns) - 1)]])
+                rows.append([*image, rank, best.index, escape_bytes(best.label), score, best.confidence, ""])
+        self._rows(rows or [[*image, *[""] * (len(self._columns) - len(image))]])
 
     def failure(self, image: str, error: str) -> None:
         self._rows([[escape_bytes(image), *[""] * (len(self._columns) - 2), escape_bytes(error)]])

@@ -36,14 +36,16 @@ _BESIDE_LABEL = 27  # what the other columns of a classification take
 class TableWriter(Writer):
     """The ``table`` format."""
 
-    def __init__(self, stream: TextIO, *, width: int | None = None) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: TextIO, *, width: int | None = None, frames: bool = False) -> None:
+        super().__init__(stream, frames=frames)
         self._width = width
         self._colour = _colour(stream)
         self._last_section_lines = 0
 
     def result(self, item: Classification | Detection, extra: dict[str, Any] | None = None) -> None:
         heading = Text(visible(item.image), style="bold")
+        if self._frames:
+            heading += Text(f", frame {item.frame}")
         width = self._console_width()
         parts = _detection(heading, item) if isinstance(item, Detection) else _classification(heading, item, width)
         if extra and isinstance(extra.get("output"), str):

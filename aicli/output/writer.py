@@ -15,11 +15,13 @@ __all__ = ["Writer"]
 class Writer(ABC):
     """Writes results to a text stream and flushes after each image. A context manager; leaving it closes the writer.
 
+    With ``frames`` each answer is that of one frame and says which.
+
     Raises :class:`AicliError` when the stream cannot be written (disk full); ``BrokenPipeError`` passes through.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, *, frames: bool = False) -> None:
+        self._stream, self._frames = stream, frames
 
     def __enter__(self) -> Writer:
         return self
@@ -36,6 +38,10 @@ class Writer(ABC):
 
     def close(self) -> None:  # noqa: B027 - most formats need no ending
         """Finish the output; the stream stays open. May be called twice."""
+
+    def _record_of(self, item: Classification | Detection, extra: dict[str, Any] | None) -> dict[str, Any]:
+        frame = {"frames": item.frames, "frame": item.frame} if self._frames else {}
+        return {**item.to_dict(), **frame, **(extra or {})}
 
     def _emit(self, text: str) -> None:
         try:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from aicli._option import made_from
 from aicli.catalog import ClassifierModel, load_classifier
 from aicli.guest.client import ClassifyRequest
-from aicli.image.decode import DecodedImage, open_image
-from aicli.options import ClassifyOptions
+from aicli.image.decode import DecodedImage, open_frames, open_image
+from aicli.options import ClassifyOptions, FrameOptions
 from aicli.results import Classification, Prediction
 from aicli.tasks.engines import load_engine_for
 from aicli.tasks.guests import load_guest
@@ -80,8 +80,34 @@ class Classifier(Task):
 
         A JPEG keeps at least four times the model's input: with two, a small model's scores moved by up to 0.14.
         """
-        size = 2 * max(self.model.input.width, self.model.input.height)
-        return open_image(image, name=name, min_size=size, max_pixels=self.options.max_pixels)
+        return open_image(image, name=name, min_size=self._least_side(), max_pixels=self.options.max_pixels)
+
+    def _least_side(self) -> int:
+        return 2 * max(self.model.input.width, self.model.input.height)
+
+    def frames(
+        self,
+        image: ImageSource,
+        *,
+        name: str | None = None,
+        max_frames: int = FrameOptions.max_frames,
+        top_k: int | None = None,
+        min_score: float | None = None,
+    ) -> Iterator[Classification]:
+        """Classifies every frame of an animation, page of a TIFF, picture of an MPO or HEIF file, one after the other.
+
+        Each answer says which ``frame`` of how many ``frames`` it is of. Raises as :meth:`__call__` does, at the frame
+        that cannot be read, and :class:`aicli.errors.ImageTooLargeError` for a file of more than ``max_frames``.
+        """
+        for frame in self.open_frames(image, name=name, max_frames=max_frames):
+            yield self.classify(frame, top_k=top_k, min_score=min_score)
+
+    def open_frames(
+        self, image: ImageSource, *, name: str | None = None, max_frames: int = FrameOptions.max_frames
+    ) -> Iterator[DecodedImage]:
+        """Decodes the frames of an image as :meth:`frames` does."""
+        size, most = self._least_side(), self.options.max_pixels
+        return open_frames(image, name=name, min_size=size, max_pixels=most, max_frames=max_frames)
 
     def classify(
         self, image: DecodedImage, *, top_k: int | None = None, min_score: float | None = None

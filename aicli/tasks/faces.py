@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from aicli._option import made_from
 from aicli.catalog import FaceModel, load_faces
 from aicli.guest.client import DetectRequest
-from aicli.image.decode import DecodedImage, open_image
-from aicli.options import DetectOptions
+from aicli.image.decode import DecodedImage, open_frames, open_image
+from aicli.options import DetectOptions, FrameOptions
 from aicli.results import Box, Detection, Face, Landmarks, Point
 from aicli.tasks.engines import load_engine_for
 from aicli.tasks.guests import load_guest
@@ -83,6 +83,34 @@ class FaceDetector(Task):
     def open(self, image: ImageSource, *, name: str | None = None) -> DecodedImage:
         """Decodes an image as :meth:`__call__` does, in full resolution."""
         return open_image(image, name=name, max_pixels=self.options.max_pixels)
+
+    def frames(
+        self,
+        image: ImageSource,
+        *,
+        name: str | None = None,
+        max_frames: int = FrameOptions.max_frames,
+        **overrides: Unpack[DetectOverrides],
+    ) -> Iterator[Detection]:
+        """Finds the faces of every frame of an animation, page of a TIFF, picture of an MPO or HEIF file, in order.
+
+        Each answer says which ``frame`` of how many ``frames`` it is of. Raises as :meth:`__call__` does, at the frame
+        that cannot be read, and :class:`aicli.errors.ImageTooLargeError` for a file of more than ``max_frames``.
+        """
+        for frame in self.open_frames(image, name=name, max_frames=max_frames):
+            yield self.detect(frame, **overrides)
+
+    def open_frames(
+        self,
+        image: ImageSource,
+        *,
+        name: str | None = None,
+        max_frames: int = FrameOptions.max_frames,
+        keep_transparent: bool = False,
+    ) -> Iterator[DecodedImage]:
+        """Decodes the frames of an image as :meth:`frames` does; see :func:`aicli.image.decode.open_frames`."""
+        most = self.options.max_pixels
+        return open_frames(image, name=name, max_pixels=most, max_frames=max_frames, keep_transparent=keep_transparent)
 
     def detect(
         self, image: DecodedImage, options: DetectOptions | None = None, **overrides: Unpack[DetectOverrides]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aicli.image.decode import DecodedImage
     from aicli.tasks.faces import FaceDetector
 
-__all__ = ["picture_to_hide_in"]
+__all__ = ["frame_to_hide_in", "picture_to_hide_in"]
 
 
 def picture_to_hide_in(
@@ -26,11 +26,27 @@ def picture_to_hide_in(
     """
     picture = open_transparent(source, name=image.name, max_pixels=detector.options.max_pixels)
     if picture is not None and picture.size == (image.width, image.height):
-        opaque = detector.open(picture.convert("RGBA").convert("RGB"), name=image.name)
-        more = detector.detect(opaque).faces
-        return picture, faces + tuple(face for face in more if not any(is_one_face(face, other) for other in faces))
+        return picture, all_faces(detector, image, picture, faces)
     picture = image.to_pil()
     return (picture.convert("L") if is_grey(source) else picture), faces
+
+
+def frame_to_hide_in(
+    detector: FaceDetector, image: DecodedImage, faces: tuple[Face, ...]
+) -> tuple[Image.Image, tuple[Face, ...]]:
+    """The same for one of several frames, which was decoded with its transparent picture."""
+    if image.transparent is None:
+        return image.to_pil(), faces
+    return image.transparent, all_faces(detector, image, image.transparent, faces)
+
+
+def all_faces(
+    detector: FaceDetector, image: DecodedImage, picture: Image.Image, faces: tuple[Face, ...]
+) -> tuple[Face, ...]:
+    """The faces, and those that only the colours of transparent pixels show."""
+    opaque = detector.open(picture.convert("RGBA").convert("RGB"), name=image.name)
+    more = detector.detect(opaque).faces
+    return faces + tuple(face for face in more if not any(is_one_face(face, other) for other in faces))
 
 
 def is_one_face(first: Face, second: Face) -> bool:

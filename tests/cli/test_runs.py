@@ -181,8 +181,8 @@ def test_a_part_that_was_looked_at_is_said_once(aicli: Any, tmp_path: Path, exam
         photo.save(tmp_path / name, save_all=True, append_images=[photo.rotate(10 * turn) for turn in range(1, 5)])
     answer = aicli("detect-faces", "-f", "jsonl", *(tmp_path / name for name in ("a.gif", "b.gif", "c.tif")))
     assert [line.split(": ", 2)[2] for line in answer.err.splitlines()] == [
-        f"{tmp_path / 'a.gif'}: an animated GIF of 5 frames, of which frame 0 was answered",
-        f"{tmp_path / 'c.tif'}: a TIFF of 5 pages, of which frame 0 was answered",
+        f"{tmp_path / 'a.gif'}: an animated GIF of 5 frames, of which frame 0 was answered; --all-frames answers each",
+        f"{tmp_path / 'c.tif'}: a TIFF of 5 pages, of which frame 0 was answered; --all-frames answers each",
     ]
     for line in answer.out.splitlines():
         record = json.loads(line)

@@ -320,3 +320,44 @@ def test_pictures_that_cannot_be_made(server: Server, photo: bytes, query: dict[
     accept = "application/json" if words.startswith("Accept") else "image/png"
     reply = server.ask("POST", "/v1/faces", photo, {"Accept": accept}, **query)
     assert reply.status == 400 and words in reply.json["error"]["message"]
+
+
+def moving(photo: bytes, kind: str) -> bytes:
+    """The photo in three frames."""
+    with Image.open(io.BytesIO(photo)) as image:
+        small = image.convert("RGB").resize((128, 150))
+    first, *others = (small.rotate(angle) for angle in (0, 3, 6))
+    stream = io.BytesIO()
+    first.save(stream, kind, save_all=True, append_images=others, duration=80)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(("path", "answer"), [("/v1/faces", "faces"), ("/v1/classify", "predictions")])
+def test_all_frames(server: Server, photo: bytes, path: str, answer: str) -> None:
+    gif = moving(photo, "GIF")
+    one = server.ask("POST", path, gif).json
+    assert (one["frames"], one["frame"]) == (3, 0)
+    every = server.ask("POST", path, gif, all_frames="true").json["results"]
+    assert [(record["frames"], record["frame"]) for record in every] == [(3, 0), (3, 1), (3, 2)]
+    assert every[0] == one and all(record[answer] for record in every)
+    (single,) = server.ask("POST", path, photo, all_frames="true").json["results"]
+    assert (single["frames"], single["frame"]) == (1, 0)
+    body, headers = form(("photo", "a.gif", gif), ("photo", "b.jpg", photo))
+    names = [r["image"] for r in server.ask("POST", path, body, headers, all_frames="true").json["results"]]
+    assert names == ["a.gif"] * 3 + ["b.jpg"]
+    broken = server.ask("POST", path, gif[: gif.rindex(b"\x21\xf9\x04") + 60], all_frames="true")
+    assert broken.status == 200 and "frame 2 of 3" in broken.json["results"][2]["error"]["message"]
+    assert server.ask("POST", path, b"GIF89a", all_frames="true").status == 422
+
+
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_the_picture_of_all_frames(server: Server, photo: bytes, kind: str) -> None:
+    accept = {"Accept": f"image/{kind}"}
+    reply = server.ask("POST", "/v1/faces", moving(photo, "GIF"), accept, all_frames="true", blur="true")
+    assert reply.headers["content-type"] == f"image/{kind}"
+    with Image.open(io.BytesIO(reply.body)) as image:
+        assert getattr(image, "n_frames", 1) == 3
+    found = server.ask("POST", "/v1/faces", reply.body, all_frames="true").json["results"]
+    assert [len(record["faces"]) for record in found] == [0, 0, 0]
+    refused = server.ask("POST", "/v1/faces", photo, {"Accept": "image/jpeg"}, all_frames="true")
+    assert refused.status == 400 and "no JPEG" in refused.json["error"]["message"]

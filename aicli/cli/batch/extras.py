@@ -15,8 +15,8 @@ from aicli.errors import UsageError
 from aicli.options import ClassifyFiles, DetectFiles, RunOptions, SavingOptions
 
 if TYPE_CHECKING:
+    from aicli.cli.batch.job import Done, Job, Render
     from aicli.cli.batch.sources import Sources
-    from aicli.cli.batch.work import Done, Job, Render
 
 __all__ = ["Extras", "check_format", "refuse_without_effect"]
 
@@ -34,6 +34,7 @@ class Extras:
         crop: str | None = None,
         folder: Callable[[Any], str | None],
         caption: Callable[[Any], str],
+        all_frames: bool = False,
     ) -> None:
         check_streams(files, run)
         self._folder, self._caption = folder, caption
@@ -47,8 +48,11 @@ class Extras:
             format=saving.picture_format,
             overwrite=run.overwrite,
             spelled=(files.sheet, run.output_file),
+            all_frames=all_frames,
         )
         self.grouping = self.sheet = None
+        if files.group is not None and all_frames:
+            raise UsageError("--group puts a photo into one folder, and --all-frames gives several answers; choose one")
         if files.group is not None:
             from aicli.cli.batch.grouping import Grouping
 

@@ -17,9 +17,9 @@ from aicli.errors import AicliError
 from aicli.output.pictures.places import numbered
 
 if TYPE_CHECKING:
+    from aicli.cli.batch.job import Render
     from aicli.cli.batch.pictures import Outputs
     from aicli.cli.batch.sources import Sources
-    from aicli.cli.batch.work import Render
 
 __all__ = ["Grouping", "folder_name"]
 

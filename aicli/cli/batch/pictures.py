@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aicli.cli.batch.plan import Plan, remove_parts
 from aicli.errors import UsageError
+from aicli.output.pictures.animation import ANIMATION_SUFFIXES, animation_format
 from aicli.output.pictures.places import Place, crop_stem, name_key, numbered
 from aicli.output.pictures.saving import IMAGE_SUFFIXES, image_format
 
@@ -100,8 +101,9 @@ class Outputs:
         format: str | None = None,
         overwrite: bool = False,
         spelled: Iterable[str | None] = (),
+        all_frames: bool = False,
     ) -> None:
-        self._overwrite, self._format = overwrite, format
+        self._overwrite, self._format, self._all_frames = overwrite, format, all_frames
         self.names = Names(sources, overwrite=overwrite)
         self.plan = Plan()
         self._file, self._folder = None, None
@@ -109,7 +111,7 @@ class Outputs:
             self._folder = output
         elif output is not None:
             if output != STANDARD_OUTPUT:
-                image_format(output)
+                animation_format(output) if all_frames else image_format(output)
                 sources.refuse_as_output(output, "-o")
             if not sources.is_one_file:
                 where = "-o -: standard output" if output == STANDARD_OUTPUT else f"{output}: one file"
@@ -145,10 +147,13 @@ class Outputs:
         if self._file is not None:
             places["picture"] = self._file
         if self._folder is not None:
-            places["picture"] = self._place(self._folder, image, "picture", kept_name(image, self._format))
+            places["picture"] = self._place(self._folder, image, "picture", self._picture_name(image))
         if self._crops is not None:
             places["crops"] = self._place(self._crops, image, "crops", Path(kept_name(image)).stem)
         return places
+
+    def _picture_name(self, image: str) -> str:
+        return kept_name(image, self._format, IMAGE_SUFFIXES | (ANIMATION_SUFFIXES if self._all_frames else {}))
 
     def _place(self, folder: str, image: str, kind: str, name: str) -> Place:
         make_folder(Path(folder))
@@ -164,7 +169,7 @@ class Outputs:
     def skipped(self, image: str, file: RecordFile) -> None:
         """Keeps the names for the pictures of an image that is answered already."""
         for kind, folder, name in (
-            ("picture", self._folder, kept_name(image, self._format)),
+            ("picture", self._folder, self._picture_name(image)),
             ("crops", self._crops, Path(kept_name(image)).stem),
         ):
             if folder is not None and self.plan.begun(image, kind) is None and not file.has_named(image, kind):
@@ -190,12 +195,12 @@ def is_folder(value: str) -> bool:
     return path.is_dir() or value.endswith(("/", "\\")) or path.suffix == ""
 
 
-def kept_name(name: str, format: str | None = None) -> str:
+def kept_name(name: str, format: str | None = None, suffixes: Mapping[str, str] = IMAGE_SUFFIXES) -> str:
     """The file name of an image, with a suffix that pictures, or those of a format, are written in."""
     original = Path(name).name if name not in ("-", "<stdin>") else "stdin.png"
     if format is not None and IMAGE_SUFFIXES.get(Path(original).suffix.lower()) != format.upper():
         return f"{Path(original).stem}.{format.replace('jpeg', 'jpg')}"
-    return original if Path(original).suffix.lower() in IMAGE_SUFFIXES else f"{Path(original).stem}.png"
+    return original if Path(original).suffix.lower() in suffixes else f"{Path(original).stem}.png"
 
 
 def make_folder(path: Path) -> None:

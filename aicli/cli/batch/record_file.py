@@ -39,12 +39,21 @@ class RecordFile:
     Its records are written in ``format``: of a file that becomes Parquet in jsonl.
     """
 
-    def __init__(self, path: str, format: str, task: Task, *, resume: bool, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        format: str,
+        task: Task,
+        *,
+        resume: bool,
+        overwrite: bool = False,
+        all_frames: bool = False,
+    ) -> None:
         if resume and format not in RESUMABLE:
             raise UsageError(f"--resume works with -f {', -f '.join(RESUMABLE)}, not with {format}")
         if os.path.isdir(path):
             raise UsageError(f"{path}: a folder; --output-file takes a file")
-        self.path, self.format, self._task = path, format, task
+        self.path, self.format, self._task, self._all_frames = path, format, task, all_frames
         self._becomes_parquet = format == "parquet"
         if self._becomes_parquet:
             require_pyarrow()
@@ -71,7 +80,8 @@ class RecordFile:
             raise UsageError(f"{part}: records of a run that was broken off; go on with --resume, or --overwrite them")
 
     def _whole(self, text: str, *, whole: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        return whole_lines(text) if self.format == "jsonl" else whole_rows(text, whole)
+        lines = whole_lines(text) if self.format == "jsonl" else whole_rows(text, whole)
+        return of_whole_images(list(lines), self.format, text) if self._all_frames else lines
 
     @property
     def has_header(self) -> bool:
@@ -85,6 +95,11 @@ class RecordFile:
     def _take_up(self, source: str, part: str) -> None:
         """Copies what is whole and no failure into the new part."""
         text = self._read(source) if os.path.exists(source) else ""
+        if self.format == "csv" and text and text.startswith("image,frame,") != self._all_frames:
+            kind, other = ("a record for each frame", "not") if not self._all_frames else ("one record a file", "now")
+            raise UsageError(
+                f"{source}: written with {kind}, which --all-frames does {other} ask for; resume it as it was"
+            )
         lines = [text.partition("\n")[0] + "\n"] if self.format == "csv" and text else []
         for name, line, record in self._whole(text, whole=source == self.path):
             self.answered.add(name)
@@ -105,8 +120,9 @@ class RecordFile:
         paths = [("picture", record.get("output")), ("group", record.get("group"))]
         paths += [("crops", crop_stem(path)) for path in crops if isinstance(path, str)][:1] if crops else []
         named = [(kind, path) for kind, path in paths if isinstance(path, str)]
-        if named:
-            self._named[image] = named
+        if named:  # the frames of an image share a picture
+            known = self._named.setdefault(image, [])
+            known += [found for found in named if found not in known]
 
     def named_paths(self) -> Iterator[tuple[str, str]]:
         """What the records and the plan name, as kind and path: ``picture``, ``group``, ``crops`` (a stem)."""
@@ -193,6 +209,35 @@ def whole_lines(text: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
             continue
         if isinstance(record, dict) and isinstance(record.get("image"), str) and "error" not in record:
             yield record["image"], line + "\n", record
+
+
+def of_whole_images(
+    lines: list[tuple[str, str, dict[str, Any]]], format: str, text: str
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The lines of images whose every frame is answered, where all were asked for."""
+    failed, seen = set(failures(text, format)), dict[str, set[int]]()
+    for name, _, record in lines:
+        seen.setdefault(name, set()).add(record.get("frame", 0))
+    for name, line, record in lines:
+        if name not in failed and (format == "csv" or len(seen[name]) >= record.get("frames", 1)):
+            yield name, line, record
+
+
+def failures(text: str, format: str) -> Iterator[str]:
+    """The images that a file of records has an error for."""
+    if format == "csv":
+        import csv
+        import io
+
+        yield from (row[0] for row in csv.reader(io.StringIO(text, newline="")) if len(row) > 1 and row[-1])
+        return
+    for line in text.split("\n"):
+        try:
+            record: Any = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and "error" in record and isinstance(record.get("image"), str):
+            yield record["image"]
 
 
 def whole_rows(text: str, whole: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:

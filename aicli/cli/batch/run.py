@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aicli._text import shown
+from aicli.cli.batch.job import Done, Job
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile, format_of
-from aicli.cli.batch.work import Done, Job
 from aicli.cli.console import EXIT_INTERRUPTED, complain, told
 from aicli.errors import AicliError, UsageError
 from aicli.output.records import Task, Writer, make_writer
@@ -49,6 +49,7 @@ class Batch:
     extras: Extras
     threads: int | None = None
     top_given: bool = False
+    all_frames: bool = False
     done: int = 0
     failed: int = 0
     skipped: int = 0
@@ -66,7 +67,12 @@ class Batch:
             self.sources.refuse_as_output(options.output_file, "--output-file")
             chosen = options.format or format_of(options.output_file)
             self.file = RecordFile(
-                options.output_file, chosen, self.task, resume=options.resume, overwrite=options.overwrite
+                options.output_file,
+                chosen,
+                self.task,
+                resume=options.resume,
+                overwrite=options.overwrite,
+                all_frames=self.all_frames,
             )
         self.extras.outputs.begin(self.file, resume=options.resume)
         self.progress = Progress(not options.quiet)
@@ -189,16 +195,15 @@ class Batch:
         """Not before there is something to write: a wrong model must not leave a header behind."""
         if self._writer is not None:
             return self._writer
+        how: Any = {"task": self.task, "top_given": self.top_given, "frames": self.all_frames}
         if self.file is not None:
             stream = self._stack.enter_context(self.file.open())
-            writer = make_writer(
-                self.file.format, stream, task=self.task, top_given=self.top_given, header=not self.file.has_header
-            )
+            writer = make_writer(self.file.format, stream, header=not self.file.has_header, **how)
         elif self.extras.to_stdout:  # which a picture has
-            writer = make_writer("jsonl", StringIO(), task=self.task)
+            writer = make_writer("jsonl", StringIO(), **how)
         else:
             chosen = self.options.format or ("table" if sys.stdout.isatty() else "text")
-            writer = make_writer(chosen, sys.stdout, task=self.task, top_given=self.top_given)
+            writer = make_writer(chosen, sys.stdout, **how)
         self._stack.callback(self._close_writer)
         self._writer = writer
         return writer
@@ -211,15 +216,18 @@ class Batch:
     def _success(self, job: Job, done: Done) -> None:
         if self.options.verbose or (self.file is None and sys.stdout.isatty()):
             self.progress.hide()  # else the line stays: nothing is written over it
-        extra = dict(done.extra)
         if self.extras.shows_plan:
             self.progress.hide()
         try:
-            extra |= self.extras.after(job, done, lambda more: self._rendered(done, extra | more))
+            extra = self.extras.after(job, done, lambda more: self._rendered(done, done.extra | more))
         except AicliError as error:
             self._failure(job, error)
             return
-        self._open_writer().result(done.result, self._with_timing(done, extra))
+        for answer in done.answers():
+            self._open_writer().result(answer.result, self._with_timing(answer.stages, answer.extra | extra))
+        if done.problem is not None:
+            self._failure(job, done.problem)
+            return
         self.done += 1
         if self.options.verbose:
             stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in done.stages.items())
@@ -227,10 +235,10 @@ class Batch:
         self._notes_on(job, done)
         self.progress.show(self.done, self.failed)
 
-    def _with_timing(self, done: Done, extra: dict[str, Any]) -> dict[str, Any]:
+    def _with_timing(self, stages: dict[str, float], extra: dict[str, Any]) -> dict[str, Any]:
         if not self.options.timing:
             return extra
-        return extra | {"timing": {stage: round(seconds * 1000, 3) for stage, seconds in done.stages.items()}}
+        return extra | {"timing": {stage: round(seconds * 1000, 3) for stage, seconds in stages.items()}}
 
     def _rendered(self, done: Done, extra: dict[str, Any]) -> str | None:
         """A record as the file will hold it, for csv with the header; ``None`` where no run can be resumed."""
@@ -238,7 +246,7 @@ class Batch:
             return None
         text = StringIO()
         writer = make_writer(self.file.format, text, task=self.task, top_given=self.top_given)
-        writer.result(done.result, self._with_timing(done, extra))
+        writer.result(done.result, self._with_timing(done.stages, extra))
         return text.getvalue()
 
     def _notes_on(self, job: Job, done: Done) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from aicli.cli.options import given, option_command
-from aicli.options import ClassifyFiles, ClassifyOptions, InputOptions, RunOptions, SavingOptions
+from aicli.options import ClassifyFiles, ClassifyOptions, FrameOptions, InputOptions, RunOptions, SavingOptions
 
 __all__ = ["command"]
 
 
 @option_command("classify")
 def command(
-    inputs: InputOptions, options: ClassifyOptions, files: ClassifyFiles, saving: SavingOptions, run: RunOptions
+    inputs: InputOptions,
+    frames: FrameOptions,
+    options: ClassifyOptions,
+    files: ClassifyFiles,
+    saving: SavingOptions,
+    run: RunOptions,
 ) -> int:
     """Say what is in photos.
 
@@ -36,10 +41,15 @@ def command(
     def caption(result: Classification) -> str:
         return f"{result.best.label} {result.best.score * 100:.0f}%" if result.best else "no label"
 
-    refuse_without_effect({"quality": ("-o or --sheet", bool(files.output or files.sheet))})
+    refuse_without_effect(
+        {
+            "quality": ("-o or --sheet", bool(files.output or files.sheet)),
+            "max_frames": ("--all-frames", frames.all_frames),
+        }
+    )
     check_format(files.output, files.sheet)
     sources = Sources(inputs, "aicli classify")
-    extras = Extras(sources, files, run, saving, folder=folder, caption=caption)
+    extras = Extras(sources, files, run, saving, folder=folder, caption=caption, all_frames=frames.all_frames)
     pull_if_absent(str(options.model), run.pull)
     if str(options.model).endswith((".tflite", ".lite")) and not options.isolate:
         from aicli.cli.last_words import name_when_killed
@@ -47,6 +57,17 @@ def command(
         name_when_killed(str(options.model))
 
     def recipe(threads: int | None) -> ClassifyRecipe:
-        return ClassifyRecipe(options.replace(threads=threads), saving, thumbnail=files.sheet is not None)
+        return ClassifyRecipe(
+            options.replace(threads=threads), saving, thumbnail=files.sheet is not None, frames=frames
+        )
 
-    return Batch("classify", sources, run, recipe, extras, threads=options.threads, top_given=given("top_k")).run()
+    return Batch(
+        "classify",
+        sources,
+        run,
+        recipe,
+        extras,
+        threads=options.threads,
+        top_given=given("top_k"),
+        all_frames=frames.all_frames,
+    ).run()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import click
 
 from aicli.cli.options import option_command
-from aicli.options import DetectFiles, DetectOptions, InputOptions, PictureOptions, RunOptions
+from aicli.options import DetectFiles, DetectOptions, FrameOptions, InputOptions, PictureOptions, RunOptions
 
 __all__ = ["command"]
 
 
 @option_command("detect-faces")
 def command(
-    inputs: InputOptions, options: DetectOptions, files: DetectFiles, pictures: PictureOptions, run: RunOptions
+    inputs: InputOptions,
+    frames: FrameOptions,
+    options: DetectOptions,
+    files: DetectFiles,
+    pictures: PictureOptions,
+    run: RunOptions,
 ) -> int:
     """Find faces in photos.
 
@@ -26,7 +31,7 @@ def command(
     Coordinates are pixels of the upright image; left and right are as seen in it. An image without a face is an
     answer: an empty list, exit code 0. Text output is PATH, X1, Y1, X2, Y2 and SCORE between tabs, a line per face.
     """
-    check_pictures(files, pictures)
+    check_pictures(files, pictures, frames)
     from aicli.cli.batch.extras import Extras
     from aicli.cli.batch.run import Batch
     from aicli.cli.batch.sources import Sources
@@ -41,17 +46,23 @@ def command(
         return f"{len(result.faces)} face{'' if len(result.faces) == 1 else 's'}"
 
     sources = Sources(inputs, "aicli detect-faces")
-    extras = Extras(sources, files, run, pictures, crop=files.crop, folder=folder, caption=caption)
+    extras = Extras(
+        sources, files, run, pictures, crop=files.crop, folder=folder, caption=caption, all_frames=frames.all_frames
+    )
     open_cover(pictures.cover)
     pull_if_absent(options.model, run.pull)
 
     def recipe(threads: int | None) -> DetectRecipe:
-        return DetectRecipe(options.replace(threads=threads), pictures, thumbnail=files.sheet is not None)
+        return DetectRecipe(
+            options.replace(threads=threads), pictures, thumbnail=files.sheet is not None, frames=frames
+        )
 
-    return Batch("detect-faces", sources, run, recipe, extras, threads=options.threads).run()
+    return Batch(
+        "detect-faces", sources, run, recipe, extras, threads=options.threads, all_frames=frames.all_frames
+    ).run()
 
 
-def check_pictures(files: DetectFiles, pictures: PictureOptions) -> None:
+def check_pictures(files: DetectFiles, pictures: PictureOptions, frames: FrameOptions) -> None:
     """Raises a usage error for options that do not go together or have no effect, before anything is loaded."""
     hides: list[str] = [pictures.anonymize] if pictures.anonymize is not None else []
     hides += ["cover"] if pictures.cover is not None else []
@@ -72,6 +83,7 @@ def check_pictures(files: DetectFiles, pictures: PictureOptions) -> None:
         "margin": ("--crop, --blur, --pixelate or --cover", files.crop is not None or bool(hides)),
         "align": ("--crop", files.crop is not None),
         "size": ("--crop", files.crop is not None),
+        "max_frames": ("--all-frames", frames.all_frames),
         "quality": ("-o, --crop or --sheet", any((files.output, files.crop, files.sheet))),
     }
     from aicli.cli.batch.extras import check_format, refuse_without_effect

@@ -177,7 +177,8 @@ def check_pairs() -> Iterator[Finding]:
 def try_pair(check: str, runtime: str, engine: str) -> Finding:
     from time import perf_counter
 
-    from aicli.cli.batch.work import ClassifyRecipe, DetectRecipe, Job
+    from aicli.cli.batch.job import Job
+    from aicli.cli.batch.work import ClassifyRecipe, DetectRecipe
     from aicli.cli.console import told
     from aicli.errors import AicliError
     from aicli.options import ClassifyOptions, DetectOptions

@@ -21,9 +21,14 @@ __all__ = [
     "ImageMetadata",
     "JpegTables",
     "atomic_text_file",
+    "check_quality",
+    "check_sides",
     "encode_image",
+    "fitting",
     "image_format",
     "jpeg_tables",
+    "metadata_options",
+    "save_bytes",
     "save_image",
 ]
 
@@ -31,7 +36,7 @@ PathLike = str | os.PathLike[str]
 
 IMAGE_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
-_LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "PNG": 2**31 - 1}
+_LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "PNG": 2**31 - 1, "GIF": 65535, "TIFF": 2**31 - 1}
 _LARGEST_JPEG_EXIF = 65533
 _ORIENTATION, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0x0112, 0xA002, 0xA003
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
@@ -106,7 +111,11 @@ def save_image(image: Image.Image, path: PathLike, **how: Any) -> None:
     An older file is replaced at the moment the new one is complete, and stays as it is on any failure. The folder
     must exist. Raises :class:`UsageError` for another suffix, :class:`AicliError` when the file cannot be written.
     """
-    data = encode_image(image, image_format(path), name=path, **how)
+    save_bytes(encode_image(image, image_format(path), name=path, **how), path)
+
+
+def save_bytes(data: bytes | memoryview, path: PathLike) -> None:
+    """Write what :func:`encode_image` made, as :func:`save_image` does. Raises :class:`AicliError`."""
     with replacing(path) as file, naming(path):
         file.write(data)
 
@@ -133,13 +142,12 @@ def encode_image(
     with. ``png_level``: 1 (fast) to 9 (small). Raises :class:`UsageError` for a bad quality and :class:`AicliError`
     for what the format cannot hold, with ``name`` in the message.
     """
-    if quality is not None and not 1 <= quality <= 100:
-        raise UsageError(f"the quality of a picture must be 1 to 100, not {quality}")
-    if max(image.size) > _LARGEST_SIDE[format]:
-        size = f"{image.width} x {image.height}"
-        raise AicliError(f"{os.fspath(name)}: {size} pixels are too large for {format}; write .png instead")
-    plain = _fitting(image, format)
-    options = _options(plain, format, metadata or ImageMetadata(), exif)
+    check_quality(quality)
+    check_sides(image, format, name)
+    plain = fitting(image, format)
+    options = metadata_options(plain, format, metadata or ImageMetadata(), exif)
+    if format == "JPEG":
+        options["subsampling"] = 0  # thin coloured lines smear when colour has half the resolution
     if format == "JPEG" and tables is not None and quality is None:
         qtables = [list(table) for table in tables.quantization[: 1 if plain.mode == "L" else None]]
         options |= {"qtables": qtables, "subsampling": tables.subsampling, "progressive": tables.progressive}
@@ -157,7 +165,20 @@ def encode_image(
     return encoded.getbuffer()
 
 
-def _fitting(image: Image.Image, format: str) -> Image.Image:
+def check_quality(quality: int | None) -> None:
+    """Raises :class:`UsageError`."""
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"the quality of a picture must be 1 to 100, not {quality}")
+
+
+def check_sides(image: Image.Image, format: str, name: PathLike) -> None:
+    """Raises :class:`AicliError` for a picture that the format cannot hold."""
+    if max(image.size) > _LARGEST_SIDE[format]:
+        size = f"{image.width} x {image.height}"
+        raise AicliError(f"{os.fspath(name)}: {size} pixels are too large for {format}; write .png instead")
+
+
+def fitting(image: Image.Image, format: str) -> Image.Image:
     """A copy in a mode that the format has, with nothing beside its pixels."""
     from PIL import Image
 
@@ -172,10 +193,9 @@ def _fitting(image: Image.Image, format: str) -> Image.Image:
     return plain
 
 
-def _options(image: Image.Image, format: str, metadata: ImageMetadata, exif: str) -> dict[str, Any]:
+def metadata_options(image: Image.Image, format: str, metadata: ImageMetadata, exif: str) -> dict[str, Any]:
+    """What of the metadata is kept, as options of Pillow's ``save``; ``exif`` is as for :func:`encode_image`."""
     options: dict[str, Any] = {}
-    if format == "JPEG":
-        options["subsampling"] = 0  # thin coloured lines smear when colour has half the resolution
     profile = metadata.icc_profile
     if profile and profile[16:20] == (b"GRAY" if image.mode in ("L", "LA") else b"RGB "):  # ICC.1: the colour space
         options["icc_profile"] = profile

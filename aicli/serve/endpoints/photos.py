@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from aicli.errors import UsageError
-from aicli.options import ClassifyOptions, DetectOptions, PictureOptions
+from aicli.options import ClassifyOptions, DetectOptions, FrameOptions, PictureOptions
 from aicli.output.pictures.spared import check_spared
 from aicli.serve.http.admission import Place
 from aicli.serve.http.bodies import Part, clean, parse_multipart
@@ -107,7 +107,8 @@ async def classify(request: Request) -> Response:
     name = str(options.model)
     with service.tasks_admission.place() as place:
         upload = await read_upload(service, request, place)
-        job = {"kind": "classify", "options": options.to_dict(), "names": upload.names}
+        frames = given.into(FrameOptions).to_dict()
+        job = {"kind": "classify", "options": options.to_dict(), "names": upload.names, **frames}
         if upload.model is not None:
             service.require_trust(request)
             if "model" in given:
@@ -128,7 +129,7 @@ async def classify(request: Request) -> Response:
         else:
             job["options"] = options.replace(model=catalog_name(name, "classify")).to_dict()
             header, _ = await service.run(request, service.pool, job, upload.photos)
-    return answer(upload, header["results"])
+    return answer(upload, header["results"], several=bool(frames))
 
 
 async def faces(request: Request) -> Response:
@@ -146,14 +147,17 @@ async def faces(request: Request) -> Response:
             raise Problem(400, "multipart", "faces are found with the models of the service; send photos only")
         if picture and len(upload.photos) != 1:
             raise Problem(400, "multipart", "a picture is made of one photo; send one, or ask for JSON")
-        job = {"kind": "faces", "options": options.to_dict(), "names": upload.names}
+        frames = given.into(FrameOptions).to_dict()
+        if frames and picture == "jpeg":
+            raise Problem(400, "parameter", "all_frames gives an animation, no JPEG; Accept: image/png or image/webp")
+        job = {"kind": "faces", "options": options.to_dict(), "names": upload.names, **frames}
         if picture:
             job["pictures"] = pictures.replace(picture_format=picture).to_dict()
         header, blobs = await service.run(request, service.pool, job, upload.photos)
     if picture:
         kind = header["type"]
         return Response(blobs[0], media_type=kind, headers={"cache-control": "no-store", "vary": "accept"})
-    return answer(upload, header["results"])
+    return answer(upload, header["results"], several=bool(frames))
 
 
 def catalog_name(name: str, task: str) -> str:
@@ -164,11 +168,12 @@ def catalog_name(name: str, task: str) -> str:
     return known[name]
 
 
-def answer(upload: Upload, results: list[dict[str, Any]]) -> JSONResponse:
-    """One record for a raw body; for a form ``{"results": [...]}``, where a photo that failed has an error."""
+def answer(upload: Upload, results: list[dict[str, Any]], *, several: bool) -> JSONResponse:
+    """One record for a raw body; ``{"results": [...]}`` for a form, where a photo that failed has an error, and where
+    ``several`` records of one photo were asked for."""
     headers = {"cache-control": "no-store", "vary": "accept"}
     statuses = [record.pop("status", 200) for record in results]
-    if upload.several:
+    if upload.several or (several and "error" not in results[0]):
         return JSONResponse({"results": results}, min(statuses), headers)
     if "error" in results[0]:
         raise Problem(statuses[0], results[0]["error"]["code"], results[0]["error"]["message"])

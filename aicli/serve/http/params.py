@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aicli._option import Option, Options
-from aicli.options import ClassifyOptions, DetectOptions, PictureOptions
+from aicli.options import ClassifyOptions, DetectOptions, FrameOptions, PictureOptions
 from aicli.serve.http.problems import Problem
 
 __all__ = ["CLASSIFY", "FACES", "NAME", "Given", "Parameter", "parameter_of", "read_parameters"]
@@ -121,8 +121,8 @@ def parameters(*classes: type[Options]) -> Iterator[Parameter]:
                 yield Parameter(item)
 
 
-CLASSIFY = tuple(parameters(ClassifyOptions))
-FACES = tuple(parameters(DetectOptions, PictureOptions))
+CLASSIFY = tuple(parameters(ClassifyOptions, FrameOptions))
+FACES = tuple(parameters(DetectOptions, FrameOptions, PictureOptions))
 
 
 def parameter_of(option: str) -> str | None:

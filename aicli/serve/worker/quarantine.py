@@ -111,7 +111,9 @@ class Quarantine:
 
     def classify(self, job: dict[str, Any], blobs: Sequence[bytes]) -> Frame:
         classifier = self.classifier(job, blobs[0], blobs[1])
-        header = each(job["names"], blobs[2:], classify_with(classifier, ClassifyOptions.from_dict(job["options"])))
+        header = each(
+            job["names"], blobs[2:], classify_with(classifier, ClassifyOptions.from_dict(job["options"]), job)
+        )
         for record in header["results"]:
             if "model" in record:
                 record["model"] = job["model"]
@@ -149,7 +151,7 @@ class Quarantine:
             if job["task"] == "classify":
                 options = ClassifyOptions.from_dict(job["options"])
                 classifier = Classifier.from_options(ClassifyOptions().replace(**sandbox.keywords()))
-                header = each(["photo"], blobs[1:], classify_with(classifier, options))
+                header = each(["photo"], blobs[1:], classify_with(classifier, options, job))
             else:
                 detector = FaceDetector.from_options(DetectOptions().replace(**sandbox.keywords()))
                 header, _ = detect_with(detector, job, blobs[1:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image
 from aicli.errors import AicliError
 from aicli.guest.client import Guest
 from aicli.options import ClassifyOptions, DetectOptions, PictureOptions, SandboxOptions
+from aicli.results import Classification, Detection
 from aicli.serve.worker.answers import failure, respond
 from aicli.tasks.classify import Classifier
 from aicli.tasks.faces import FaceDetector
@@ -73,7 +74,7 @@ class Tasks:
         options = ClassifyOptions.from_dict(job["options"])
         classifier = self.classifier(options)
         self._used = classifier.guest
-        return each(job["names"], photos, classify_with(classifier, options)), []
+        return each(job["names"], photos, classify_with(classifier, options, job)), []
 
     def faces(self, job: dict[str, Any], photos: Sequence[bytes]) -> Frame:
         detector = self.detector(DetectOptions.from_dict(job["options"]).model)
@@ -86,23 +87,33 @@ def any_answer(options: ClassifyOptions) -> ClassifyOptions:
     return options.replace(top_k=ClassifyOptions.top_k, min_score=ClassifyOptions.min_score)
 
 
-def each(names: list[str], photos: Sequence[bytes], answer: Any) -> dict[str, Any]:
-    """The records of all photos; one that fails has an error in the place of an answer."""
+Answers = Callable[[str, bytes], Iterable[dict[str, Any]]]
+
+
+def each(names: list[str], photos: Sequence[bytes], answers: Answers) -> dict[str, Any]:
+    """The records of all photos; one that fails has an error in the place of an answer, or behind its first frames."""
     results: list[dict[str, Any]] = []
     for name, photo in zip(names, photos, strict=True):
         try:
-            results.append(answer(name, photo))
+            results.extend(answers(name, photo))
         except Exception as error:
             results.append({"image": name, **failure(error)})
     return {"results": results}
 
 
-def classify_with(classifier: Classifier, options: ClassifyOptions) -> Any:
-    def answer(name: str, photo: bytes) -> dict[str, Any]:
-        image = classifier.open(photo, name=name)
-        return classifier.classify(image, top_k=options.top_k, min_score=options.min_score).to_dict()
+def classify_with(classifier: Classifier, options: ClassifyOptions, job: dict[str, Any]) -> Answers:
+    def answers(name: str, photo: bytes) -> Iterable[dict[str, Any]]:
+        several = job.get("all_frames")
+        for image in classifier.open_frames(photo, name=name) if several else [classifier.open(photo, name=name)]:
+            found = classifier.classify(image, top_k=options.top_k, min_score=options.min_score)
+            yield found.to_dict() | frame_of(found, job)
 
-    return answer
+    return answers
+
+
+def frame_of(found: Classification | Detection, job: dict[str, Any]) -> dict[str, Any]:
+    """What the records of an image with one frame say too, where all were asked for."""
+    return {"frames": found.frames, "frame": found.frame} if job.get("all_frames") else {}
 
 
 def detect_with(detector: FaceDetector, job: dict[str, Any], photos: Sequence[bytes]) -> Frame:
@@ -110,10 +121,15 @@ def detect_with(detector: FaceDetector, job: dict[str, Any], photos: Sequence[by
     options = DetectOptions.from_dict(job["options"])
     if "pictures" not in job:
 
-        def answer(name: str, photo: bytes) -> dict[str, Any]:
-            return detector.detect(detector.open(photo, name=name), options).to_dict()
+        def answers(name: str, photo: bytes) -> Iterable[dict[str, Any]]:
+            several = job.get("all_frames")
+            for image in detector.open_frames(photo, name=name) if several else [detector.open(photo, name=name)]:
+                found = detector.detect(image, options)
+                yield found.to_dict() | frame_of(found, job)
 
-        return each(job["names"], photos, answer), []
+        return each(job["names"], photos, answers), []
+    if job.get("all_frames"):
+        return draw_frames(detector, options, PictureOptions.from_dict(job["pictures"]), job["names"][0], photos[0])
     from aicli.output.pictures.compose import anonymizes, compose
     from aicli.output.pictures.saving import ImageMetadata, encode_image, jpeg_tables
     from aicli.tasks.originals import picture_to_hide_in
@@ -135,4 +151,29 @@ def detect_with(detector: FaceDetector, job: dict[str, Any], photos: Sequence[by
         tables=jpeg_tables(photo) if format == "JPEG" else None,
         png_level=1,  # an answer should not wait for a smaller file
     )
+    return {"type": f"image/{format.lower()}"}, [bytes(data)]
+
+
+def draw_frames(
+    detector: FaceDetector, options: DetectOptions, pictures: PictureOptions, name: str, photo: bytes
+) -> Frame:
+    """The picture of all frames of a photo, with boxes or with the faces hidden."""
+    from aicli.output.pictures.animation import Animation, encode_animation
+    from aicli.output.pictures.compose import anonymizes, compose
+    from aicli.output.pictures.saving import ImageMetadata
+    from aicli.tasks.originals import frame_to_hide_in
+
+    hides, animation, first = anonymizes(pictures), None, None
+    for image in detector.open_frames(photo, name=name, keep_transparent=hides):
+        first = first or image
+        animation = animation or Animation(name, detector.options.max_pixels, image.plays)
+        picture, faces = image.to_pil(), detector.detect(image, options).faces
+        if hides:
+            picture, faces = frame_to_hide_in(detector, image, faces)
+        animation.add(compose(picture, faces, pictures), image.shown_for)
+    assert animation is not None and first is not None  # a file without a frame is an error
+    format = (pictures.picture_format or "png").upper()
+    metadata = ImageMetadata(first.icc_profile, first.exif)
+    exif: Any = "plain" if hides and pictures.keep_metadata else "dropped"
+    data = encode_animation(animation, format, name=name, metadata=metadata, exif=exif, quality=pictures.quality)
     return {"type": f"image/{format.lower()}"}, [bytes(data)]
