@@ -114,7 +114,7 @@ def test_resume_answers_what_is_missing(aicli: Any, many: Path, tmp_path: Path, 
 
 def test_a_file_that_is_no_part_of_ours_resumes_to_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('[1]\n"x"\n{"image": 5}\n{"image": "a", "error": "x"}\n{"image": "b"}\n{"ima')
-    assert RecordFile(str(tmp_path / "a.jsonl"), "jsonl", resume=True).answered == {"b"}
+    assert RecordFile(str(tmp_path / "a.jsonl"), "jsonl", "classify", resume=True).answered == {"b"}
 
 
 @posix
