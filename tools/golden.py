@@ -34,6 +34,18 @@ CLASSIFIERS: tuple[dict[str, Any], ...] = (
 )
 RANGE = {"input_range": [0, 1]}
 SMALL: tuple[dict[str, Any], ...] = tuple(
+    {"model": f"tests/data/classifiers/{name}.tflite", **options}
+    for name, options in {
+        "planes": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+        "planes_grey": RANGE,
+        "logit_grey": RANGE,
+        "int16_signed": {"input_range": [-1, 1]},
+        "uint8_dark": {},
+        "int8_dark": {},
+        "uint8_imagenet": {},
+        "int8_imagenet": {},
+    }.items()
+) + tuple(
     {"model": f"../shared/cases/models/{name}.tflite", **options}
     for name, options in {
         "plain": RANGE,

@@ -5,13 +5,14 @@
  */
 import { unzipSync } from "fflate";
 import { ModelError } from "../errors.js";
-import { root, type Table } from "../tflite/flatbuffer.js";
+import { root, type Table, view } from "../tflite/flatbuffer.js";
 import type { ModelFile } from "../tflite/model.js";
 import { parseLabels } from "./label_file.js";
 import { type Feeding, triple } from "./ranges.js";
 
 const NORMALIZATION = 1; // ProcessUnitOptions
 const LABEL_FILES = [2, 3]; // AssociatedFileType: labels of an axis, of values
+const END_OF_DIRECTORY = 0x06054b50;
 const MAX_BYTES = 2 ** 26;
 
 export interface Metadata {
@@ -48,13 +49,24 @@ function labels(model: ModelFile, output: Table): readonly string[] | undefined 
   if (!wanted.length) return undefined;
   let found: Record<string, Uint8Array>;
   try {
-    found = unzipSync(model.bytes, { filter: ({ name, originalSize }) => wanted.includes(name) && originalSize <= MAX_BYTES });
+    found = unzipSync(archive(model.bytes), { filter: ({ name, originalSize }) => wanted.includes(name) && originalSize <= MAX_BYTES });
   } catch (error) {
     throw new ModelError(`${model.name}: the label files at its end cannot be read (${error instanceof Error ? error.message : String(error)})`);
   }
   const name = wanted.find((file) => found[file]);
   const bytes = name && found[name];
   return bytes ? parseLabels(bytes, `${model.name}: ${name}`) : undefined;
+}
+
+/** The zip at the end of a file. Its offsets count from the file's begin, or from its own: both are written. */
+function archive(bytes: Uint8Array): Uint8Array {
+  const data = view(bytes);
+  for (let end = bytes.length - 22; end >= Math.max(0, bytes.length - 22 - 65535); end--) {
+    if (data.getUint32(end, true) !== END_OF_DIRECTORY) continue;
+    const start = end - data.getUint32(end + 12, true) - data.getUint32(end + 16, true);
+    return start > 0 ? bytes.subarray(start) : bytes;
+  }
+  throw new Error("there is no zip");
 }
 
 /** The order in which label files are tried: English, no language, the others. */

@@ -1,4 +1,4 @@
-// sharp's pixels are Pillow's, to the last bit, for photos of many kinds that Pillow made.
+// Held to the Python tool itself, with files that Python makes: pixels to the last bit, metadata of a model.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -6,12 +6,14 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { internal, JS } from "./support.mjs";
+import { Classifier } from "../index.mjs";
+import { differences, EXAMPLES, internal, JS } from "./support.mjs";
 
 const { openImage } = internal("image.js");
 const folder = mkdtempSync(join(tmpdir(), "aicli-corpus-"));
 after(() => rmSync(folder, { recursive: true }));
-const made = spawnSync("python", [join(JS, "test", "corpus.py"), folder], { encoding: "utf8" });
+const python = (script) => spawnSync("python", [join(JS, "test", script), folder], { encoding: "utf8" });
+const made = python("corpus.py");
 const skip = made.status !== 0 && process.env.AICLI_REQUIRE_SHARED !== "1" && "needs a Python on PATH that has aicli";
 
 test("decoding is Python's", { skip }, async () => {
@@ -22,4 +24,13 @@ test("decoding is Python's", { skip }, async () => {
     const { width, height, frames, data } = await openImage(join(folder, name));
     assert.deepEqual([width, height, frames, createHash("sha256").update(data).digest("hex")], expected, name);
   }
+});
+
+test("a model's own normalisation and labels are read", { skip }, async () => {
+  const { status, stdout, stderr } = python("described.py");
+  assert.equal(status, 0, stderr);
+  const classifier = await Classifier.load({ model: join(folder, "described.tflite") });
+  const image = join(EXAMPLES, "chelsea.png");
+  assert.deepEqual(differences(await classifier.classify(image), { ...JSON.parse(stdout), image }), []);
+  assert.deepEqual(classifier.notes, []);
 });
