@@ -12,15 +12,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from aicli.errors import UsageError
+from aicli._files import TEMPORARY, write_file
+from aicli.errors import Hint, UsageError, WriteError
 from aicli.serve.http.params import NAME
 from aicli.serve.http.problems import Problem
 
@@ -29,6 +28,8 @@ __all__ = ["Store"]
 KINDS = {"models": ("model", "labels"), "functions": ("sha256",)}
 """The kinds of records, with the fields that name objects."""
 MAX_RECORDS = 200
+UNFINISHED = (TEMPORARY, ".part")
+"""How the names of unfinished files end; the second is of former versions."""
 
 
 class Store:
@@ -46,10 +47,11 @@ class Store:
             for name in ("objects", *KINDS):
                 (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             with self.locked():
-                for part in self.folder.glob("*/*.part"):  # left by a crash
-                    part.unlink(missing_ok=True)
+                for ending in UNFINISHED:  # left by a crash
+                    for part in self.folder.glob(f"*/*{ending}"):
+                        part.unlink(missing_ok=True)
         except OSError as error:
-            raise UsageError(f"cannot keep uploads in {self.folder}: {error.strerror}; give another --data") from None
+            raise UsageError(f"cannot keep uploads in {self.folder}: {error.strerror}", hint=Hint("data", "give another {}")) from None
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """All complete records of a kind, by name."""
@@ -150,25 +152,15 @@ class Store:
                     return
                 used.update(str(record.get(field)) for field in fields)
         for path in (self.folder / "objects").iterdir():
-            if path.name not in used and not path.name.endswith(".part"):
+            if path.name not in used and not path.name.endswith(UNFINISHED):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
     def _write(self, path: Path, content: bytes) -> None:
         try:
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
-        except OSError as error:
-            raise Problem(507, "storage", f"the upload cannot be kept: {error.strerror}") from None
+            write_file(path, content, mode=0o600, sync=True)
+        except WriteError as error:
+            raise Problem(507, "storage", f"the upload cannot be kept: {error.reason}") from None
 
 
 def is_intact(path: Path, content: bytes) -> bool:

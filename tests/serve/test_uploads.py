@@ -168,9 +168,10 @@ def test_hanging_function_ends_at_the_deadline_and_uploads_survive_a_restart(tmp
         assert call(server, hang).status == 504
         assert call(server, echo, b"still here").body == b"still here"
         (server.data / "objects" / "left.part").write_bytes(b"of a crash")
+        (server.data / "models" / ".aicli-0123.tmp").write_bytes(b"of a crash")
         server.stop(9)
     with running(tmp_path, "--functions", "--workers", "1") as server:
-        assert not list(server.data.rglob("*.part"))
+        assert not [path for path in server.data.rglob("*") if path.suffix in (".part", ".tmp")]
         assert call(server, echo, b"again").body == b"again"
         (record,) = [path for path in (server.data / "objects").iterdir() if path.read_bytes() == module("echo")]
         record.write_bytes(b"\0asm tampered with")
