@@ -1,11 +1,14 @@
-"""The API's description in OpenAPI 3.1, made of the same tables that check requests."""
+"""The API's description in OpenAPI 3.1: requests from the options that check them, answers from the result types."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import MISSING, fields, is_dataclass
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from aicli import __version__
+from aicli.results import Classification, Detection, Prediction
 from aicli.serve.http.params import CLASSIFY, FACES, NAME, Parameter
 from aicli.serve.settings import Settings
 
@@ -14,8 +17,10 @@ __all__ = ["describe"]
 JSON = "application/json"
 BINARY = {"type": "string", "format": "binary"}
 NUMBER, STRING, INTEGER = {"type": "number"}, {"type": "string"}, {"type": "integer"}
-POINT = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
-POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+BOOLEAN = {"type": "boolean"}
+PLAIN = {str: STRING, float: NUMBER, int: INTEGER, bool: BOOLEAN}
+WRITTEN_TOO = {Prediction: ("confidence",)}
+"""Properties that a record has beside the fields of its type."""
 STATUS = {
     400: "A parameter or the body is wrong.",
     401: "The token is missing or wrong.",
@@ -46,25 +51,42 @@ def listing(item: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": item}
 
 
+def answer(kind: Any) -> dict[str, Any]:
+    """The schema of a result type as its ``to_dict`` writes it.
+
+    A tuple of numbers alone (a point, a box) is an array, every other type an object, without what has a default if
+    it says nothing.
+    """
+    if kind in PLAIN:
+        return PLAIN[kind]
+    if NoneType in get_args(kind):
+        return answer(next(part for part in get_args(kind) if part is not NoneType))
+    if get_args(kind)[1:] == (...,):
+        return listing(answer(get_args(kind)[0]))
+    hints = get_type_hints(kind)
+    if is_dataclass(kind):
+        optional = {item.name for item in fields(kind) if item.default is not MISSING}
+    elif set(hints.values()) == {float}:
+        return {**listing(NUMBER), "minItems": len(hints), "maxItems": len(hints)}
+    else:
+        optional = set(kind._field_defaults)
+    hints |= {name: get_type_hints(getattr(kind, name).fget)["return"] for name in WRITTEN_TOO.get(kind, ())}
+    found = record(**{name: answer(hint) for name, hint in hints.items()})
+    return {**found, "required": [name for name in hints if name not in optional]}
+
+
 def reference(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def schemas() -> dict[str, Any]:
     error = record(code=STRING, message=STRING)
-    prediction = record(index=INTEGER, label=STRING, score=NUMBER, confidence=STRING)
-    face = record(
-        box={"type": "array", "items": NUMBER, "minItems": 4, "maxItems": 4},
-        score=NUMBER,
-        landmarks=record(**dict.fromkeys(POINTS, POINT)),
-    )
-    common: dict[str, Any] = {"image": STRING, "width": INTEGER, "height": INTEGER, "model": STRING}
     failed = record(image=STRING, error=error)
-    model = record(name=STRING, task=STRING, uploaded={"type": "boolean"})
+    model = record(name=STRING, task=STRING, uploaded=BOOLEAN)
     return {
         "Error": record(error=error),
-        "Classification": record(**common, predictions=listing(prediction)),
-        "Detection": record(**common, faces=listing(face)),
+        "Classification": answer(Classification),
+        "Detection": answer(Detection),
         "Failed": failed,
         "Failures": record(results=listing(reference("Failed"))),
         "Classifications": record(results=listing({"anyOf": [reference("Classification"), reference("Failed")]})),
