@@ -66,7 +66,7 @@ class Option(NamedTuple):
     switches: Mapping[str, str] | None = None
     """For a choice: a flag for each value, such as ``--blur``, with its help."""
     argument: bool = False
-    """Whether it is the command's arguments and no option."""
+    """Whether it is a word of the command, or with kind ``texts`` all that are left, and no option."""
     metavar: str | None = None
     shown: str = ""
     """What ``--help`` shows as default where the value itself says nothing."""
@@ -128,6 +128,12 @@ class Option(NamedTuple):
             return False
         return self.least is None or value > self.least or (value == self.least and not self.above)
 
+    def explained(self, form: str = "{}") -> str:
+        """The help for those who have no flags: other options by their names, in this form."""
+        import re
+
+        return re.sub(r"--([a-z][a-z-]*)", lambda match: form.format(match[1].replace("-", "_")), self.help)
+
     @property
     def wanted(self) -> str:
         """What the value must be, as the end of a sentence."""
@@ -163,6 +169,7 @@ class Options:
 
     def __init_subclass__(cls) -> None:
         for name, hint in cls.__annotations__.items():
+            assert not isinstance(hint, str), "a module with option classes reads its annotations at once"
             about: Option = cls.__dict__[name]
             cls.fields += (about._replace(name=name, **reading(hint, about)),)
             setattr(cls, name, about.default)
@@ -179,6 +186,10 @@ class Options:
             self.__dict__[item.name] = item.checked(keywords.pop(item.name, item.default))
         for name in keywords:
             raise TypeError(f"{type(self).__name__} has no option {name!r}")
+        self.check()
+
+    def check(self) -> None:
+        """Raises :class:`UsageError` for values that do not go together."""
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError(f"{type(self).__name__} is frozen; make another one with replace()")

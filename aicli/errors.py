@@ -55,11 +55,51 @@ Self = TypeVar("Self", bound="AicliError")
 class Hint(NamedTuple):
     """What to do next: ``text`` with the option's name in the place of ``{}``.
 
-    ``option`` is the name that :mod:`aicli.options` has for it, inside a group as ``limits.timeout``.
+    ``option`` is the name that :mod:`aicli.options` has for it, inside a group as ``limits.timeout``; one that the
+    command line alone has is named with its command, as ``run:invoke``, or as ``:pull`` where several have it.
     """
 
     option: str
     text: str = "{} gives more"
+
+    def told(self, spelled: Spelling) -> str:
+        """The end of a line, empty where the reader has no such option."""
+        name = spelled(self.option)
+        return "" if name is None else f"; {self.text.replace('{}', name)}"
+
+
+Spelling = Callable[[str], str | None]
+"""Gives an option's name as the reader knows it, ``None`` where he has none."""
+
+
+def in_python(option: str) -> str | None:
+    """How Python spells an option."""
+    return None if ":" in option else option
+
+
+class OptionName(str):
+    """A part of a :class:`Remark`: the name that :mod:`aicli.options` has for an option."""
+
+
+class Remark(str):
+    """A remark of one line beside a result, made of texts, :class:`OptionName` and other notes; ``hint`` is its end.
+
+    As a string it has the options as Python names them.
+    """
+
+    parts: tuple[str, ...]
+    hint: Hint | None
+
+    def __new__(cls, *parts: str, hint: Hint | None = None) -> Remark:
+        flat = tuple(inner for part in parts for inner in (part.parts if isinstance(part, Remark) else (part,)))
+        self = super().__new__(cls, "".join(flat) + (hint.told(in_python) if hint else ""))
+        self.parts, self.hint = flat, hint
+        return self
+
+    def told(self, spelled: Spelling) -> str:
+        """The line to show."""
+        words = (spelled(part) or part if isinstance(part, OptionName) else part for part in self.parts)
+        return "".join(words) + (self.hint.told(spelled) if self.hint else "")
 
 
 class AicliError(Exception):
@@ -81,13 +121,12 @@ class AicliError(Exception):
         return str(self.args[0]) if self.args else ""
 
     def __str__(self) -> str:
-        return self.told(str)
+        return self.told(in_python)
 
-    def told(self, spelled: Callable[[str], str | None]) -> str:
-        """The line to show: ``spelled`` gives an option's name as the reader knows it, ``None`` where he has none."""
-        name = spelled(self.hint.option) if self.hint is not None else None
+    def told(self, spelled: Spelling) -> str:
+        """The line to show."""
         line = self.message if self.subject is None else f"{self.subject}: {self.message}"
-        return line if self.hint is None or name is None else f"{line}; {self.hint.text.format(name)}"
+        return line if self.hint is None else line + self.hint.told(spelled)
 
     def of(self: Self, subject: object) -> Self:
         """This error, which is about ``subject`` unless it is about something else already."""

@@ -155,3 +155,29 @@ def test_runtimes_and_interpreters_have_one_door(package: str) -> None:
     for module, path in modules().items():
         if any(name.split(".")[0] == package for name in imported_names(path)):
             assert module.startswith((RUNTIMES.get(package, "aicli.nn."),)), module
+
+
+FLAG = re.compile(r"(?<![\w-])--[a-z]")
+OTHER_PROGRAMS = re.compile(r"curl |^--[a-z-]+$")
+"""What names the flag of another program: a curl command, an argument of cargo or wasm-opt."""
+
+
+def messages(path: Path) -> Iterator[str]:
+    """The string literals of a file, but for those that stand as a statement: docstrings."""
+    tree = ast.parse(path.read_bytes())
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield node.value
+
+
+def test_only_the_command_line_names_its_flags() -> None:
+    """Libraries and the service say it with a hint, which each reader gets in his own words."""
+    wrong = []
+    for module, path in modules().items():
+        if room_of(module) in ("cli", "options"):
+            continue
+        wrong += [
+            f"{module}: {text}" for text in messages(path) if FLAG.search(text) and not OTHER_PROGRAMS.search(text)
+        ]
+    assert wrong == []

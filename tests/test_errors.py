@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from aicli import errors
-from aicli.errors import AicliError, GuestFault, GuestMemoryError, Hint, ImageError, UsageError
+from aicli.cli.console import told
+from aicli.errors import (
+    AicliError,
+    GuestError,
+    GuestFault,
+    GuestMemoryError,
+    Hint,
+    ImageError,
+    OptionName,
+    Remark,
+    UsageError,
+)
 
 
 def test_the_tree_is_drawn_whole() -> None:
@@ -60,3 +71,18 @@ def test_errors_travel_whole() -> None:
     assert (type(again), str(again), again.hint) == (GuestFault, str(error), error.hint)
     written = errors.WriteError(Path("a.txt"), "disk full")
     assert str(pickle.loads(pickle.dumps(written))) == "cannot write a.txt: disk full"
+
+
+def test_remarks_name_options_as_their_reader_does() -> None:
+    option = Remark(OptionName("input_range"), " -1,1")
+    remark = Remark("{}: assuming ", option, hint=Hint("models show:try", "see: aicli models show {x} {} PHOTO"))
+    assert remark == "{}: assuming input_range -1,1"
+    assert told(remark) == "{}: assuming --input-range -1,1; see: aicli models show {x} --try PHOTO"
+    again = pickle.loads(pickle.dumps(remark))
+    assert (again, told(again)) == (remark, told(remark))
+    assert json.loads(json.dumps([remark])) == ["{}: assuming input_range -1,1"]
+
+
+def test_options_of_the_command_line_alone_are_named_there_alone() -> None:
+    error = GuestError("no command", hint=Hint("run:invoke", "choose one with {}"))
+    assert (str(error), told(error)) == ("no command", "no command; choose one with --invoke")

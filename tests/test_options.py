@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 
 from aicli import Classifier, FaceDetector
 from aicli._option import Options
+from aicli.cli.commands.models import OwnModel
+from aicli.cli.commands.run import CommandOptions
 from aicli.cli.main import cli
 from aicli.errors import UsageError
 from aicli.options import (
@@ -27,10 +30,14 @@ from aicli.options import (
     PictureOptions,
     RunOptions,
 )
+from aicli.results import Box, Classification, Detection, Face, Landmarks, Point, Prediction
+from aicli.serve.settings import Settings
 
 COMMANDS: dict[str, tuple[type[Options], ...]] = {
     "classify": (InputOptions, ClassifyOptions, ClassifyFiles, RunOptions),
     "detect-faces": (InputOptions, DetectOptions, DetectFiles, PictureOptions, RunOptions),
+    "run": (CommandOptions,),
+    "serve": (Settings,),
 }
 SERVED = [("/v1/classify", ClassifyOptions), ("/v1/faces", DetectOptions)]
 
@@ -52,6 +59,26 @@ def test_the_command_line_has_them_all(name: str) -> None:
         assert default in (item.default, None) or not item.default or item.shown, item.name
 
 
+@pytest.mark.parametrize("name", [*COMMANDS, "models add"])
+def test_long_help_has_sections(name: str) -> None:
+    command: click.Command | None = cli
+    for word in name.split():
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(cli), word)
+    assert command is not None
+    text = command.get_help(click.Context(command))
+    fields = OwnModel.fields if name == "models add" else [item for kind in COMMANDS[name] for item in kind.fields]
+    for section in {item.section for item in fields if item.section and not item.argument}:
+        assert f"\n{section}:\n" in text
+    assert re.search(r"\nOther:\n +--help +\S.*$", text), "an option without a section"
+
+
+def test_no_command_takes_its_options_out_of_a_dict() -> None:
+    folder = Path(__file__).resolve().parents[1] / "aicli" / "cli"
+    for path in folder.rglob("*.py"):
+        assert not re.search(r"\b(options|keywords|values)\.pop\(|\blocals\(\)", path.read_text()), path
+
+
 @pytest.mark.parametrize(("make", "options"), [(Classifier, ClassifyOptions), (FaceDetector, DetectOptions)])
 def test_python_takes_them_as_keywords(make: type, options: type[Options]) -> None:
     parameters = dict(inspect.signature(make).parameters)
@@ -62,7 +89,6 @@ def test_python_takes_them_as_keywords(make: type, options: type[Options]) -> No
 def test_http_takes_those_that_have_a_parameter(path: str, options: type[Options]) -> None:
     pytest.importorskip("starlette")
     from aicli.serve.http.openapi import describe
-    from aicli.serve.settings import Settings
 
     document = describe(Settings(Path("unused")))
     described = {item["name"]: item["schema"] for item in document["paths"][path]["post"]["parameters"]}
@@ -133,3 +159,49 @@ def test_they_travel_as_json() -> None:
     }
     assert ClassifyOptions.from_dict(sent) == options.replace(model="a.tflite")
     assert DetectOptions().to_dict() == {}
+
+
+def shape(record: Any) -> Any:
+    """What a schema says of a value, read from the value itself."""
+    if isinstance(record, dict):
+        return {name: shape(value) for name, value in record.items()}
+    if isinstance(record, list):
+        return [shape(record[0])]
+    return {bool: "boolean", int: "integer", float: "number", str: "string"}[type(record)]
+
+
+def described(schema: dict[str, Any]) -> Any:
+    if schema["type"] == "object":
+        return {name: described(inner) for name, inner in schema["properties"].items()}
+    return [described(schema["items"])] if schema["type"] == "array" else schema["type"]
+
+
+def test_answers_are_described_as_they_are_written() -> None:
+    pytest.importorskip("starlette")
+    from aicli.serve.http.openapi import schemas
+
+    points = Landmarks(*[Point(1.5, 2.5)] * 5)
+    face = Face(Box(0.5, 0.5, 9.5, 9.5), 0.9, points, 90)
+    seen = {"frame": 1, "frames": 2, "part": "preview"}
+    whole = {
+        "Classification": Classification("a.gif", 3, 4, "m", (Prediction(1, "cat", 0.5),), **seen),
+        "Detection": Detection("a.gif", 3, 4, "m", (face,), **seen),
+    }
+    bare = {
+        "Classification": Classification("a.jpg", 3, 4, "m", (Prediction(1, "cat", 0.5),)),
+        "Detection": Detection("a.jpg", 3, 4, "m", (face._replace(turn=None),)),
+    }
+    for name, answer in whole.items():
+        assert shape(answer.to_dict()) == described(schemas()[name])
+        assert list(bare[name].to_dict()) == schemas()[name]["required"]
+    item = schemas()["Detection"]["properties"]["faces"]["items"]
+    assert list(bare["Detection"].to_dict()["faces"][0]) == item["required"]
+    assert (item["properties"]["box"]["minItems"], item["properties"]["box"]["maxItems"]) == (4, 4)
+
+
+def test_http_descriptions_name_no_flag() -> None:
+    pytest.importorskip("starlette")
+    from aicli.serve.http.openapi import describe
+
+    text = json.dumps(describe(Settings(Path("unused"), functions=True, token="x" * 16)))
+    assert not re.findall(r".{30}(?<![\w-])--[a-z].{20}", text)

@@ -53,7 +53,7 @@ def option_tables() -> str:
 
 def option_rows(options: type[Options]) -> Iterator[str]:
     for item in sorted(options.fields, key=lambda item: item.kw_only):
-        words = item.help or "What the guest may use."
+        words = item.explained("`{}`") or "What the guest may use."
         limits = (
             "" if item.kind in ("text", "texts", "group", "boolean") else f" {item.wanted[0].upper()}{item.wanted[1:]}."
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aicli.catalog import entries
 from aicli.catalog.entries import Entry, FileRef
-from aicli.errors import ModelError
+from aicli.errors import Hint, ModelError
 
 __all__ = ["checksum", "format_size", "open_mapped", "trusted_checksums"]
 
@@ -62,12 +62,15 @@ def check_digest(entry: Entry, ref: FileRef, path: Path, digest: str) -> None:
     expected = expected_checksum(ref)
     if expected is None:
         raise ModelError(
-            f"{path}: nobody has computed a checksum of {entry.name}; aicli models pull --trust {entry.name} accepts it"
+            f"{path}: nobody has computed a checksum of {entry.name}",
+            hint=Hint("models pull:trust", f"aicli models pull {{}} {entry.name} accepts it"),
         )
     if digest != expected:
+        what = f"{path}: the file is not the one in the catalog (its SHA-256 differs)"
+        if ref.is_bundled:
+            raise ModelError(f"{what}; reinstall aicli")
         again = f"aicli models {'add' if entry.own else 'pull'} {entry.name}"
-        hint = "reinstall aicli" if ref.is_bundled else f"get it again: {again} --force"
-        raise ModelError(f"{path}: the file is not the one in the catalog (its SHA-256 differs); {hint}")
+        raise ModelError(what, hint=Hint("models pull:force", f"get it again: {again} {{}}"))
 
 
 def format_size(size: int | None) -> str:

@@ -22,7 +22,7 @@ from aicli.catalog.refusals import require_classifier
 from aicli.catalog.required import require_file
 from aicli.catalog.signatures import choose_signature
 from aicli.catalog.specs import Channels, ClassifierModel, FaceModel
-from aicli.errors import ModelError
+from aicli.errors import ModelError, OptionName, Remark
 from aicli.nn.model_file.flatbuffer import DamagedError
 
 if TYPE_CHECKING:
@@ -229,22 +229,24 @@ def _own_labels(file: ModelFile, index: int) -> tuple[str, ...] | None:
     return (file.ultralytics.names or None) if file.ultralytics else None
 
 
-def _without_labels(source: Source, file: ModelFile) -> str:
+def _without_labels(source: Source, file: ModelFile) -> Remark:
     """The note that a model has no labels, and where they may be."""
     known = entries.known_checksums().get(file.sha256)
     beside = next((path for path in sorted(source.path.parent.glob("*labels*.txt"))), None)
     hint = ""
     if known and known != source.name:
-        hint = f" (-m {known} is this model with its labels)"
+        hint = f" (the model {known} of the catalog is this one with its labels)"
     elif beside is not None:
         hint = f" (is it {beside}?)"
-    return f"{source.name}: no labels, so classes go by their numbers; give the label file with --labels FILE{hint}"
+    label = OptionName("labels")
+    return Remark(f"{source.name}: no labels, so classes go by their numbers; give the label file with ", label, hint)
 
 
 def _locale_notes(name: str, file: ModelFile, locale: str, given: Sequence[str] | None) -> tuple[str, ...]:
     """What is to be said where no labels in the language asked for are used."""
     if given is not None:
-        return (f"{name}: the labels come from a file of their own, so --locale {locale} chooses nothing",)
+        option = OptionName("locale")
+        return (Remark(f"{name}: the labels come from a file of their own, so ", option, f" {locale} chooses nothing"),)
     locales = file.metadata.locales if file.metadata else ()
     if any(item.lower().split("-")[0] == locale.lower().replace("_", "-").split("-")[0] for item in locales):
         return ()

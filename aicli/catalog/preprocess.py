@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 from aicli.catalog.formats.tflite import ModelInfo, TensorInfo
 from aicli.catalog.ranges import choose_feeding, exact_feeding, parse_mean_std, parse_range, triple
 from aicli.catalog.specs import Channels, Crop, DType, Filter, InputSpec, Triple
-from aicli.errors import ModelError, UsageError
+from aicli.errors import ModelError, OptionName, Remark, UsageError
 
 __all__ = ["FeedingOptions", "InputShape", "find_input", "input_spec"]
 
@@ -185,7 +185,13 @@ def _size(
         elif side == -1:
             side = known.get(key) or (stored if stored > 1 else DEFAULT_SIDE)
             if key not in known:
-                notes.append(f"{name}: the model leaves its input {key} open; assuming {side} pixels (--input-size)")
+                notes.append(
+                    Remark(
+                        f"{name}: the model leaves its input {key} open; assuming {side} pixels (",
+                        OptionName("input_size"),
+                        ")",
+                    )
+                )
         if not 1 <= side <= MAX_SIDE:
             raise ModelError(f"{name}: no image classifier: its input {key} is {side} pixels")
         sides.append(side)

@@ -13,7 +13,7 @@ from aicli._files import file_lock, naming
 from aicli.catalog import download, entries, files, folders, registry
 from aicli.catalog.download import Progress
 from aicli.catalog.entries import Entry, FileRef
-from aicli.errors import AicliError, FetchError, LabelsError, ModelError
+from aicli.errors import AicliError, FetchError, Hint, LabelsError, ModelError
 
 __all__ = ["is_offline", "pull"]
 
@@ -44,8 +44,8 @@ def pull(
         raise ModelError(f"the model {entry.name} is your own; there is nowhere to pull it from")
     if not trust and any(files.expected_checksum(ref) is None for ref in entry.files.values()):
         raise ModelError(
-            f"nobody has computed a checksum of {entry.name}; to get it all the same: "
-            f"aicli models pull --trust {entry.name}"
+            f"nobody has computed a checksum of {entry.name}",
+            hint=Hint("models pull:trust", f"to get it all the same: aicli models pull {{}} {entry.name}"),
         )
     sources = mirror or os.environ.get("AICLI_MODEL_MIRROR") or None
     return {role: _pull_file(entry, role, sources, force, progress) for role in entry.files}
@@ -94,9 +94,11 @@ def _fetch_from_any(entry: Entry, role: str, mirror: str | None, part: Path, pro
             return _fetch_checked(entry, role, address, part, progress)
         except FetchError as error:
             problems.append(str(error))
+    hint = None
     if not problems:
-        problems.append("the catalog has no address of it; name a folder that has it with --mirror")
-    raise AicliError(f"cannot get {ref.file} of {entry.name}: {'; '.join(problems)}")
+        problems.append("the catalog has no address of it")
+        hint = Hint("models pull:mirror", "name a folder that has it with {}")
+    raise AicliError(f"cannot get {ref.file} of {entry.name}: {'; '.join(problems)}", hint=hint)
 
 
 def _fetch_checked(entry: Entry, role: str, address: str, part: Path, progress: Progress | None) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aicli.catalog.formats.first_layers import Evidence
 from aicli.catalog.formats.tflite import TensorInfo
 from aicli.catalog.specs import Triple
-from aicli.errors import Hint, UsageError
+from aicli.errors import Hint, OptionName, Remark, UsageError
 
 __all__ = ["CANDIDATES", "Feeding", "choose_feeding", "exact_feeding", "parse_mean_std", "parse_range", "triple"]
 
@@ -17,7 +17,7 @@ __all__ = ["CANDIDATES", "Feeding", "choose_feeding", "exact_feeding", "parse_me
 class Feeding(NamedTuple):
     """``real = (pixel - mean) / std`` by channel, in pixel units, and the options that ask for it."""
 
-    option: str
+    option: Remark
     mean: Triple
     std: Triple
 
@@ -94,12 +94,17 @@ def triple(values: Sequence[float]) -> Triple:
 
 def _range(low: float, high: float) -> Feeding:
     mean, std = parse_range((low, high))
-    return Feeding(f"--input-range {low:.6g},{high:.6g}", mean, std)
+    return Feeding(Remark(OptionName("input_range"), f" {low:.6g},{high:.6g}"), mean, std)
+
+
+def _normalized(mean: str, std: str) -> Feeding:
+    option = Remark(OptionName("mean"), f" {mean} ", OptionName("std"), f" {std}")
+    return Feeding(option, *parse_mean_std(mean, std))
 
 
 UNIT, SIGNED, PIXELS = _range(0, 1), _range(-1, 1), _range(0, 255)
-TORCH = Feeding("--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-CAFFE = Feeding("--mean 123.68,116.779,103.939 --std 1", (123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
+TORCH = _normalized("0.485,0.456,0.406", "0.229,0.224,0.225")
+CAFFE = _normalized("123.68,116.779,103.939", "1")
 CANDIDATES = (SIGNED, UNIT, PIXELS, TORCH)
 """What the models that people have were trained with, MobileNet's first."""
 USUAL = (*CANDIDATES, CAFFE, _range(-128, 127))
@@ -118,26 +123,28 @@ def choose_feeding(name: str, evidence: Evidence, *, planar: bool, grey: bool) -
         return _calibrated(name, evidence, "its input is quantised for")
     if evidence.told_by == "scaling":
         if evidence.high == 255:
-            note = f"{name}: the model begins by scaling pixels, so it gets them as they are ({PIXELS.option})"
-            return PIXELS, (note,)
-        return UNIT, (f"{name}: the model begins by normalising 0 to 1, so that is what it gets ({UNIT.option})",)
+            said = f"{name}: the model begins by scaling pixels, so it gets them as they are ("
+            return PIXELS, (Remark(said, PIXELS.option, ")"),)
+        said = f"{name}: the model begins by normalising 0 to 1, so that is what it gets ("
+        return UNIT, (Remark(said, UNIT.option, ")"),)
     if evidence.told_by == "weights":
-        others = _others(name, PIXELS, (UNIT, SIGNED))
         reason = (
             f"its first layer has small weights ({evidence.filters:.2g}), as models have that scale pixels themselves"
         )
-        return PIXELS, (f"{name}: {reason}; assuming 0 to 255 ({PIXELS.option}); {others}",)
+        return PIXELS, (_assumed(name, f"{reason}; assuming 0 to 255 (", PIXELS, (UNIT, SIGNED)),)
     usual = UNIT if grey else TORCH if planar else SIGNED
     candidates = (UNIT, SIGNED, PIXELS) if grey else CANDIDATES
     words = "ImageNet's mean and deviation" if usual is TORCH else f"{usual.low:g} to {usual.high:g}"
-    others = _others(name, usual, candidates)
-    return usual, (f"{name}: nothing says what range its input has; assuming {words} ({usual.option}); {others}",)
+    return usual, (_assumed(name, f"nothing says what range its input has; assuming {words} (", usual, candidates),)
 
 
-def _others(name: str, chosen: Feeding, candidates: Sequence[Feeding]) -> str:
+def _assumed(name: str, said: str, chosen: Feeding, candidates: Sequence[Feeding], end: str = ")") -> Remark:
+    """A note on what is assumed, on what else it could be, and on how to see which is right."""
     options = [candidate.option for candidate in candidates if candidate is not chosen]
-    listed = " or ".join(filter(None, (", ".join(options[:-1]), options[-1])))
-    return f"it could be {listed}; see which is right: aicli models show {name} --try PHOTO"
+    between = [", "] * (len(options) - 2) + [" or "] * (len(options) > 1) + [""]
+    listed = [part for pair in zip(options, between, strict=True) for part in pair]
+    hint = Hint("models show:try", f"see which is right: aicli models show {name} {{}} PHOTO")
+    return Remark(f"{name}: {said}", chosen.option, f"{end}; it could be ", *listed, hint=hint)
 
 
 def _calibrated(
@@ -150,16 +157,16 @@ def _calibrated(
     if not fitting and within is not None:
         # Calibrated with photos that are all dark, or all bright.
         exact = _range(evidence.low, evidence.high)
-        others = _others(name, within, (within, exact))
-        return within, (f"{name}: {seen}, a part of a usual range; assuming {within.option}; {others}",)
+        return within, (_assumed(name, f"{seen}, a part of a usual range; assuming ", within, (exact,), ""),)
     if not fitting:
         exact = _range(evidence.low, evidence.high)
-        return exact, (f"{name}: {seen}, which is no usual range; that is what it gets ({exact.option})",)
+        return exact, (Remark(f"{name}: {seen}, which is no usual range; that is what it gets (", exact.option, ")"),)
     if len(fitting) > 1:
-        others = _others(name, fitting[0], fitting)
-        return fitting[0], (f"{name}: {seen}; assuming {fitting[0].option}; {others}",)
-    extra = " (--channels bgr as well if it was trained with Keras' or Caffe's)" if fitting[0] is CAFFE else ""
-    return fitting[0], (f"{name}: {seen}, so it gets {fitting[0].option}{extra}",)
+        return fitting[0], (_assumed(name, f"{seen}; assuming ", fitting[0], fitting, ""),)
+    said = Remark(f"{name}: {seen}, so it gets ", fitting[0].option)
+    if fitting[0] is CAFFE:
+        said = Remark(said, " (", OptionName("channels"), " bgr as well if it was trained with Keras' or Caffe's)")
+    return fitting[0], (said,)
 
 
 def _usual(low: float, high: float) -> tuple[Feeding, ...]:
@@ -204,7 +211,7 @@ def exact_feeding(tensor: TensorInfo, said: tuple[Triple, Triple] | None, *, tru
     if not tensor.scale:
         return raw
     low, high = LIMITS[tensor.dtype]
-    if said is not None and _fits(tensor, Feeding("", *said), raw):
+    if said is not None and _fits(tensor, Feeding(Remark(), *said), raw):
         return said
     if said is None:
         fitting = _usual(*((limit - tensor.zero_point) * tensor.scale for limit in (low, high)))
@@ -230,6 +237,6 @@ def _fits(tensor: TensorInfo, found: Feeding, raw: tuple[Triple, Triple]) -> boo
         first, last = (end / tensor.scale + tensor.zero_point for end in found.ends(channel))
         if first < low - SLACK or last > high + SLACK or last - first < 64:
             return False
-        raw_first, raw_last = (end / tensor.scale + tensor.zero_point for end in Feeding("", *raw).ends(channel))
+        raw_first, raw_last = (end / tensor.scale + tensor.zero_point for end in Feeding(Remark(), *raw).ends(channel))
         different = different or abs(first - raw_first) > 2 or abs(last - raw_last) > 2
     return different

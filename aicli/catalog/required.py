@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aicli.catalog.entries import Entry
 from aicli.catalog.files import format_size
-from aicli.errors import ModelError
+from aicli.errors import Hint, ModelError
 
 __all__ = ["require_file"]
 
@@ -23,8 +23,8 @@ def require_file(entry: Entry, role: str) -> Path:
         return pull(entry.name)[role]
     if entry.own:
         raise ModelError(f"the model {entry.name} is registered, but its file {entry.files[role].file} is gone")
-    command = (
-        f"aicli models pull {entry.name}, or --pull" if entry.verified else f"aicli models pull --trust {entry.name}"
-    )
     size = f"{format_size(entry.size)}, " if entry.size is not None else ""
-    raise ModelError(f"the model {entry.name} is known but not here ({size}{entry.license}); get it: {command}")
+    what = f"the model {entry.name} is known but not here ({size}{entry.license})"
+    if entry.verified:
+        raise ModelError(f"{what}; get it: aicli models pull {entry.name}", hint=Hint(":pull", "or give {}"))
+    raise ModelError(what, hint=Hint("models pull:trust", f"get it: aicli models pull {{}} {entry.name}"))

@@ -8,7 +8,7 @@ from aicli.catalog.formats.tflite import ModelInfo, Signature
 from aicli.catalog.inspect import ModelFile, inspect_file
 from aicli.catalog.outputs import classes_of
 from aicli.catalog.preprocess import find_input
-from aicli.errors import Hint, ModelError, UsageError
+from aicli.errors import Hint, ModelError, OptionName, Remark, UsageError
 
 __all__ = ["choose_signature"]
 
@@ -60,6 +60,6 @@ def _classes(name: str, info: ModelInfo) -> list[int]:
 
 def _note(name: str, signatures: Sequence[Signature], chosen: Signature) -> tuple[str, ...]:
     others = ", ".join(item.name for item in signatures if item.graph != chosen.graph)
-    return (
-        (f"{name}: the signature {chosen.name} is used (there is {others} too; --signature chooses)",) if others else ()
-    )
+    option = OptionName("signature")
+    said = Remark(f"{name}: the signature {chosen.name} is used (there is {others} too; ", option, " chooses)")
+    return (said,) if others else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from aicli.errors import AicliError
+from aicli.errors import AicliError, Remark
 
 __all__ = ["EXIT_INTERRUPTED", "NearGroup", "complain", "told"]
 
@@ -28,11 +28,11 @@ class NearGroup(click.Group):
             raise click.UsageError(f"there is no command '{args[0]}'; did you mean '{near[0]}'?", ctx) from None
 
 
-def told(error: AicliError) -> str:
-    """An error's line, with options as this command line spells them."""
+def told(said: AicliError | str) -> str:
+    """An error's or a note's line, with options as this command line spells them."""
     from aicli.cli.options import spelled
 
-    return error.told(spelled)
+    return said.told(spelled) if isinstance(said, (AicliError, Remark)) else said
 
 
 def complain(message: str) -> None:

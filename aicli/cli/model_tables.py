@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aicli.cli.console import told
 from aicli.output.escape import visible
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def trials_table(trials: Sequence[Trial]) -> str:
     rows = [["", "INPUT", "LABELS"]]
     for trial in trials:
         best = "; ".join(f"{found.label} {found.score:.3f}" for found in trial.predictions)
-        rows.append(["*" if trial.used else "", trial.option, best])
+        rows.append(["*" if trial.used else "", told(trial.option), best])
     return aligned(rows) + "\n\n* is what the model gets when nobody says otherwise."
 
 
@@ -123,9 +124,10 @@ def describe_file(path: Path) -> dict[str, Any]:
 def _preprocessing(file: Any) -> dict[str, Any]:
     from aicli.catalog.preprocess import FeedingOptions, input_spec
     from aicli.catalog.ranges import Feeding
+    from aicli.errors import Remark
 
     spec, notes = input_spec(file.path.name, file.info, {}, file.normalization, FeedingOptions(), file.crop)
-    feeding = Feeding("", spec.mean, spec.std)
+    feeding = Feeding(Remark(), spec.mean, spec.std)
     shown = {
         "width": spec.width,
         "height": spec.height,

@@ -9,7 +9,7 @@ A command is a function whose parameters are annotated with classes of :mod:`aic
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import click
@@ -20,7 +20,10 @@ from aicli.options import ClassifyOptions, DetectOptions, FrameOptions, InputOpt
 
 __all__ = ["SIZE", "given", "option_command", "some_options", "spelled"]
 
-SECTIONS = ("Input", "Model", "Output", "Pictures", "Run", "Sandbox")
+SECTIONS = (
+    *("Input", "Model", "Output", "Pictures", "Run", "Call", "Grants"),
+    *("Address", "Access", "Uploads", "Work", "Times", "Sandbox"),
+)
 """The sections of a long ``--help``, in their order."""
 OTHER = "Other"
 COLUMN = 30
@@ -74,8 +77,11 @@ class SectionedCommand(click.Command):
                     formatter.write_dl([(first.ljust(min(widest, COLUMN)), text) for first, text in section], COLUMN)
 
 
-def option_command(name: str) -> Callable[[Callable[..., int]], click.Command]:
-    """Makes a command of a function whose parameters are annotated with option classes."""
+def option_command(name: str, **only: Sequence[str]) -> Callable[[Callable[..., int]], click.Command]:
+    """Makes a command of a function whose parameters are annotated with option classes.
+
+    ``only`` names for a parameter the options of its class that the command has; the others keep their defaults.
+    """
 
     def decorate(function: Callable[..., int]) -> click.Command:
         classes = {parameter: hint for parameter, hint in get_type_hints(function).items() if parameter != "return"}
@@ -83,7 +89,8 @@ def option_command(name: str) -> Callable[[Callable[..., int]], click.Command]:
         def callback(**values: Any) -> int:
             return function(**{parameter: made(options, values) for parameter, options in classes.items()})
 
-        params = [param for options in classes.values() for param in click_params(options)]
+        every = ((param, only.get(key)) for key, options in classes.items() for param in click_params(options))
+        params = [param for param, names in every if names is None or param.name in names]
         assert len({flag for param in params for flag in param.opts}) == sum(len(param.opts) for param in params)
         callback.__doc__ = function.__doc__
         return click.command(name, cls=SectionedCommand, params=params)(callback)
@@ -112,6 +119,7 @@ def given(name: str) -> bool:
 
 def spelled(option: str) -> str:
     """A hint's option as the command line has it: ``--guest-memory`` for ``limits.memory``."""
+    option = option.rpartition(":")[2]
     group, _, name = option.rpartition(".")
     classes = (ClassifyOptions, DetectOptions, PictureOptions, InputOptions, FrameOptions, RunOptions)
     for options in (Limits,) if group == "limits" else classes:
@@ -127,7 +135,7 @@ def made(options: type[Options], values: Mapping[str, Any], prefix: str = "") ->
     for item in options.fields:
         if item.kind == "group":
             found[item.name] = made(item.group, values, f"{item.name}_")
-        elif item.section:
+        elif item.section and prefix + item.name in values:
             value = values[prefix + item.name]
             found[item.name] = item.default if value is None else value
     return options(**found)
@@ -138,7 +146,11 @@ def click_params(options: type[Options], prefix: str = "") -> Iterator[click.Par
         if item.kind == "group":
             yield from click_params(item.group, f"{item.name}_")
         elif item.argument:
-            yield click.Argument([prefix + item.name], nargs=-1, type=str, metavar=item.metavar)
+            nargs = -1 if item.kind == "texts" else 1
+            required = nargs == 1 and not item.optional
+            yield click.Argument(
+                [prefix + item.name], nargs=nargs, required=required, type=click.UNPROCESSED, metavar=item.metavar
+            )
         elif item.section:
             for param in click_options(item, prefix + item.name):
                 param.section = item.section
@@ -146,7 +158,9 @@ def click_params(options: type[Options], prefix: str = "") -> Iterator[click.Par
 
 
 def long_flag(item: Option) -> str:
-    return item.flags[-1] if item.flags else f"--{item.name.replace('_', '-')}"
+    return (
+        next(flag for flag in item.flags if flag.startswith("--")) if item.flags else f"--{item.name.replace('_', '-')}"
+    )
 
 
 def click_options(item: Option, name: str) -> Iterator[SectionedOption]:

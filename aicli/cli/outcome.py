@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aicli.cli.console import complain
+from aicli.cli.console import complain, told
 
 if TYPE_CHECKING:
     from aicli.training.evaluation import Evaluation
@@ -74,7 +74,7 @@ def show_outcome(outcome: Training | Evaluation, format: str, *, quiet: bool) ->
         complain(str(failure.error))
     if not quiet:
         for note in outcome.notes:
-            complain(f"note: {note}")
+            complain(f"note: {told(note)}")
     if format == "json":
         click.echo(json.dumps(outcome.to_dict(), ensure_ascii=False))
     else:

@@ -123,7 +123,7 @@ def describe_abis(module: Described) -> list[Abi]:
     functions = describe_functions(module)
     if functions:
         called = tuple(item.name for item in functions)
-        found.append(Abi("", f"functions of {functions[0].convention}", called, True, "called with --call"))
+        found.append(Abi("", f"functions of {functions[0].convention}", called, True))
     return found
 
 
@@ -146,7 +146,7 @@ def describe_functions(module: Described) -> list[Usage]:
             printable(name),
             signature(item),
             convention.title,
-            f"aicli run FILE --call {printable(name)} {convention.arguments(item)}".rstrip(),
+            f"{printable(name)} {convention.arguments(item)}".rstrip(),
         )
         for name, item in convention.callables(module).items()
     ]

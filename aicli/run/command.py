@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aicli._text import printable
-from aicli.errors import GuestError, UsageError
+from aicli.errors import GuestError, Hint, UsageError
 from aicli.run.conventions import Convention, find_convention, find_functions, own_convention
 from aicli.run.functions import call_function
 from aicli.run.guests import RunRequest, instantiate, load_guest
@@ -29,7 +29,8 @@ def run_guest(request: RunRequest, warn: Callable[[str], None] = lambda _: None)
     item, convention = choose_entry(request, module)
     if convention is None:
         if request.values or request.labels or request.returns:
-            raise UsageError(f"{request.guest}: a command takes words; values belong to a function, see --call")
+            what = f"{request.guest}: a command takes words; values belong to a function"
+            raise UsageError(what, hint=Hint("run:call", "{} names one"))
         return run_command(request, module, warn)
     return call_function(request, module, item, convention, warn)
 
@@ -59,7 +60,8 @@ def choose_entry(request: RunRequest, module: Module) -> tuple[ExternType, type[
         (wanted,) = functions
     if wanted is None:
         reason = "several functions" if functions else f"no WASI command (no {START})"
-        raise GuestError(f"{request.guest}: {reason}; choose one with --call: {offered(functions or exports)}")
+        hint = Hint("run:call", f"choose one with {{}}: {offered(functions or exports)}")
+        raise GuestError(f"{request.guest}: {reason}", hint=hint)
     if wanted not in exports:
         raise GuestError(f"{request.guest}: it has no export {wanted}; it exports: {offered(functions or exports)}")
     if wanted == START:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from aicli.errors import ModelError, UsageError
+from aicli.errors import Hint, ModelError, UsageError
 from aicli.wasm.runtime import WasiFolder
 
 __all__ = ["parse_folder", "parse_model", "parse_preload", "parse_variable"]
@@ -25,8 +25,9 @@ def parse_folder(text: str, *, read_only: bool = False) -> WasiFolder:
     host = text[:drive] + host
     path = Path(host)
     if not host or not path.is_dir():
-        reason = "is not a folder" if path.exists() else "there is no such folder"
-        raise UsageError(f"--dir {text}: '{host}' {reason}; write HOST or HOST:GUEST, the folder on this machine first")
+        reason = "this is no folder" if path.exists() else "there is no such folder"
+        hint = Hint("run:dir", "{} takes HOST or HOST:GUEST, the folder on this machine first")
+        raise UsageError(f"{host or text}: {reason}", hint=hint)
     return WasiFolder(path, guest or host, read_only)
 
 
@@ -34,11 +35,11 @@ def parse_variable(text: str) -> tuple[str, str]:
     """``K=V``, or ``K`` for the value that it has here. Raises :class:`UsageError` when it has none."""
     name, equals, value = text.partition("=")
     if not name or "\0" in text:
-        raise UsageError(f"--env {text}: write NAME=VALUE")
+        raise UsageError(f"'{text}' sets no variable", hint=Hint("run:env", "{} takes NAME=VALUE"))
     if equals:
         return name, value
     if name not in os.environ:
-        raise UsageError(f"--env {name}: this variable is not set here; write {name}=VALUE")
+        raise UsageError(f"the variable {name} is not set here", hint=Hint("run:env", f"write {{}} {name}=VALUE"))
     return name, os.environ[name]
 
 
@@ -49,12 +50,13 @@ def parse_model(text: str) -> tuple[str, Path]:
     """
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise UsageError(f"--model {text}: write NAME=FILE, or NAME=MODEL for one of 'aicli models list'")
+        hint = Hint("run:model", "{} takes NAME=FILE, or NAME=MODEL for one of 'aicli models list'")
+        raise UsageError(f"'{text}' names no model", hint=hint)
     path = Path(value).expanduser()
     if path.is_file():
         return name, path
     if path.suffix or "/" in value:
-        raise ModelError(f"{value}: there is no such file; --model takes NAME=FILE")
+        raise ModelError(f"{value}: there is no such file", hint=Hint("run:model", "{} takes NAME=FILE"))
     return name, catalog_file(value)
 
 
@@ -65,9 +67,10 @@ def parse_preload(text: str) -> tuple[str, Path]:
     """
     name, encoding, device, path = (*text.split(":", 3), "", "", "")[:4]
     if not (name and encoding and device and path):
-        raise UsageError(f"--nn-preload {text}: write NAME:TensorflowLite:CPU:FILE, or --model NAME=FILE")
+        hint = Hint("run:nn_preload", "{} takes NAME:TensorflowLite:CPU:FILE")
+        raise UsageError(f"'{text}' names no model", hint=hint)
     if encoding.lower() not in TFLITE:
-        raise UsageError(f"--nn-preload {text}: only TensorflowLite models run here, and this one is {encoding}")
+        raise UsageError(f"{text}: only TensorflowLite models run here, and this one is {encoding}")
     return parse_model(f"{name}={path}")
 
 

@@ -137,7 +137,7 @@ def host_folder(path: str, folders: tuple[WasiFolder, ...]) -> Path:
                 # Whoever reads the folder next would follow it, wherever it leads.
                 raise NnError(Errno.INVALID_ARGUMENT, f"'{path}' contains a symbolic link")
             return target
-    raise NnError(Errno.NOT_FOUND, f"there is no folder '{path}' among the granted ones; grant it with --dir")
+    raise NnError(Errno.NOT_FOUND, f"there is no folder '{path}' among the granted ones")
 
 
 def below(path: str, folder: str) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from aicli.errors import UsageError
+from aicli.errors import Hint, UsageError
 
 __all__ = ["KINDS", "Argument", "Number", "Value", "encode_answer", "parse_argument", "parse_word"]
 
@@ -95,14 +95,14 @@ def parse_word(text: str) -> Argument:
     if text.startswith("@"):
         return read(text[1:])
     number = None if text == "-" else parse_number(text)
-    return read(text, "; give text with --arg") if number is None else number
+    return read(text, Hint("run:arg", "give text with {}")) if number is None else number
 
 
-def read(name: str, hint: str = "") -> bytes:
+def read(name: str, hint: Hint | None = None) -> bytes:
     try:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
-        raise UsageError(f"{name}: cannot read this file ({error.strerror}){hint}") from None
+        raise UsageError(f"{name}: cannot read this file ({error.strerror})", hint=hint) from None
 
 
 def encode_answer(values: Sequence[Value], exact: bool = False) -> bytes:

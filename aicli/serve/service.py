@@ -36,12 +36,12 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.store = Store(settings.data)
+        self.store = Store(settings.folder)
         self.budget = Budget(settings.buffered)
         self.draining = False
         sandbox = settings.sandbox()
-        starter = trusted_starter(sandbox.replace(fresh_guest=True), settings.workers)
-        self.pool = AsyncPool("tasks", settings.workers, settings.queue, starter, self.report)
+        starter = trusted_starter(sandbox.replace(fresh_guest=True), settings.processes)
+        self.pool = AsyncPool("tasks", settings.processes, settings.queue, starter, self.report)
         memory = settings.quarantine_memory
         limits = sandbox.limits.replace(memory=memory // 2)
         foreign = quarantine_starter(sandbox.replace(limits=limits), memory)
@@ -68,7 +68,7 @@ class Service:
     def require_token(self, request: Request) -> None:
         """Raises :class:`Problem` 401 or 403 unless the request carries the token."""
         if self.settings.token is None:
-            raise Problem(403, "no_token", "this needs a token, and the service was started without one; see --token")
+            raise Problem(403, "no_token", "this needs a token, and the service was started without one")
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self.settings.token.encode())
         if scheme.lower() != "bearer" or not right:

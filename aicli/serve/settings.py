@@ -1,13 +1,10 @@
 """Everything that can be set about the service."""
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from aicli.errors import UsageError
-from aicli.nn.engines import available_cores
+from aicli._option import Options, option
+from aicli.errors import Hint, UsageError
 from aicli.options import Limits, SandboxOptions
 
 __all__ = ["Settings", "is_loopback"]
@@ -17,45 +14,120 @@ ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Limits in bytes, pixels and seconds. ``data`` is where uploads are kept; ``queue`` counts waiting requests."""
+class Settings(Options):
+    """The options of ``aicli serve``, and what no option changes: sizes are bytes, times seconds."""
 
-    data: Path
-    host: str = "127.0.0.1"
-    port: int = 8080
-    workers: int = field(default_factory=available_cores)
-    threads: int = 1
-    queue: int = 64
-    token: str | None = None
-    functions: bool = False
-    allow_hosts: tuple[str, ...] = ()
-    allow_origins: tuple[str, ...] = ()
-    deadline: float = 30.0
-    header_time: float = 10.0
-    body_time: float = 30.0
-    send_time: float = 60.0
-    drain_time: float = 30.0
-    max_body: int = 32 * MIB
-    max_parts: int = 16
-    max_pixels: int = 50_000_000
-    buffered: int = 512 * MIB
-    quarantine_memory: int = 1024 * MIB
-    runtime: str | None = None
-    engine: str | None = None
+    host: str = option(default="127.0.0.1", help="Address to listen on.", section="Address", metavar="ADDRESS")
+    port: int = option(
+        default=8080, help="Port; 0 takes a free one.", section="Address", metavar="N", least=0, most=65535
+    )
+    allow_hosts: tuple[str, ...] = option(
+        default=(),
+        help="A further name to answer to (behind a proxy).",
+        section="Address",
+        flags=("--allow-host",),
+        metavar="NAME",
+    )
+    allow_origins: tuple[str, ...] = option(
+        default=(),
+        help="A site whose pages may use the API, as https://example.org.",
+        section="Address",
+        flags=("--allow-origin",),
+        metavar="ORIGIN",
+    )
+    token: str | None = option(
+        default=None,
+        help="Secret for everything that stores; better given as AICLI_SERVE_TOKEN.",
+        section="Uploads",
+        metavar="TOKEN",
+        environment="AICLI_SERVE_TOKEN",
+    )
+    functions: bool = option(
+        default=False, help="Let holders of the token upload and run WebAssembly functions.", section="Uploads"
+    )
+    data: str | Path | None = option(
+        default=None, help="Where uploads are kept.", section="Uploads", metavar="FOLDER", kw_only=False
+    )
+    workers: int | None = option(
+        default=None, help="Worker processes.", section="Work", metavar="N", shown="the cores", least=1, most=256
+    )
+    threads: int = option(
+        default=1,
+        help="Threads of one worker's network; more workers use the cores better.",
+        section="Work",
+        metavar="N",
+        least=1,
+        most=64,
+    )
+    queue: int = option(default=64, help="Requests that may wait.", section="Work", metavar="N", least=0)
+    max_body: int = option(
+        default=32 * MIB,
+        help="Largest request body.",
+        section="Work",
+        metavar="SIZE",
+        shown="32M",
+        least=1,
+        size=True,
+    )
+    max_pixels: int = option(default=50_000_000, help="Largest photo.", section="Work", metavar="N", least=1)
+    deadline: float = option(
+        default=30.0, help="Time for one request's work.", section="Times", metavar="SECONDS", least=0.1
+    )
+    header_time: float = option(default=10.0, help="Time for headers.", section="Times", metavar="SECONDS", least=0.1)
+    body_time: float = option(default=30.0, help="Time for a body.", section="Times", metavar="SECONDS", least=0.1)
+    send_time: float = option(
+        default=60.0, help="Time for taking an answer.", section="Times", metavar="SECONDS", least=0.1
+    )
+    drain_time: float = option(default=30.0, help="Time to shut down in.", section="Times", metavar="SECONDS", least=0)
+    runtime: str | None = option(
+        default=None,
+        help="WebAssembly runtime: wasmer or wasmtime.",
+        section="Sandbox",
+        metavar="NAME",
+        environment="AICLI_RUNTIME",
+        shown="the first installed",
+    )
+    engine: str | None = option(
+        default=None,
+        help="TFLite engine: litert or tflite-runtime.",
+        section="Sandbox",
+        metavar="NAME",
+        environment="AICLI_ENGINE",
+        shown="the first installed",
+    )
+    max_parts: int = option(default=16)
+    buffered: int = option(default=512 * MIB)
+    quarantine_memory: int = option(default=1024 * MIB)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.functions and not self.token:
-            raise UsageError("--functions runs uploaded code and needs a token; give --token or AICLI_SERVE_TOKEN")
+            hint = Hint("serve:token", "give {} or AICLI_SERVE_TOKEN")
+            raise UsageError("functions are uploaded code that is run, which needs a token", hint=hint)
         if self.token is not None and (len(self.token) < 16 or not self.token.isascii() or " " in self.token):
             raise UsageError("the token needs at least 16 ASCII characters without spaces; try: openssl rand -hex 24")
-
         for origin in self.allow_origins:
             if not ORIGIN.fullmatch(origin):
                 raise UsageError(
-                    f"--allow-origin takes scheme, name and port as a browser sends them, not {origin!r}; "
-                    "for example https://photos.example.org"
+                    f"{origin!r} is no origin",
+                    hint=Hint(
+                        "serve:allow_origin",
+                        "{} takes scheme, name and port as a browser sends them: https://photos.example.org",
+                    ),
                 )
+
+    @property
+    def folder(self) -> Path:
+        """Where uploads are kept: by default beside the user's models."""
+        from aicli.catalog.folders import user_models
+
+        return user_models().parent / "serve" if self.data is None else Path(self.data)
+
+    @property
+    def processes(self) -> int:
+        """How many workers there are."""
+        from aicli.nn.engines import available_cores
+
+        return available_cores() if self.workers is None else self.workers
 
     def sandbox(self) -> SandboxOptions:
         """Where the workers' guests run, and what they may use."""

@@ -51,7 +51,9 @@ class Store:
                     for part in self.folder.glob(f"*/*{ending}"):
                         part.unlink(missing_ok=True)
         except OSError as error:
-            raise UsageError(f"cannot keep uploads in {self.folder}: {error.strerror}", hint=Hint("data", "give another {}")) from None
+            raise UsageError(
+                f"cannot keep uploads in {self.folder}: {error.strerror}", hint=Hint("data", "give another {}")
+            ) from None
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """All complete records of a kind, by name."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aicli.catalog.ranges import CANDIDATES, Feeding
+from aicli.errors import Remark
 from aicli.tasks.classify import Classifier
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["Trial", "try_ranges"]
 class Trial(NamedTuple):
     """The best labels with one feeding; ``used`` is the one that the model gets when nobody says otherwise."""
 
-    option: str
+    option: Remark
     used: bool
     predictions: tuple[Prediction, ...]
 
@@ -35,7 +36,7 @@ def try_ranges(
     usual = Classifier(model, labels, top_k=top_k)
     spec = usual.model.input
     picture = usual.open(image)
-    mine = Feeding("(by itself)", spec.mean, spec.std)
+    mine = Feeding(Remark("(by itself)"), spec.mean, spec.std)
     others = [item for item in CANDIDATES if spec.depth == 3 or item.mean == (item.mean[0],) * 3]
     same = next((item for item in others if (item.mean, item.std) == (spec.mean, spec.std)), None)
     trials = [Trial((same or mine).option, True, usual.classify(picture).predictions)]

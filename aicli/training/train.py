@@ -16,7 +16,7 @@ from aicli._files import write_file
 from aicli._text import shown
 from aicli.catalog import ClassifierModel
 from aicli.catalog.load import load_classifier
-from aicli.errors import AicliError, UsageError
+from aicli.errors import AicliError, Hint, UsageError
 from aicli.nn.engines import available_cores, load_engine
 from aicli.options import TrainOptions
 from aicli.tasks.many import Failure
@@ -184,9 +184,8 @@ def check_classes(photos: Sequence[Labelled], source: str) -> tuple[str, ...]:
         raise UsageError(f"{shown(source)}: there are no photos in its folders")
     if len(counts) == 1:
         (only,) = counts
-        raise UsageError(
-            f"{shown(source)}: there is one class only ('{shown(only)}'); a classifier needs two, or --negative photos"
-        )
+        what = f"{shown(source)}: there is one class only ('{shown(only)}'); a classifier needs two"
+        raise UsageError(what, hint=Hint("negative", "or give photos of none of the classes with {}"))
     return tuple(counts)
 
 

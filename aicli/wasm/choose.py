@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from aicli.errors import UsageError
+from aicli.errors import Hint, UsageError
 from aicli.wasm import installed_runtimes, load_runtime
 from aicli.wasm.runtime import Runtime
 
@@ -31,7 +31,8 @@ def choose_runtime(policy: Policy, name: str | None = None) -> Runtime:
     if policy is Policy.COMMAND:
         runtime = load_runtime(name or "wasmtime")
         if not runtime.has_wasi:
-            raise UsageError(f"{runtime.name} runs no commands here, as it has no WASI; leave out --runtime {name}")
+            what = f"{runtime.name} runs no commands here, as it has no WASI"
+            raise UsageError(what, hint=Hint("runtime", f"leave out {{}} {name}"))
         return runtime
     if policy is Policy.FOREIGN and name is None and "wasmtime" in installed_runtimes():
         return load_runtime("wasmtime")

@@ -10,6 +10,7 @@ from tiny_models import TinyModel, metadata_block, with_files
 
 from aicli.catalog import load_classifier, load_faces
 from aicli.catalog.entries import all_entries
+from aicli.cli.console import told
 from aicli.errors import LabelsError, ModelError, UsageError
 from aicli.nn.engines import Engine
 
@@ -168,7 +169,7 @@ def test_classes_without_names_go_by_their_numbers(tmp_path: Path, engine: Engin
     path = write(tmp_path, TinyModel().flat().finish())
     model = load_classifier(path, engine=engine)
     assert (model.labels[11], model.names) == ("class 11", False)
-    assert any("--labels FILE" in note for note in model.notes)
+    assert any("give the label file with --labels" in told(note) for note in model.notes)
     (tmp_path / "my_labels.txt").write_text("\n".join(LABELS))
     assert any("my_labels.txt?" in note for note in load_classifier(path, engine=engine).notes)
     with pytest.raises(LabelsError, match=r"12 classes.* 2 labels"):

@@ -6,12 +6,13 @@ import pytest
 
 from aicli.catalog.formats.first_layers import Evidence
 from aicli.catalog.ranges import choose_feeding, parse_mean_std
+from aicli.cli.console import told
 from aicli.errors import UsageError
 
 
 def calibrated(low: float, high: float) -> tuple[str, str]:
     feeding, (note,) = choose_feeding("m", Evidence("quantize", low, high), planar=False, grey=False)
-    return feeding.option.removeprefix("--input-range "), note
+    return told(feeding.option).removeprefix("--input-range "), told(note)
 
 
 @pytest.mark.parametrize(

@@ -80,12 +80,14 @@ def test_allowed_origin_gets_cors(tmp_path: Path, photo: bytes) -> None:
 
 
 def test_origins_are_checked_at_the_start() -> None:
+    from aicli.cli.console import told
     from aicli.errors import UsageError
     from aicli.serve.settings import Settings
 
     for wrong in ("*", "photos.example.org", "https://a.example/", "https://a.example/path", "null", "HTTPS://A"):
-        with pytest.raises(UsageError, match="--allow-origin"):
+        with pytest.raises(UsageError) as refused:
             Settings(Path("unused"), allow_origins=(wrong,))
+        assert "; --allow-origin takes scheme, name and port" in told(refused.value)
 
 
 def test_models_of_strangers_need_the_token(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from plain import photo_for, plain_scores
 
 from aicli import Classifier
+from aicli.cli.console import told
 
 EXPORTED = Path(__file__).parents[1] / "data" / "classifiers"
 PIXELS, UNIT, SIGNED = (0, 255), (0, 1), (-1, 1)
@@ -72,12 +73,12 @@ def test_what_is_open_is_said_with_every_range_that_it_could_be(shared: Path, na
     folder = shared / "cases" / "models" if name in OPEN else EXPORTED
     path, photo = folder / f"{name}.tflite", shared / "images" / "parrot.jpg"
     notes = compare(path, photo, {**OPEN, **OPEN_EXPORTS}[name]).model.notes
-    note = next(note for note in notes if "it could be" in note)
-    assert "--input-range 0,1" in note and "--try" in note
+    note = told(next(note for note in notes if "it could be" in note))
+    assert "--input-range 0,1" in note and f"aicli models show {path.name} --try PHOTO" in note
     assert "--input-range 0,255" in note or name.startswith("int16")
     for low, high in (PIXELS, UNIT, SIGNED):
-        told = compare(path, photo, (low, high), input_range=f"{low},{high}")
-        assert not any("it could be" in note for note in told.model.notes)
+        chosen = compare(path, photo, (low, high), input_range=f"{low},{high}")
+        assert not any("it could be" in note for note in chosen.model.notes)
 
 
 def test_a_fixed_batch_answers_for_its_first_image(shared: Path) -> None:

@@ -189,7 +189,7 @@ class Batch:
     def _note(self, notes: Iterable[str]) -> None:
         if not self.options.quiet:
             for note in notes:
-                complain(f"note: {note}")
+                complain(f"note: {told(note)}")
 
     def _open_writer(self) -> Writer:
         """Not before there is something to write: a wrong model must not leave a header behind."""

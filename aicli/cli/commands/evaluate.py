@@ -24,9 +24,8 @@ def command(files: OutcomeOptions, reading: LabelledOptions, options: Classifier
 
     source = one_source(files.photos, "aicli evaluate -m model.tflite photos/")
     write = report_writer(files.report)
-    keywords = {**options.keywords(), **reading.keywords()}
     with shown_progress(files.quiet) as progress:
-        outcome = evaluate(keywords.pop("model"), source, progress=progress, **keywords)
+        outcome = evaluate(photos=source, progress=progress, **options.keywords(), **reading.keywords())
     show_outcome(outcome, files.format, quiet=files.quiet)
     write(outcome)
     return 1 if outcome.failures else 0

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+CALL = "aicli run FILE --call"
+
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.wasm")
@@ -33,7 +35,10 @@ def command(file: Path, format_: str, runtime: str | None) -> int:
     from aicli.wasm.binary import read_module
 
     found = inspect_module(read_module(file), str(file), runtime, spelled=spelled)
-    click.echo(json.dumps(found.to_dict(), indent=2) if format_ == "json" else "\n".join(as_text(found)))
+    facts = found.to_dict()
+    for item in facts["functions"]:
+        item["usage"] = f"{CALL} {item['usage']}"
+    click.echo(json.dumps(facts, indent=2) if format_ == "json" else "\n".join(as_text(found)))
     return 1 if found.problems else 0
 
 
@@ -53,7 +58,7 @@ def as_text(found: Inspection) -> list[str]:
         *section("imports", [extern_line(item) for item in found.imports]),
         *section("exports", [extern_line(item) for item in found.exports]),
         *(
-            section("functions", [f"{item.name} {item.type}: {item.usage}" for item in found.functions])
+            section("functions", [f"{item.name} {item.type}: {CALL} {item.usage}" for item in found.functions])
             if found.functions
             else []
         ),
@@ -73,7 +78,8 @@ def section(title: str, items: list[str]) -> list[str]:
 def abi_line(abi: Abi) -> str:
     """One interface with how much of it is used, and what there is to know."""
     used = f"{len(abi.functions)} function{'s' if len(abi.functions) != 1 else ''}"
-    return f"{abi.title} ({used})" + (f": {abi.note}" if abi.note else "")
+    note = abi.note if abi.module else "called with --call"
+    return f"{abi.title} ({used})" + (f": {note}" if note else "")
 
 
 def extern_line(item: ExternType) -> str:

@@ -1,20 +1,19 @@
 """``aicli models``: the catalog on the command line."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from aicli.cli.console import NearGroup
-from aicli.cli.options import some_options
-from aicli.options import ClassifyOptions
+from aicli._option import Options, option
+from aicli.cli.console import NearGroup, told
+from aicli.cli.options import option_command, some_options
+from aicli.options import ClassifierOptions
+
+if TYPE_CHECKING:
+    from aicli.catalog.entries import Entry
 
 __all__ = ["command"]
-
-FEEDING = ("input_range", "mean", "std", "input_size", "resize", "channels")
-READING = ("output_tensor", "signature", "locale")
 
 format_option = click.option(
     "-f",
@@ -60,7 +59,7 @@ def list_command(task: str | None, format_: str) -> None:
 @command.command("show")
 @click.argument("model", metavar="NAME|FILE.tflite")
 @click.option("--try", "photo", metavar="PHOTO", help="Classify a photo with every usual input range, side by side.")
-@some_options(ClassifyOptions, "labels")
+@some_options(ClassifierOptions, "labels")
 @format_option
 def show(model: str, photo: str | None, labels: str | None, format_: str) -> None:
     """Show all that is known about a model, or all that a .tflite file says about itself.
@@ -94,7 +93,7 @@ def _show_trials(model: str, photo: str, labels: str | None, format_: str) -> No
 
     trials = try_ranges(model, photo, labels)
     if format_ == "json":
-        print_json([trial.to_dict() for trial in trials])
+        print_json([{**trial.to_dict(), "option": told(trial.option)} for trial in trials])
     else:
         click.echo(trials_table(trials))
 
@@ -166,61 +165,99 @@ def rm(names: tuple[str, ...], format_: str) -> None:
         print_json(answers)
 
 
-@command.command("add")
-@click.argument("name")
-@click.argument("file", required=False, metavar="[FILE.tflite]")
-@some_options(ClassifyOptions, "labels", *FEEDING, *READING)
-@click.option("--task", type=click.Choice(["classify", "detect-faces"]), default="classify", show_default=True)
-@click.option("--pnet", metavar="FILE", help="The first network of an MTCNN (detect-faces).")
-@click.option("--rnet", metavar="FILE", help="The second.")
-@click.option("--onet", metavar="FILE", help="The third.")
-@click.option("--license", "license_", default="unknown", metavar="TEXT", help="Its licence, for models list.")
-@click.option("--title", metavar="TEXT", help="What it is, for models list.")
-@click.option("--engine", metavar="NAME", envvar="AICLI_ENGINE", help="The TFLite engine to try it with.")
-@click.option("--force", is_flag=True, help="Replace a model of yours with this name.")
-@format_option
-def add(name: str, file: str | None, task: str, format_: str, **options: Any) -> None:
+class OwnModel(Options):
+    """What ``aicli models add`` is told about a model beside how it is fed."""
+
+    name: str = option(default="", argument=True, section="Input", metavar="NAME")
+    file: str | None = option(default=None, argument=True, section="Input", metavar="[FILE.tflite]")
+    task: Literal["classify", "detect-faces"] = option(default="classify", help="What it is for.", section="Input")
+    pnet: str | None = option(
+        default=None, help="The first network of an MTCNN (detect-faces).", section="Input", metavar="FILE"
+    )
+    rnet: str | None = option(default=None, help="The second.", section="Input", metavar="FILE")
+    onet: str | None = option(default=None, help="The third.", section="Input", metavar="FILE")
+    license: str = option(default="unknown", help="Its licence, for models list.", section="Output", metavar="TEXT")
+    title: str | None = option(default=None, help="What it is, for models list.", section="Output", metavar="TEXT")
+    force: bool = option(default=False, help="Replace a model of yours with this name.", section="Output")
+    format: Literal["table", "json"] = option(
+        default="table", help="For people or for programs.", section="Output", flags=("-f", "--format")
+    )
+
+
+FOR_CLASSIFIERS = ("labels", "mean", "std", "input_size", "resize", "output_tensor", "signature", "locale")
+
+
+@option_command("add", feeding=(*FOR_CLASSIFIERS, "input_range", "channels", "engine"))
+def add(own: OwnModel, feeding: ClassifierOptions) -> int:
     """Register a model of your own under NAME; its files are copied.
 
     \b
     aicli models add my_birds birds.tflite --labels birds.txt --input-range -1,1
     aicli models add my_mtcnn --task detect-faces --pnet p.tflite --rnet r.tflite --onet o.tflite
     """
-    from aicli.nn.engines import load_engine
-
-    options["engine"] = load_engine(options["engine"])
-    options["license"] = options.pop("license_")
-    entry, notes = _add_faces(name, file, options) if task == "detect-faces" else _add_classifier(name, file, options)
+    entry, notes = _add_faces(own, feeding) if own.task == "detect-faces" else _add_classifier(own, feeding)
     for note in notes:
-        click.echo(f"aicli: {note}", err=True)
-    if format_ == "json":
+        click.echo(f"aicli: {told(note)}", err=True)
+    if own.format == "json":
         print_json(entry.to_dict())
     else:
         click.echo(f"{entry.name}: ready, use it with: aicli {entry.task} -m {entry.name}")
+    return 0
 
 
-def _add_classifier(name: str, file: str | None, options: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
+command.add_command(add)
+
+
+def _add_classifier(own: OwnModel, feeding: ClassifierOptions) -> tuple["Entry", tuple[str, ...]]:
     from aicli.catalog.manage import add_classifier
+    from aicli.nn.engines import load_engine
 
-    if any(options.pop(net) for net in ("pnet", "rnet", "onet")):
+    if own.pnet or own.rnet or own.onet:
         raise click.UsageError("--pnet, --rnet and --onet need --task detect-faces")
-    if file is None:
+    if own.file is None:
         raise click.UsageError("which model? aicli models add NAME FILE.tflite --labels FILE")
-    entry, model = add_classifier(name, file, **options)
+    entry, model = add_classifier(
+        own.name,
+        own.file,
+        feeding.labels,
+        engine=load_engine(feeding.engine),
+        input_range=feeding.input_range,
+        mean=feeding.mean,
+        std=feeding.std,
+        resize=feeding.resize,
+        channels=feeding.channels,
+        output_tensor=feeding.output_tensor,
+        signature=feeding.signature,
+        locale=feeding.locale,
+        input_size=feeding.input_size,
+        license=own.license,
+        title=own.title,
+        force=own.force,
+    )
     return entry, model.notes
 
 
-def _add_faces(name: str, file: str | None, options: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
+def _add_faces(own: OwnModel, feeding: ClassifierOptions) -> tuple["Entry", tuple[str, ...]]:
     from aicli.catalog.faces import add_faces
+    from aicli.nn.engines import load_engine
 
-    useless = ("labels", "mean", "std", "input_size", "resize", *READING)
-    unused = [key for key in useless if options.pop(key) is not None]
-    if file is not None or unused:
+    if own.file is not None or any(getattr(feeding, name) is not None for name in FOR_CLASSIFIERS):
         raise click.UsageError("an MTCNN is registered with --pnet, --rnet and --onet, --input-range and --channels")
-    if not all(options[net] for net in ("pnet", "rnet", "onet")):
+    if own.pnet is None or own.rnet is None or own.onet is None:
         raise click.UsageError("an MTCNN has three networks; give --pnet, --rnet and --onet")
-    options["channels"] = options["channels"] or "rgb"
-    return add_faces(name, **options), ()
+    entry = add_faces(
+        own.name,
+        own.pnet,
+        own.rnet,
+        own.onet,
+        engine=load_engine(feeding.engine),
+        input_range=feeding.input_range,
+        channels=feeding.channels or "rgb",
+        license=own.license,
+        title=own.title,
+        force=own.force,
+    )
+    return entry, ()
 
 
 @command.command("path")

@@ -1,82 +1,119 @@
 """``aicli run``."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import click
+from aicli._option import Options, option
+from aicli.cli.options import option_command
+from aicli.options import Limits
 
-from aicli.cli.options import SIZE
-
-__all__ = ["command"]
+__all__ = ["CommandOptions", "command"]
 
 
-@click.command("run")
-@click.option("--dir", "folders", multiple=True, metavar="HOST[:GUEST]", help="Let the guest use this folder.")
-@click.option("--read-only", is_flag=True, help="Let it only read in those folders.")
-@click.option("--env", "variables", multiple=True, metavar="K=V", help="Set an environment variable for the guest.")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="NAME=FILE",
-    help="A model that the guest loads by this name: a .tflite file or a name of 'aicli models list'.",
-)
-@click.option(
-    "--nn-preload",
-    "preloads",
-    multiple=True,
-    metavar="NAME:ENCODING:DEVICE:FILE",
-    help="The same, as WasmEdge spells it: default:TensorflowLite:CPU:model.tflite.",
-)
-@click.option(
-    "--nn-dialect",
-    type=click.Choice(["witx", "wit"]),
-    default="witx",
-    show_default=True,
-    help="The numbers in wasi-nn calls; wit for guests made for WAMR.",
-)
-@click.option(
-    "--call",
-    "--invoke",
-    "call",
-    metavar="FUNCTION",
-    help="Call this function instead of _start and print what it returns.",
-)
-@click.option(
-    "--arg",
-    "values",
-    multiple=True,
-    metavar="VALUE",
-    help="A value for the function, before all ARG: text, a number such as 5 or 5i64, or @FILE.",
-)
-@click.option(
-    "--returns",
-    type=click.Choice(["bytes", "i64", "u64"]),
-    help="What a function of wasm-bindgen returns; bytes are printed without an end of line.  [default: text or bytes]",
-)
-@click.option("--infer", is_flag=True, help="The same as --call infer_from_ptrs.")
-@click.option("--model-file", type=click.Path(path_type=Path), metavar="FILE", help="The model for infer_from_ptrs.")
-@click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="The image for infer_from_ptrs.")
-@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="Print this file's line for a number.")
-@click.option("--runtime", metavar="NAME", help="WebAssembly runtime: wasmtime, the one that has WASI here.")
-@click.option("--engine", metavar="NAME", envvar="AICLI_ENGINE", help="TFLite engine: litert or tflite-runtime.")
-@click.option("--threads", type=click.IntRange(1, 64), help="Threads of the network.  [default: the cores, at most 4]")
-@click.option("--guest-memory", type=SIZE, metavar="SIZE", help="Memory that the guest may use.  [default: 1G]")
-@click.option(
-    "--guest-timeout",
-    type=click.FloatRange(0),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time that the guest may take; 0 for any.",
-)
-@click.argument("guest", type=click.Path(path_type=Path), metavar="GUEST.wasm")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[--] [ARG]...")
-def command(guest: Path, arguments: tuple[str, ...], **options: Any) -> int:
+class CommandOptions(Options):
+    """What ``aicli run`` is asked for, as it stands on the command line."""
+
+    guest: str = option(default="", argument=True, section="Run", metavar="GUEST.wasm")
+    arguments: tuple[str, ...] = option(default=(), argument=True, section="Run", metavar="[--] [ARG]...")
+    folders: tuple[str, ...] = option(
+        default=(), help="Let the guest use this folder.", section="Grants", flags=("--dir",), metavar="HOST[:GUEST]"
+    )
+    read_only: bool = option(default=False, help="Let it only read in those folders.", section="Grants")
+    variables: tuple[str, ...] = option(
+        default=(),
+        help="Set an environment variable for the guest.",
+        section="Grants",
+        flags=("--env",),
+        metavar="K=V",
+    )
+    models: tuple[str, ...] = option(
+        default=(),
+        help="A model that the guest loads by this name: a .tflite file or a name of 'aicli models list'.",
+        section="Grants",
+        flags=("--model",),
+        metavar="NAME=FILE",
+    )
+    preloads: tuple[str, ...] = option(
+        default=(),
+        help="The same, as WasmEdge spells it: default:TensorflowLite:CPU:model.tflite.",
+        section="Grants",
+        flags=("--nn-preload",),
+        metavar="NAME:ENCODING:DEVICE:FILE",
+    )
+    call: str | None = option(
+        default=None,
+        help="Call this function instead of _start and print what it returns.",
+        section="Call",
+        flags=("--call", "--invoke"),
+        metavar="FUNCTION",
+    )
+    values: tuple[str, ...] = option(
+        default=(),
+        help="A value for the function, before all ARG: text, a number such as 5 or 5i64, or @FILE.",
+        section="Call",
+        flags=("--arg",),
+        metavar="VALUE",
+    )
+    returns: Literal["bytes", "i64", "u64"] | None = option(
+        default=None,
+        help="What a function of wasm-bindgen returns; bytes are printed without an end of line.",
+        section="Call",
+        shown="text or bytes",
+    )
+    nn_dialect: Literal["witx", "wit"] = option(
+        default="witx", help="The numbers in wasi-nn calls; wit for guests made for WAMR.", section="Call"
+    )
+    infer: bool = option(default=False, help="The same as --call infer_from_ptrs.", section="Call")
+    model_file: str | None = option(default=None, help="The model for infer_from_ptrs.", section="Call", metavar="FILE")
+    image: str | None = option(default=None, help="The image for infer_from_ptrs.", section="Call", metavar="FILE")
+    labels: str | None = option(
+        default=None, help="Print this file's line for a number.", section="Call", metavar="FILE"
+    )
+    runtime: str | None = option(
+        default=None,
+        help="WebAssembly runtime: wasmtime, the one that has WASI here.",
+        section="Sandbox",
+        metavar="NAME",
+    )
+    engine: str | None = option(
+        default=None,
+        help="TFLite engine: litert or tflite-runtime.",
+        section="Sandbox",
+        metavar="NAME",
+        environment="AICLI_ENGINE",
+        shown="the first installed",
+    )
+    threads: int | None = option(
+        default=None,
+        help="Threads of the network.",
+        section="Sandbox",
+        metavar="N",
+        shown="the cores, at most 4",
+        least=1,
+        most=64,
+    )
+    guest_memory: int = option(
+        default=Limits.memory,
+        help="Memory that the guest may use.",
+        section="Sandbox",
+        metavar="SIZE",
+        shown="1G",
+        least=1,
+        size=True,
+    )
+    guest_timeout: float = option(
+        default=60.0, help="Time that the guest may take; 0 for any.", section="Sandbox", metavar="SECONDS", least=0
+    )
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.guest_memory, self.guest_timeout or None)
+
+
+@option_command("run")
+def command(options: CommandOptions) -> int:
     """Run a WebAssembly command or function that was made for wasi-nn, WasmEdge or SSVM.
 
     \b
@@ -93,25 +130,21 @@ def command(guest: Path, arguments: tuple[str, ...], **options: Any) -> int:
     """
     from aicli.cli.console import EXIT_INTERRUPTED, complain, told
     from aicli.errors import GuestTimeout
-    from aicli.wasm.runtime import Limits
 
-    timeout = options.pop("guest_timeout") or None
-    memory = options.pop("guest_memory")
-    limits = Limits(timeout=timeout) if memory is None else Limits(memory, timeout)
     try:
-        return run(guest, arguments, limits, options)
+        return run(options)
     except KeyboardInterrupt:
         # The guest may still be in native code, which nothing but the end of the process stops.
         complain("interrupted")
         sys.stdout.flush()
         os._exit(EXIT_INTERRUPTED)
     except GuestTimeout as error:
-        complain(told(error.of(guest)))
+        complain(told(error.of(options.guest)))
         sys.stdout.flush()
         os._exit(error.exit_code)
 
 
-def run(guest: Path, arguments: tuple[str, ...], limits: Any, options: dict[str, Any]) -> int:
+def run(options: CommandOptions) -> int:
     from aicli.cli.console import complain
     from aicli.run import (
         RunRequest,
@@ -123,36 +156,34 @@ def run(guest: Path, arguments: tuple[str, ...], limits: Any, options: dict[str,
         run_guest,
     )
 
-    read_only = options.pop("read_only")
-    models = [parse_model(text) for text in options.pop("models")]
-    models += [parse_preload(text) for text in options.pop("preloads")]
     call, values = function_of(options)
     request = RunRequest(
-        guest,
-        arguments,
-        dict(parse_variable(text) for text in options.pop("variables")),
-        tuple(parse_folder(text, read_only=read_only) for text in options.pop("folders")),
-        dict(models),
-        dialect=options.pop("nn_dialect"),
+        Path(options.guest),
+        options.arguments,
+        dict(map(parse_variable, options.variables)),
+        tuple(parse_folder(text, read_only=options.read_only) for text in options.folders),
+        dict([*map(parse_model, options.models), *map(parse_preload, options.preloads)]),
+        dialect=options.nn_dialect,
         call=call,
         values=tuple(map(parse_argument, values)),
-        returns=options.pop("returns") or "",
-        limits=limits,
-        **options,
+        returns=options.returns or "",
+        labels=Path(options.labels) if options.labels else None,
+        runtime=options.runtime,
+        engine=options.engine,
+        threads=options.threads,
+        limits=options.limits,
     )
     return run_guest(request, complain)
 
 
-def function_of(options: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+def function_of(options: CommandOptions) -> tuple[str | None, tuple[str, ...]]:
     """The function to call and the values of --arg; ``--infer`` is another way to name one of each."""
     from aicli.errors import UsageError
 
-    infer, call, values = options.pop("infer"), options.pop("call"), options.pop("values")
-    files = options.pop("model_file"), options.pop("image")
-    if not infer:
-        if any(files):
+    if not options.infer:
+        if options.model_file or options.image:
             raise UsageError("--model-file and --image belong to --infer")
-        return call, values
-    if call is not None or None in files:
+        return options.call, options.values
+    if options.call is not None or options.model_file is None or options.image is None:
         raise UsageError("--infer needs --model-file FILE and --image FILE, and no --call; --labels names the answer")
-    return "infer_from_ptrs", (*(f"@{file}" for file in files), *values)
+    return "infer_from_ptrs", (f"@{options.model_file}", f"@{options.image}", *options.values)

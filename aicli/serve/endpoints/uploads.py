@@ -111,7 +111,7 @@ def functions_of(request: Request) -> Service:
     """The service, if it has functions and the request may use them."""
     service: Service = request.app.state.service
     if not service.settings.functions:
-        raise Problem(403, "functions_off", "functions are off; start the service with --functions and a token")
+        raise Problem(403, "functions_off", "functions are switched off in this service")
     service.require_token(request)
     return service
 
@@ -153,7 +153,11 @@ async def keep_function(service: Service, request: Request, identifier: str | No
     with service.quarantine_admission.place() as place:
         wasm = await service.body(request, place)
         if not wasm.startswith(WASM_MAGIC):
-            raise Problem(422, "guest", "the body is no WebAssembly module; send a .wasm file with --data-binary")
+            raise Problem(
+                422,
+                "guest",
+                "the body is no WebAssembly module; send a .wasm file: curl --data-binary @f.wasm ...",
+            )
         job = {"kind": "check_function"}
         header, _ = await service.run(request, service.quarantine, job, [wasm], uuid4().hex)
         record, new = await asyncio.to_thread(record_function, service, identifier, wasm, header["tasks"])

@@ -17,6 +17,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names of models and functions: nothing that could be a path."""
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 INTEGER = re.compile(r"\d{1,9}", re.ASCII)
+BELONGING = re.compile(r"\bWith -?[a-z]+: ")
+"""What a help text of the command line says of the option that another belongs to."""
 MODEL = "A model of GET /v1/models."
 
 Made = TypeVar("Made", bound=Options)
@@ -104,8 +106,8 @@ class Parameter:
     def describe(self) -> dict[str, Any]:
         """The parameter in OpenAPI 3.1."""
         option = self.option
-        text = option.switches[self.switch] if option.switches and self.switch else option.help
-        text = MODEL if option.models else text.removeprefix("With -o: ").replace("With --crop: ", "")
+        text = option.switches[self.switch] if option.switches and self.switch else option.explained()
+        text = MODEL if option.models else BELONGING.sub("", text)
         text = f"{text[:1].upper()}{text[1:]}" + (" Several with semicolons." if option.kind == "texts" else "")
         found = {"name": self.name, "in": "query", "required": False, "description": text, "schema": self.schema()}
         return found | ({"style": "form", "explode": False} if self.option.kind == "numbers" else {})
