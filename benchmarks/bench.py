@@ -201,7 +201,7 @@ def run_together(commands: list[list[str]]) -> float:
     null = subprocess.DEVNULL
     for process in [subprocess.Popen(command, stdout=null, stderr=null, env=environment()) for command in commands]:
         if process.wait():
-            raise SystemExit(f"{process.args}: it failed")
+            raise SystemExit(f"{process.args!r}: it failed")
     return time.perf_counter() - begin
 
 

@@ -94,7 +94,7 @@ def measure(task: str, photo: Path, guest: Path, rounds: int, threads: int, runt
     """Median milliseconds by stage of ``rounds`` images after three to warm up, and the host calls of one."""
     aicli.guest.client.packaged_guest = lambda: guest  # type: ignore[assignment]
     aicli.guest.client.check_guest = lambda module, task: None  # it would refuse the import of `mark`
-    aicli.guest.client.WasiNn = ProfiledNn  # type: ignore[misc]
+    aicli.guest.client.WasiNn = ProfiledNn  # type: ignore[misc, attr-defined]
     worker = FaceDetector(threads=threads, runtime=runtime) if task == "detect-faces" else Classifier(
         threads=threads, runtime=runtime
     )  # fmt: skip

@@ -218,7 +218,7 @@ def divides_by(divisor: int, side: int = 8) -> bytes:
     return maker.finish([image], [answer])
 
 
-ONE_OPERATOR = {
+ONE_OPERATOR: dict[str, tuple[str, dict[str, Any]]] = {
     "CONV_2D": ("Conv2DOptions", {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}),
     "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", {"strideH": 1, "strideW": 1, "depthMultiplier": 1}),
     "MAX_POOL_2D": ("Pool2DOptions", {"strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2}),
@@ -309,11 +309,11 @@ def small_network(dtype: str) -> bytes:
     scores, answer = tensor(1, 5), quantized(maker.tensor([1, 5], kind), 1 / 256)
     if dtype != "float32":
         maker.model.subgraphs[0].tensors[answer].quantization.zeroPoint = [-128]
-    strides = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    strides: dict[str, Any] = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
     maker.operator(
         "CONV_2D", [image, weights(4, 3, 3, 3), biases(4)], [features], "Conv2DOptions", version=3, **strides
     )
-    window = {"strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2}
+    window: dict[str, Any] = {"strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2}
     maker.operator("MAX_POOL_2D", [features], [pooled], "Pool2DOptions", version=2, **window)
     maker.operator("RESHAPE", [pooled, maker.constant([1, 64], "int32")], [flat], "ReshapeOptions")
     parts = [flat, weights(5, 64), biases(5)]

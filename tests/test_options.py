@@ -182,12 +182,12 @@ def test_answers_are_described_as_they_are_written() -> None:
 
     points = Landmarks(*[Point(1.5, 2.5)] * 5)
     face = Face(Box(0.5, 0.5, 9.5, 9.5), 0.9, points, 90)
-    seen = {"frame": 1, "frames": 2, "part": "preview"}
-    whole = {
+    seen: dict[str, Any] = {"frame": 1, "frames": 2, "part": "preview"}
+    whole: dict[str, Any] = {
         "Classification": Classification("a.gif", 3, 4, "m", (Prediction(1, "cat", 0.5),), **seen),
         "Detection": Detection("a.gif", 3, 4, "m", (face,), **seen),
     }
-    bare = {
+    bare: dict[str, Any] = {
         "Classification": Classification("a.jpg", 3, 4, "m", (Prediction(1, "cat", 0.5),)),
         "Detection": Detection("a.jpg", 3, 4, "m", (face._replace(turn=None),)),
     }

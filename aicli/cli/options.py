@@ -158,9 +158,8 @@ def click_params(options: type[Options], prefix: str = "") -> Iterator[click.Par
 
 
 def long_flag(item: Option) -> str:
-    return (
-        next(flag for flag in item.flags if flag.startswith("--")) if item.flags else f"--{item.name.replace('_', '-')}"
-    )
+    named = (flag for flag in item.flags if flag.startswith("--"))
+    return next(named, f"--{item.name.replace('_', '-')}")
 
 
 def click_options(item: Option, name: str) -> Iterator[SectionedOption]:

@@ -7,6 +7,7 @@ import random
 import struct
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_models import TinyModel, metadata_block, with_files
@@ -114,7 +115,7 @@ def test_huge_declared_tensor(tmp_path: Path, engine: Engine) -> None:
 
 
 def test_crash_is_contained_and_remembered(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = []
+    runs: list[Any] = []
 
     def crash(*_: object) -> None:
         runs.append(1)
@@ -182,7 +183,7 @@ def test_a_verdict_of_somebody_else_is_not_believed(
         os.chown(verdict, 12345, 12345)
     else:
         pytest.skip("needs root to give a file away")
-    runs = []
+    runs: list[Any] = []
     monkeypatch.setattr(probe, "_run_once", runs.append)
     load_classifier(path, LABELS, engine=engine)
     assert len(runs) == 1

@@ -146,7 +146,7 @@ def output_widths(path: Path, engine: Engine) -> list[int]:
 
 @pytest.mark.parametrize("swap", [False, True])
 def test_another_mtcnn(tmp_path: Path, engine: Engine, swap: bool) -> None:
-    nets = bundled_nets(swap, tmp_path)
+    nets: dict[str, Any] = bundled_nets(swap, tmp_path)
     add_faces("my_mtcnn", **nets, engine=engine, input_range="-1,1", channels="bgr")
     faces = load_faces("my_mtcnn")
     assert (faces.mean, faces.std, faces.channels) == (127.5, 127.5, "bgr")

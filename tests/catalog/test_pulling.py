@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -250,7 +251,7 @@ def test_full_disk(catalog: dict[str, Any], server: Server, user: Path, monkeypa
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(download.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(AicliError, match="No space left"):
         pull("tiny")
     assert used_files(user) == []

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_a_run_that_ends_well_says_nothing(photos: Path) -> None:
 
 
 def test_python_has_it_too(photos: Path, engine: str) -> None:
-    options = {"engine": engine, "input_range": "0,255"}
+    options: dict[str, Any] = {"engine": engine, "input_range": "0,255"}
     isolated = Classifier(photos / "model.tflite", LABELS, isolate=True, **options)
     black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
     assert len(isolated(black).predictions) == 3

@@ -47,7 +47,7 @@ def test_a_second_run_takes_the_next_number(aicli: Any, two: Path, options: tupl
     Path("out").mkdir()
     mine = "out/x.jpg" if options[0] == "-o" else "out/x.face1.jpg"
     Path(mine).write_text("somebody else's")
-    written = []
+    written: list[Any] = []
     for folder in ("a", "b", "a"):
         record = json.loads(aicli("detect-faces", folder, *options, "-f", "jsonl").out)
         written += record.get("crops") or [record["output"]]

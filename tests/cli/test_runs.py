@@ -58,7 +58,7 @@ def test_images_are_taken_as_they_are_answered(many: Path) -> None:
             taken.append(number)
             yield many / "p0.jpg"
 
-    answers = Classifier().many(paths(), jobs=2)
+    answers: Any = Classifier().many(paths(), jobs=2)
     next(answers)
     answers.close()
     assert len(taken) <= 16

@@ -10,7 +10,7 @@ from PIL import Image
 
 from aicli.run.host import HOST_MODULES, CommandHost
 from aicli.wasm import Limits
-from aicli.wasm.runtime import HostFunction
+from aicli.wasm.runtime import ExternType, HostFunction
 from tests.fuzz.driver import Outcome
 from tests.fuzz.guests import Watched, forwarder
 from tests.fuzz.networks import NETWORKS, Network
@@ -28,7 +28,7 @@ class Case:
 
     def __init__(self, random: Random, modules: list[str]) -> None:
         self.random = random
-        self.host = CommandHost(modules, threads=1)
+        self.host = CommandHost((ExternType(name, "", "func") for name in modules), threads=1)
         self.functions = self.host.functions()
         module = forwarder(tuple(self.functions.values()), "wasmtime")
         self.instance = module.instantiate(self.functions, Limits(END, 20.0))

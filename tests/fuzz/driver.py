@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 __all__ = ["Outcome", "Report", "Surface", "fuzz", "replay"]
 
@@ -181,5 +181,5 @@ def load(path: Path) -> tuple[Report, int]:
     data = json.loads(path.read_text())
     first = data.pop("next")
     failures = {int(number): text for number, text in data.pop("failures").items()}
-    counts = {name: Counter(data.pop(name)) for name in ("calls", "passed")}
+    counts: dict[str, Any] = {name: Counter(data.pop(name)) for name in ("calls", "passed")}
     return Report(**counts, failures=failures, signatures=set(data.pop("signatures")), **data), first

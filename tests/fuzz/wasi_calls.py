@@ -8,6 +8,7 @@ import shutil
 import struct
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -190,7 +191,7 @@ class Case:
             return [self.odd(memory.put(VECTORS, b"".join(struct.pack("<II", *pair) for pair in pairs))), count]
         if kind == "P":
             return [memory.put(SUBSCRIPTION, self.subscription())]
-        simple = {
+        simple: dict[str, Callable[[], int]] = {
             "o": lambda: self.odd(random.choice([OUT, OUT + 64, OUT + 4096])),
             "c": lambda: self.odd(random.randrange(4)),
             "1": lambda: 1,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_sources_give_the_same_pixels(tmp_path: Path) -> None:
     stream = io.BytesIO(b"before" + data)
     stream.seek(6)
     with open(path, "rb", buffering=0) as raw:
-        sources = [str(path), path, data, bytearray(data), memoryview(data), stream, raw, photo(), expected]
+        sources: list[Any] = [str(path), path, data, bytearray(data), memoryview(data), stream, raw, photo(), expected]
         for source in sources:
             answer = open_image(source)
             assert np.array_equal(answer.pixels, expected)
@@ -313,7 +314,7 @@ def test_permission_errors_are_explained(monkeypatch: pytest.MonkeyPatch) -> Non
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(images.os, "stat", refuse)
+    monkeypatch.setattr(os, "stat", refuse)
     with pytest.raises(ImageError, match="no permission to read it"):
         open_image("a.jpg")
 
@@ -361,13 +362,14 @@ class Endless(io.RawIOBase):
 
 
 def test_streams_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = Endless()
+    noise: Any = Endless()
     with pytest.raises(ImageError, match="not an image"):
         open_image(noise)
     assert noise.taken <= 512
     monkeypatch.setattr(images, "MAX_STREAM_BYTES", 100_000)
     with pytest.raises(ImageTooLargeError, match="on a stream"):
-        open_image(Endless(samples_jpeg()))
+        longer: Any = Endless(samples_jpeg())
+        open_image(longer)
 
 
 def test_streams_that_are_no_binary_streams() -> None:

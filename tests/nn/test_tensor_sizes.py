@@ -73,6 +73,6 @@ def test_an_interpreter_with_another_type_than_the_file_is_not_used(
 def test_an_input_of_another_length_than_its_shape_is_not_used(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(load_engine(engine), {"model": identity()}, 1)
     handle = session.init_execution_context(session.load_by_name("model"))
-    monkeypatch.setattr(context_module.np, "zeros", lambda shape, dtype: np.full([n + 1 for n in shape], 0, dtype))
+    monkeypatch.setattr(np, "zeros", lambda shape, dtype: np.full([n + 1 for n in shape], 0, dtype))
     with pytest.raises(ValueError, match=r"[Dd]imension|bytes"):
         session.compute(handle)

@@ -129,7 +129,7 @@ def test_the_budget_counts_what_is_used(
     encode: str, mode: str, kind: str, sizes: tuple[int, ...], tmp_path: Path
 ) -> None:
     photo = tmp_path / "photo.png"
-    Image.new(mode, sizes[:2]).save(photo)
+    Image.new(mode, (sizes[0], sizes[1])).save(photo)
     line = [sys.executable, "-c", MEASURE, str(photo), mode, encode, kind, *map(str, sizes)]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert float(done.stdout) <= 1.1

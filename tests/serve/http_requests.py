@@ -166,9 +166,9 @@ def make_request(random: Random) -> bytes:
         return frame(random, method, random.choice(paths), "1", [random.choice(headers)], random.choice(bodies))
     method, path = random.choice(METHODS), random.choice(PATHS)
     query = "?" + "&".join(random.choices(QUERIES, k=random.randint(1, 2))) if random.random() < 0.4 else ""
-    headers = random.choices(HEADERS, k=random.choice((0, 1, 1, 2, 4)))
+    several = random.choices(HEADERS, k=random.choice((0, 1, 1, 2, 4)))
     body = random.choice(BODIES) if method in ("POST", "PUT", "PATCH") or random.random() < 0.05 else b""
-    return frame(random, method, path + query, random.choice("1110"), list(headers), body)
+    return frame(random, method, path + query, random.choice("1110"), several, body)
 
 
 def frame(random: Random, method: str, target: str, minor: str, headers: list[str], body: bytes) -> bytes:

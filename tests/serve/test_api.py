@@ -8,6 +8,7 @@ import json
 import re
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -111,7 +112,7 @@ def test_own_model_for_one_request(server: Server, photo: bytes) -> None:
         ("/static/../settings.py", {}, 404),
     ],
 )
-def test_wrong_requests(server: Server, photo: bytes, path: str, query: dict[str, str], status: int) -> None:
+def test_wrong_requests(server: Server, photo: bytes, path: str, query: dict[str, Any], status: int) -> None:
     reply = server.ask("POST", path, photo, **query)
     assert reply.status == status
     assert reply.json["error"]["message"]
@@ -283,7 +284,7 @@ def test_nothing_is_written_for_a_photo(server: Server, photo: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 @pytest.mark.parametrize("how", [{"blur": "true"}, {"pixelate": "true"}, {"cover": "solid", "shape": "ellipse"}])
-def test_faces_are_hidden(server: Server, photo: bytes, kind: str, how: dict[str, str]) -> None:
+def test_faces_are_hidden(server: Server, photo: bytes, kind: str, how: dict[str, Any]) -> None:
     reply = server.ask("POST", "/v1/faces", photo, {"Accept": f"image/{kind}"}, **how)
     assert (reply.status, reply.headers["content-type"]) == (200, f"image/{kind}")
     assert Image.open(io.BytesIO(reply.body)).format == kind.upper()
@@ -316,7 +317,7 @@ def test_hidden_faces_by_number_place_and_size(server: Server, photo: bytes) -> 
         ({"blur": "true", "spare": "x"}, "120,80"),
     ],
 )
-def test_pictures_that_cannot_be_made(server: Server, photo: bytes, query: dict[str, str], words: str) -> None:
+def test_pictures_that_cannot_be_made(server: Server, photo: bytes, query: dict[str, Any], words: str) -> None:
     accept = "application/json" if words.startswith("Accept") else "image/png"
     reply = server.ask("POST", "/v1/faces", photo, {"Accept": accept}, **query)
     assert reply.status == 400 and words in reply.json["error"]["message"]

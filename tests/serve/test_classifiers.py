@@ -38,11 +38,12 @@ def test_one_model_three_ways(server: Server, photo: bytes, tmp_path: Path, name
 def test_what_is_said_of_a_model_in_the_address(server: Server, photo: bytes) -> None:
     path = EXPORTED / "planes.tflite"
     parts = form(("photo", "a.jpg", photo), ("model", "m", path.read_bytes()))
-    said = {"mean": "0.5", "std": "0.25", "channels": "bgr"}
+    said: Any = {"mean": "0.5", "std": "0.25", "channels": "bgr"}
     reply = server.ask("POST", "/v1/classify", *parts, **said)
     expected = Classifier(path, mean="0.5", std="0.25", channels="bgr")(PHOTO).to_dict()["predictions"]
     (record,) = reply.json["results"]
     assert pairs(record["predictions"]) == pairs(expected)
-    for wrong in ({"input_range": "1,0"}, {"mean": "0.5"}, {"signature": "x"}):
+    refused: Any = ({"input_range": "1,0"}, {"mean": "0.5"}, {"signature": "x"})
+    for wrong in refused:
         reply = server.ask("POST", "/v1/classify", *parts, **wrong)
         assert (reply.status, "error" in reply.json) == (400, True), reply.body

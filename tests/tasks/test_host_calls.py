@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aicli import Classifier, FaceDetector
-from aicli.guest.client import WasiNn
+from aicli.nn.wasi_nn import WasiNn
 from aicli.wasm import HostFunction
 
 

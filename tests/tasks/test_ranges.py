@@ -91,7 +91,7 @@ def test_a_fixed_batch_answers_for_its_first_image(shared: Path) -> None:
 
 @pytest.mark.parametrize("name", ["planes", "planes_grey", "logit_grey"])
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
-def test_the_guest_lays_out_planes_and_grey_as_it_does_pixels(shared: Path, name: str, resize: str) -> None:
+def test_the_guest_lays_out_planes_and_grey_as_it_does_pixels(shared: Path, name: str, resize: Any) -> None:
     """Whatever is done to the photo, the same pixels must arrive: compared on a photo that was fitted before."""
     classifier = Classifier(EXPORTED / f"{name}.tflite", top_k=0, resize=resize, input_range="-1,1")
     photo = photo_for(shared / "images" / "parrot.jpg", 96, 48)

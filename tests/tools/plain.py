@@ -58,4 +58,4 @@ def plain_scores(
     scores = interpreter.get_tensor(answer["index"]).astype(np.float64)
     scale, zero = answer["quantization"]
     scores = (scores - zero) * scale if scale else scores
-    return scores.reshape(shape[0] if len(shape) == 4 else 1, -1)[0]
+    return np.asarray(scores.reshape(shape[0] if len(shape) == 4 else 1, -1)[0])

@@ -76,7 +76,8 @@ def test_a_quantised_base_keeps_its_body(photos: Path, tmp_path: Path, name: str
 
 
 def test_the_same_seed_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
-    for name, options in {"a": {}, "b": {"features": "no-resume"}, "c": {"jobs": 2}}.items():
+    variants: dict[str, dict[str, Any]] = {"a": {}, "b": {"features": "no-resume"}, "c": {"jobs": 2}}
+    for name, options in variants.items():
         train(photos, tmp_path / f"{name}.tflite", augment=True, **{"jobs": 1, **options})
     assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
     assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "c.tflite").read_bytes()
