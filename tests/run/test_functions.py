@@ -264,7 +264,7 @@ def test_preloads_as_wasmedge_spells_them(build, aicli_run, tmp_path: Path) -> N
     done = aicli_run(build("wasi"), "--nn-preload", f"default:TensorflowLite:CPU:{tmp_path}/a:b.tflite", "exit", "0")
     assert (done.returncode, done.stderr) == (0, "")
     for text, words in (
-        ("default:x", "write NAME:TensorflowLite"),
+        ("default:x", "takes NAME:TensorflowLite"),
         ("a:PyTorch:CPU:f", "this one is PyTorch"),
     ):
         refused = aicli_run(build("wasi"), "--nn-preload", text, "exit", "0")
