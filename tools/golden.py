@@ -32,7 +32,7 @@ CLASSIFIERS: tuple[dict[str, Any], ...] = (
         "labels": "../shared/labels/inat_bird_labels.txt",
     },
 )
-RANGE = {"input_range": [0, 1]}
+RANGE: dict[str, Any] = {"input_range": [0, 1]}
 SMALL: tuple[dict[str, Any], ...] = tuple(
     {"model": f"tests/data/classifiers/{name}.tflite", **options}
     for name, options in {
@@ -76,7 +76,7 @@ FACE_PHOTOS = (
 
 def placed(options: dict[str, Any]) -> dict[str, Any]:
     """The options with paths from the project's folder, and tuples where Python wants them."""
-    found = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    found: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     for key in ("model", "labels"):
         if isinstance(found.get(key), str) and "/" in found[key]:
             found[key] = str(PROJECT / found[key])
