@@ -1,10 +1,11 @@
-"""Every surface that a guest can reach, by name."""
+"""Every surface that a guest, or whoever sends an image, can reach, by name."""
 
 from __future__ import annotations
 
 from aicli.wasm import installed_runtimes
 from tests.fuzz.dialect_calls import ImageCalls, TfliteCalls
 from tests.fuzz.driver import Surface
+from tests.fuzz.image_files import ImageFiles
 from tests.fuzz.nn_calls import NnCalls
 from tests.fuzz.wasi_calls import WasiCalls
 
@@ -15,5 +16,6 @@ _ALL: list[Surface] = [
     TfliteCalls(),
     ImageCalls(),
     WasiCalls(),
+    ImageFiles(),
 ]
 SURFACES = {surface.name: surface for surface in _ALL}

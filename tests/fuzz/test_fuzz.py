@@ -18,13 +18,16 @@ from tests.fuzz.surfaces import SURFACES
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies of the process try the cases")
 
 CALLS = int(os.environ.get("AICLI_FUZZ_CALLS", "10000"))
+SLOW = {"images": 500}
+"""Surfaces whose every call runs networks: more of them by hand, with ``python -m tests.fuzz``."""
 PROJECT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize("name", SURFACES)
 def test_nothing_gives_way(name: str) -> None:
     # In a fresh process: copies of one that has run networks may stand still, as its threads are not copied.
-    line = [sys.executable, "-m", "tests.fuzz", name, "--calls", str(CALLS), "--seed", "2"]
+    calls = min(CALLS, SLOW.get(name, CALLS))
+    line = [sys.executable, "-m", "tests.fuzz", name, "--calls", str(calls), "--seed", "2"]
     done = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     print(done.stdout)
