@@ -503,6 +503,12 @@ class InputOptions(Options):
     include: tuple[str, ...] = option(
         default=(), help="From folders take only names like this (*.jpg).", section="Input", metavar="PATTERN"
     )
+    column: str | None = option(
+        default=None,
+        help="The images are in this column of Parquet files, as paths or bytes.",
+        section="Input",
+        metavar="NAME",
+    )
 
 
 class RunOptions(Options):

@@ -18,7 +18,18 @@ from aicli.errors import UnavailableError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["HEAD_BYTES", "RAW", "SUFFIXES", "foreign_kind", "identify", "open_with", "quiet_pillow", "require_plugin"]
+__all__ = [
+    "ARCHIVES",
+    "HEAD_BYTES",
+    "RAW",
+    "SUFFIXES",
+    "foreign_kind",
+    "identify",
+    "is_archive",
+    "open_with",
+    "quiet_pillow",
+    "require_plugin",
+]
 
 HEAD_BYTES = 512
 """So many first bytes :func:`identify` wants to see."""
@@ -188,3 +199,11 @@ def quiet_pillow() -> Iterator[None]:
             if _quiet_users == 0:
                 with suppress(ValueError):
                     cast("list[Any]", warnings.filters).remove(_quiet_filter)
+
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file is taken for an archive of photos, by its suffix."""
+    return name.lower().endswith(ARCHIVES)

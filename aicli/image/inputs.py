@@ -1,4 +1,5 @@
-"""What the words on a command line name: files, folders, patterns, lists of names, or an image on standard input.
+"""What the words on a command line name: files, folders, patterns, lists of names, or an image on standard input;
+also archives of photos, addresses in buckets and columns of Parquet files.
 
 Everything is lazy: a folder of a million photos, or a list that another program is still writing, is taken one name at
 a time. What cannot be read is no exception here but an :class:`Input` that fails when it is opened.
@@ -14,13 +15,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from aicli._text import shown
 from aicli.errors import Hint, ImageError, UsageError
 from aicli.image.formats import SUFFIXES as IMAGE_SUFFIXES
+from aicli.image.formats import is_archive
 
-__all__ = ["IMAGE_SUFFIXES", "Input", "expand"]
+if TYPE_CHECKING:
+    from aicli.image.buckets import InBucket
+
+__all__ = ["IMAGE_SUFFIXES", "Input", "expand", "is_one_photo"]
 
 STDIN_NAME = "-"
 CHUNK = 1 << 16
@@ -32,18 +37,42 @@ class Input(NamedTuple):
     """One image to answer: its name as it appears in results, and where its bytes are.
 
     ``path`` is ``None`` for standard input; ``problem`` says why there is nothing to open. Only a ``named`` one
-    may be a pipe: one that lies in a folder would hold up the run until somebody writes into it.
+    may be a pipe: one that lies in a folder would hold up the run until somebody writes into it. ``url`` is where it
+    lies in a bucket. ``read`` gives the bytes of one inside another file, while the next is not asked for yet.
     """
 
     name: str
     path: Path | None = None
     problem: ImageError | None = None
     named: bool = False
+    url: str | None = None
+    read: Callable[[], bytes] | None = None
 
-    def source(self, stdin: BinaryIO | None = None) -> Path | bytes:
-        """What :func:`aicli.image.decode.open_image` takes. Raises :class:`ImageError`."""
+    @property
+    def is_known(self) -> bool:
+        """Whether it is one image; not what an archive and its like are where they are not opened."""
+        return self.name == STDIN_NAME or any((self.path, self.problem, self.url, self.read))
+
+    def held(self) -> Input:
+        """The same with its bytes in memory, where they could not be read any more when the next is asked for."""
+        if self.read is None:
+            return self
+        try:
+            data = self.read()
+        except ImageError as error:
+            return self._replace(read=None, problem=error)
+        return self._replace(read=lambda: data)
+
+    def source(self, stdin: BinaryIO | None = None) -> Path | bytes | InBucket:
+        """What :func:`aicli.image.decode.open_image` takes, or what gives it. Raises :class:`ImageError`."""
         if self.problem is not None:
             raise self.problem
+        if self.url is not None:
+            from aicli.image.buckets import InBucket
+
+            return InBucket(self.url)
+        if self.read is not None:
+            return self.read()
         if self.path is not None:
             return read_pipe(self.path, self.name) if self.named and is_pipe(self.path) else self.path
         if stdin is None:
@@ -82,6 +111,8 @@ def expand(
     stdin: BinaryIO | None = None,
     program: str = "aicli classify",
     passed_over: Callable[[str], None] = lambda path: None,
+    column: str | None = None,
+    opens: bool = True,
 ) -> Iterator[Input]:
     """Every image that the arguments name, in their order; then those of ``files_from``.
 
@@ -92,6 +123,11 @@ def expand(
     between NULs; ``-`` is standard input. ``program`` is what the advice for an address pipes into; ``passed_over`` is
     told of each file of a folder that has no suffix of an image.
 
+    An archive (``is_archive``) gives the images in it; an address in a bucket the object, or as a folder or pattern the
+    images below it. With ``column`` all names are Parquet files, or folders of them, and that column holds paths or the
+    bytes of images. Without ``opens`` whatever would have to be fetched or unpacked is one Input that is not
+    ``is_known``.
+
     Raises :class:`UsageError` when standard input is wanted twice or ``files_from`` cannot be read; while iterating,
     when it is no list of names.
     """
@@ -99,10 +135,12 @@ def expand(
         raise UsageError("standard input (-) cannot be both an image and a list of names")
     if list(arguments).count(STDIN_NAME) > 1:
         raise UsageError("standard input is one image; '-' can be given once")
+    if column is not None and STDIN_NAME in arguments:
+        raise UsageError("a Parquet file cannot be read from standard input; name it")
     if null and files_from is None:
         raise UsageError("names that end with NUL are those of a list", hint=Hint("files_from", "name it with {}"))
     names = None if files_from is None else listed(open_list(files_from, stdin), null, files_from)
-    return _expand(arguments, names, Choice(tuple(include), program, passed_over))
+    return _expand(arguments, names, Choice(tuple(include), program, passed_over, column, opens))
 
 
 def open_list(name: str, stdin: BinaryIO | None) -> BinaryIO:
@@ -123,6 +161,12 @@ class Choice(NamedTuple):
     include: tuple[str, ...]
     program: str
     passed_over: Callable[[str], None]
+    column: str | None = None
+    opens: bool = True
+
+    def inside(self) -> Choice:
+        """What is taken of an archive: patterns for archives have chosen it already."""
+        return self._replace(include=tuple(pattern for pattern in self.include if not is_archive(pattern)))
 
     def takes(self, path: str) -> bool:
         name = os.path.basename(path)
@@ -144,7 +188,7 @@ def _expand(arguments: Sequence[str], names: Iterator[str] | None, choice: Choic
 def expand_one(argument: str, choice: Choice) -> Iterator[Input]:
     if argument == STDIN_NAME:
         yield Input(STDIN_NAME)
-    elif is_address(argument) or not any(special in argument for special in "*?[") or os.path.lexists(argument):
+    elif is_address(argument) or not has_pattern(argument) or os.path.lexists(argument):
         yield from take(argument, choice)
     else:
         import glob
@@ -162,13 +206,111 @@ def take(name: str, choice: Choice) -> Iterator[Input]:
     """A file, or the images of a folder."""
     if not name:  # as a Path, this would be the current folder
         yield Input(name, problem=ImageError("an empty name; check the quotes").of("''"))
+    elif choice.column is not None:
+        yield from take_rows(name, choice.column, choice)
     elif os.path.isdir(name):
         yield from walk(name, choice)
+    elif is_in_bucket(name):
+        yield from take_address(name, choice)
     elif is_address(name):
         how = f"curl -fsSL {shlex.quote(name)} | {choice.program} -"
         yield Input(name, problem=ImageError(f"an address, not a file; {shown(how)}").of(shown(name)))
+    elif is_archive(name) and os.path.isfile(name):
+        yield from take_members(name, choice)
     else:
         yield Input(name, Path(name), named=True)
+
+
+def take_members(name: str, choice: Choice) -> Iterator[Input]:
+    """The images in an archive."""
+    if not choice.opens:
+        yield Input(name)
+        return
+    from aicli.image.packed import members
+
+    nothing = True
+    try:
+        for member, read in members(name, choice.inside().takes):
+            nothing = False
+            yield Input(member, read=read)
+        if nothing:
+            raise ImageError("no images in this archive; check the file").of(shown(name))
+    except ImageError as error:
+        yield Input(name, problem=error)
+
+
+def take_address(name: str, choice: Choice) -> Iterator[Input]:
+    """An object of a bucket, or the images below a folder or pattern there."""
+    if is_one_photo(name):  # not asked about: a list may name a million
+        yield Input(name, url=name)
+    elif not choice.opens:
+        yield Input(name)
+    elif is_archive(name) and not has_pattern(name):
+        yield from take_members(name, choice)
+    else:
+        nothing = True
+        try:
+            for address, in_folder in listed_addresses(name):
+                if in_folder and not choice.takes(address):
+                    continue
+                nothing = False
+                if is_archive(address):
+                    yield from take_members(address, choice)
+                else:
+                    yield Input(address, url=address)
+            if nothing:
+                raise ImageError("no images in this folder; check the address").of(shown(name))
+        except ImageError as error:
+            yield Input(name, problem=error)
+
+
+def take_rows(name: str, column: str, choice: Choice) -> Iterator[Input]:
+    """What a column of a Parquet file names or holds; of a folder that of each Parquet file in it."""
+    from aicli.image.packed import rows
+
+    files = choice._replace(column=None, opens=True, include=choice.include or ("*.parquet",))
+    found: Iterable[Input] = [Input(name, Path(name))]
+    if is_in_bucket(name):
+        found = take_address(name, files) if choice.opens else [Input(name)]
+    elif os.path.isdir(name):
+        found = walk(name, files)
+    for file in found:
+        if file.problem is not None or not choice.opens:
+            yield file if file.problem is not None else Input(file.name)
+            continue
+        try:
+            for row, value in rows(file.name, column):
+                if isinstance(value, str):
+                    yield from take(value, choice._replace(column=None))
+                elif value is None:
+                    yield Input(row, problem=ImageError("null; there is no photo in this row").of(shown(row)))
+                else:
+                    yield Input(row, read=lambda value=value: value)  # type: ignore[misc]
+        except ImageError as error:
+            yield Input(file.name, problem=error)
+
+
+def listed_addresses(name: str) -> list[tuple[str, bool]]:
+    from aicli.image.buckets import list_bucket
+
+    return sorted(list_bucket(name), key=lambda found: natural_key(found[0]))
+
+
+def is_in_bucket(name: str) -> bool:
+    if not is_address(name):
+        return False
+    from aicli.image.buckets import is_in_bucket  # loads what names alone do not need
+
+    return is_in_bucket(name)
+
+
+def has_pattern(name: str) -> bool:
+    return any(special in name for special in "*?[")
+
+
+def is_one_photo(name: str) -> bool:
+    """Whether an address in a bucket is that of one image, by its suffix."""
+    return not has_pattern(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def is_address(name: str) -> bool:
@@ -200,7 +342,10 @@ def walk(folder: str, choice: Choice) -> Iterator[Input]:
                 )
         elif choice.takes(path):
             nothing = False
-            yield Input(path, Path(path))
+            if is_archive(path):
+                yield from take_members(path, choice)
+            else:
+                yield Input(path, Path(path))
     if nothing:
         wanted = " or ".join(choice.include) if choice.include else "*.jpg, *.png and so on"
         reason = ImageError(f"no images in this folder ({shown(wanted)}); check the path")

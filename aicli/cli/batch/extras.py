@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -75,7 +76,7 @@ class Extras:
             sys.stdout.buffer.flush()
         if self.grouping is None:
             return {}
-        source = None if isinstance(job.source, bytes) else job.source
+        source = job.source if isinstance(job.source, Path) else None
         return {"group": self.grouping.place(job.name, source, self._folder(done.result), render)}
 
     def finish(self, skipped: int, quiet: bool) -> None:

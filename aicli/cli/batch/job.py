@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from aicli.guest.client import Guest
+    from aicli.image.buckets import InBucket
     from aicli.image.decode import DecodedImage
     from aicli.output.pictures.animation import Animation
     from aicli.output.pictures.places import Place
@@ -31,6 +32,7 @@ __all__ = [
     "Saved",
     "Stopwatch",
     "checked_source",
+    "fetched",
     "notes_of",
     "save",
     "small",
@@ -47,7 +49,7 @@ class Job(NamedTuple):
     """One image, and where its pictures go: ``picture`` is a path that the user spelled, or a place."""
 
     name: str
-    source: Path | bytes | None
+    source: Path | bytes | InBucket | None
     picture: str | Place | None = None
     crops: Place | None = None
     problem: AicliError | None = None
@@ -114,8 +116,15 @@ class Stopwatch:
             self.stages["guest"] -= self.stages[name]
 
 
+def fetched(job: Job) -> Job:
+    """The job with its photo here, if that lies in a bucket."""
+    if job.source is None or isinstance(job.source, (bytes, Path)):
+        return job
+    return job._replace(source=job.source.read())
+
+
 def checked_source(job: Job) -> Path | bytes:
-    if job.source is None:
+    if not isinstance(job.source, (bytes, Path)):
         raise job.problem or ImageError(f"{job.name}: there is nothing to open")
     return job.source
 

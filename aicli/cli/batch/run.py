@@ -147,7 +147,7 @@ class Batch:
     def _fewer_for_few(self, inputs: Iterator[Any]) -> tuple[int | None, Iterator[Any]]:
         from itertools import chain, islice
 
-        first = list(islice(inputs, FEW + 1))
+        first = [item.held() for item in islice(inputs, FEW + 1)]
         return (1 if len(first) <= FEW else None), chain(first, inputs)
 
     def _answer_here(self, recipe: Any, inputs: Iterable[Any]) -> None:

@@ -62,8 +62,17 @@ class Sources:
     @property
     def is_one_file(self) -> bool:
         """Whether no more than one image can come of it."""
-        one = len(self.arguments) == 1 and self._options.files_from is None
-        return one and (self.arguments[0] == "-" or not os.path.isdir(self.arguments[0]))
+        from aicli.image.formats import is_archive
+        from aicli.image.inputs import has_pattern, is_address, is_one_photo
+
+        if len(self.arguments) != 1 or self._options.files_from is not None or self._options.column is not None:
+            return False
+        name = self.arguments[0]
+        if is_address(name):
+            return is_one_photo(name)
+        if has_pattern(name) and not os.path.lexists(name):
+            return False
+        return not os.path.isdir(name) and not is_archive(name)
 
     def folders(self) -> list[str]:
         """The folders among the arguments."""
@@ -96,20 +105,20 @@ class Sources:
         if self.is_slow:
             self._outputs.append((path, option))
             return None
-        held = any(item.path is not None and same_file(str(item.path), path) for item in self._expand())
+        held = any(item.path is not None and same_file(str(item.path), path) for item in self._expand(opens=False))
         return "a photo of the input" if held else None
 
     def read_all(self) -> None:
         """Reads names that come slowly to their end, so that :meth:`holds` knows them from the beginning."""
         if self.is_slow:
-            items = list(self._first or ())
+            items = [item.held() for item in self._first or ()]
             self._first = iter(items)
             self._identities = identities(items)
 
     def holds(self, path: str) -> bool:
         """Whether a file is one of the images, or a link to one."""
         if self._identities is None:
-            self._identities = identities(self._expand())
+            self._identities = identities(self._expand(opens=False))
         return identity_of(path) in self._identities
 
     def may_hold(self, path: str) -> bool:
@@ -134,9 +143,9 @@ class Sources:
                 and is_in(item.path, self.excluded, in_results)
             ):
                 continue
-            yield item
+            yield item.held() if self.is_slow else item  # they are read ahead
 
-    def _expand(self, *, tells: bool = False) -> Iterator[Input]:
+    def _expand(self, *, tells: bool = False, opens: bool = True) -> Iterator[Input]:
         from aicli.image.inputs import expand
 
         # Unbuffered: a thread that waits for a buffered stream cannot be left behind at exit.
@@ -150,6 +159,8 @@ class Sources:
             stdin=raw,
             program=self._program,
             passed_over=self.passed_over if tells else lambda path: None,
+            column=given.column,
+            opens=opens,
         )
 
     def count_into(self, progress: Progress, is_answered: Callable[[str], bool]) -> None:
@@ -159,8 +170,13 @@ class Sources:
 
         def count() -> None:
             again = Sources(self._options)
-            again.excluded = self.excluded
-            progress.total = sum(not is_answered(item.name) for item in again.inputs())
+            again.excluded, again._first = self.excluded, again._expand(opens=False)
+            total = 0
+            for item in again.inputs():
+                if not item.is_known:
+                    return  # nothing is fetched or unpacked twice
+                total += not is_answered(item.name)
+            progress.total = total
 
         threading.Thread(target=count, daemon=True).start()
 

@@ -10,7 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aicli.cli.batch.job import Answer, Done, Exif, Job, Note, Saved, Stopwatch, checked_source, notes_of, save, small
+from aicli.cli.batch.job import (
+    Answer,
+    Done,
+    Exif,
+    Job,
+    Note,
+    Saved,
+    Stopwatch,
+    checked_source,
+    fetched,
+    notes_of,
+    save,
+    small,
+)
 from aicli.errors import AicliError, ImageError, UsageError
 from aicli.options import ClassifyOptions, DetectOptions, FrameOptions, PictureOptions, SavingOptions
 
@@ -47,6 +60,7 @@ class ClassifyWork:
         self.notes = self.classifier.model.notes
 
     def __call__(self, job: Job) -> Done:
+        job = fetched(job)
         if self.frames.all_frames:
             from aicli.cli.batch.frames import answer_frames
 
@@ -107,6 +121,7 @@ class DetectWork:
         self.cover = open_cover(recipe.pictures.cover)
 
     def __call__(self, job: Job) -> Done:
+        job = fetched(job)
         if self.frames.all_frames:
             from aicli.cli.batch.frames import answer_frames
 
