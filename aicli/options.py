@@ -17,6 +17,7 @@ __all__ = [
     "ClassifyOptions",
     "DetectFiles",
     "DetectOptions",
+    "EvaluateOptions",
     "FrameOptions",
     "GroupOptions",
     "InputOptions",
@@ -589,6 +590,17 @@ class LabelledOptions(Options):
         shown="the cores",
         least=1,
         most=256,
+    )
+
+
+class EvaluateOptions(LabelledOptions):
+    """Which labelled photos a classifier is measured on."""
+
+    wordnet_ids: str | Path | None = option(
+        default=None,
+        help="The photos' names or folders begin with WordNet ids; this file has an id a line, one for each class.",
+        section="Input",
+        metavar="FILE",
     )
 
 

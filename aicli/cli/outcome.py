@@ -44,10 +44,12 @@ def report_writer(name: str | None) -> Callable[[Training | Evaluation], None]:
     if name is None:
         return lambda _: None
     from aicli.training.report import FORMATS, write_report
+    from aicli.training.train import require_folder
 
     path = Path(name)
     if path.suffix.lower() not in FORMATS:
         raise click.UsageError(f"{name}: a report is one of {', '.join(FORMATS)}, by its suffix")
+    require_folder(path)
     return lambda outcome: write_report(outcome, path)
 
 
@@ -79,8 +81,17 @@ def show_outcome(outcome: Training | Evaluation, format: str, *, quiet: bool) ->
         click.echo(json.dumps(outcome.to_dict(), ensure_ascii=False))
     else:
         click.echo(str(outcome))
+        click.echo(averages(outcome.scores))
         for line in table(outcome.scores):
             click.echo(line)
+
+
+def averages(scores: Scores) -> str:
+    """The measures of the whole set in one line."""
+    from aicli.training.report import percent
+
+    top_5 = f"top-5 {percent(scores.top_5.value)}, " if len(scores.labels) > 5 else ""
+    return f"{top_5}mean recall {percent(scores.mean_recall)}, calibration error {percent(scores.calibration_error)}"
 
 
 def table(scores: Scores) -> Iterator[str]:

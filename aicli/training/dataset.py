@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,12 +15,14 @@ from aicli._text import shown
 from aicli.errors import UsageError
 from aicli.image.inputs import expand, natural_key
 
-__all__ = ["LABEL_FILE", "Labelled", "labelled_photos"]
+__all__ = ["LABEL_FILE", "WORDNET_ID", "Labelled", "labelled_photos", "wordnet_photos"]
 
 LABEL_FILE = ".aicli-label"
 """In a class's folder: the label, where the folder's name could not hold it. ``classify --group`` writes it."""
 LIST_SUFFIXES = (".csv", ".jsonl", ".ndjson")
 MAX_LABEL = 1000
+WORDNET_ID = re.compile(r"n\d{8}(?!\d)")
+"""ImageNet's names of classes, as in ``n01440764/photo.jpg`` or ``n01440764_tench.jpg``."""
 
 
 class Labelled(NamedTuple):
@@ -47,6 +50,27 @@ def labelled_photos(
         raise UsageError(f"{shown(str(path))}: this is neither a folder of classes nor a list (.csv, .jsonl)")
     else:
         raise UsageError(f"{shown(str(path))}: no such folder; give one with a folder of photos for each class")
+    return list(_limited(photos, limit))
+
+
+def wordnet_photos(
+    folder: str | os.PathLike[str], *, include: Sequence[str] = (), limit: int | None = None
+) -> list[Labelled]:
+    """The photos below a folder, labelled with the WordNet id that their name, or else their folder's, begins with.
+
+    Raises :class:`UsageError` for a photo without one.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise UsageError("no such folder; photos with WordNet ids lie in one").of(shown(str(root)))
+    photos = []
+    for item in expand([str(root)], include=include):
+        if item.path is None or item.problem is not None:
+            continue
+        found = WORDNET_ID.match(item.path.name) or WORDNET_ID.match(item.path.parent.name)
+        if found is None:
+            raise UsageError("neither its name nor its folder's begins with a WordNet id").of(shown(str(item.path)))
+        photos.append(Labelled(item.path, found[0]))
     return list(_limited(photos, limit))
 
 

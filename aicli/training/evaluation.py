@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aicli._text import shown
-from aicli.errors import AicliError, UsageError
+from aicli.errors import AicliError, Hint, UsageError
 from aicli.nn.engines import available_cores
-from aicli.options import ClassifyOptions, LabelledOptions
+from aicli.options import ClassifyOptions, EvaluateOptions
 from aicli.tasks.classify import Classifier
 from aicli.tasks.many import Failure
-from aicli.training.dataset import Labelled, labelled_photos
+from aicli.training.dataset import WORDNET_ID, labelled_photos, wordnet_photos
 from aicli.training.scoring import Scores
 
 __all__ = ["Evaluation", "evaluate"]
@@ -63,40 +64,47 @@ def evaluate(
 
     ``photos`` is a folder with a folder of photos for each class, or a CSV or JSON Lines file of ``path`` and
     ``label``. A label of the photos that differs from the model's in case, or in ``_`` for a space, is taken for that
-    one; a number is the class of that index. ``options`` are those of :class:`aicli.options.LabelledOptions`
-    (``include``, ``limit``, ``jobs``) and :class:`aicli.options.ClassifierOptions` (``labels``, ``input_range``, ...).
-    ``progress`` is called with the photos done, failed and in all.
+    one, and so is one of the names that a label lists with commas; a number is the class of that index. With
+    ``wordnet_ids``, a file of an id a line in the order of the classes, the photos' names or their folders' begin with
+    one. ``options`` are those of :class:`aicli.options.EvaluateOptions` (``include``, ``limit``, ``jobs``,
+    ``wordnet_ids``) and :class:`aicli.options.ClassifierOptions` (``labels``, ``input_range``, ...). ``progress`` is
+    called with the photos done, failed and in all.
 
     Raises :class:`UsageError` when the photos have a label that the model does not know, and what
     :class:`aicli.Classifier` raises.
     """
-    own = {item.name for item in LabelledOptions.fields}
-    reading = LabelledOptions(**{name: value for name, value in options.items() if name in own})
+    own = {item.name for item in EvaluateOptions.fields}
+    reading = EvaluateOptions(**{name: value for name, value in options.items() if name in own})
     chosen = ClassifyOptions(
         **{name: value for name, value in options.items() if name not in own}, model=model, top_k=5, min_score=0.0
     )
     classifier = Classifier.from_options(chosen)
-    given = labelled_photos(photos, include=reading.include, limit=reading.limit)
+    known = distinct(classifier.model.labels)
+    if reading.wordnet_ids is None:
+        given = labelled_photos(photos, include=reading.include, limit=reading.limit)
+        find: Callable[[str, str], str] = ClassNames(classifier.model.labels, known)
+    else:
+        find = read_wordnet_ids(Path(reading.wordnet_ids), known)
+        given = wordnet_photos(photos, include=reading.include, limit=reading.limit)
     if not given:
-        raise UsageError(f"{shown(str(photos))}: there are no photos in its folders")
-    known = classifier.model.labels
-    names = {label: match(label, known, str(photos)) for label in dict.fromkeys(photo.label for photo in given)}
+        raise UsageError("there are no photos in its folders").of(shown(str(photos)))
+    names = {label: find(label, str(photos)) for label in dict.fromkeys(photo.label for photo in given)}
     scores = Scores(known)
     mistakes: list[tuple[str, str, str, float]] = []
     failures: list[Failure] = []
     jobs = reading.jobs or min(available_cores(), len(given))
     answers = classifier.many((str(photo.path) for photo in given), jobs=jobs)
-    for photo, answer in paired(given, answers):
+    for photo, answer in zip(given, answers, strict=True):
         if isinstance(answer, Failure):
             failures.append(answer)
         elif not answer.predictions:
             failures.append(Failure(str(photo.path), AicliError("the model gave no answer")))
         else:
             label = names[photo.label]
-            scores.add(label, [(item.label, item.score) for item in answer.predictions])
+            scores.add(label, [(known[item.index], item.score) for item in answer.predictions])
             best = answer.predictions[0]
-            if best.label != label:
-                mistakes.append((str(photo.path), label, best.label, round(best.score, 4)))
+            if known[best.index] != label:
+                mistakes.append((str(photo.path), label, known[best.index], round(best.score, 4)))
                 mistakes.sort(key=lambda item: -item[3])
                 del mistakes[KEPT_MISTAKES:]
         if progress is not None:
@@ -104,25 +112,85 @@ def evaluate(
     return Evaluation(classifier.model.name, scores, mistakes, failures, classifier.model.notes)
 
 
-def paired(photos: Sequence[Labelled], answers: Iterator[Any]) -> Iterator[tuple[Labelled, Any]]:
-    return zip(photos, answers, strict=True)
+def distinct(labels: Sequence[str]) -> tuple[str, ...]:
+    """A name of its own for each class: ImageNet has two that are called "crane"."""
+    counts = Counter(labels)
+    return tuple(label if counts[label] == 1 else f"{label} ({index})" for index, label in enumerate(labels))
 
 
-def match(label: str, known: Sequence[str], source: str) -> str:
-    """The model's name of a class. Raises :class:`UsageError` when it has none."""
-    if label in known:
-        return label
-    folded = {plain(name): name for name in reversed(known)}
-    if plain(label) in folded:
-        return folded[plain(label)]
-    if label.isdecimal() and int(label) < len(known):
-        return known[int(label)]
-    import difflib
+class ClassNames:
+    """Finds the class that a photo's label means."""
 
-    near = difflib.get_close_matches(plain(label), list(folded), n=1)
-    hint = f"; is it '{shown(folded[near[0]])}'?" if near else ""
-    raise UsageError(f"{shown(source)}: the model has no class called '{shown(label)}'{hint}")
+    def __init__(self, labels: Sequence[str], known: Sequence[str]) -> None:
+        self._known = known
+        self._exact = dict(zip(known, known, strict=True))
+        self._whole = indices(enumerate(labels))
+        self._listed = indices((index, name) for index, label in enumerate(labels) for name in label.split(","))
+
+    def __call__(self, label: str, source: str) -> str:
+        """The name of the class. Raises :class:`UsageError` when there is none, or more than one."""
+        if label in self._exact:
+            return label
+        found = self._whole.get(plain(label)) or self._listed.get(plain(label)) or []
+        if not found and label.isdecimal() and int(label) < len(self._known):
+            found = [int(label)]
+        if len(found) == 1:
+            return self._known[found[0]]
+        name = shown(label)
+        if found:
+            numbers = " and ".join(map(str, found))
+            problem = f"the model has more than one class called '{name}'; name the class by its number: {numbers}"
+            raise UsageError(problem).of(shown(source))
+        if WORDNET_ID.match(label):
+            hint = Hint("wordnet_ids", "{} takes the file that says which class an id is")
+            raise UsageError(f"'{name}' begins with a WordNet id", hint=hint).of(shown(source))
+        import difflib
+
+        near = difflib.get_close_matches(plain(label), list(self._listed | self._whole), n=1)
+        guess = (
+            f"; is it '{shown(self._known[(self._whole.get(near[0]) or self._listed[near[0]])[0]])}'?" if near else ""
+        )
+        raise UsageError(f"the model has no class called '{name}'{guess}").of(shown(source))
+
+
+def indices(names: Iterable[tuple[int, str]]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for index, name in names:
+        places = found.setdefault(plain(name), [])
+        if index not in places:
+            places.append(index)
+    return found
 
 
 def plain(label: str) -> str:
     return " ".join(label.replace("_", " ").casefold().split())
+
+
+def read_wordnet_ids(file: Path, known: Sequence[str]) -> Callable[[str, str], str]:
+    """What finds the class of a WordNet id: the first word of each line is the id of the next class.
+
+    A model with a class of the background before the others has one class more. Raises :class:`UsageError`.
+    """
+    try:
+        ids = [line.split()[0] for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"the WordNet ids cannot be read ({reason})").of(shown(str(file))) from None
+    names = known[1:] if len(known) == len(ids) + 1 and "background" in known[0].casefold() else known
+    if wrong := next((name for name in ids if not WORDNET_ID.fullmatch(name)), None):
+        raise UsageError(f"'{shown(wrong)}' is no WordNet id; a line begins with one, as n01440764").of(
+            shown(str(file))
+        )
+    if len(ids) != len(names) or len(set(ids)) != len(ids):
+        problem = (
+            f"it has {len(set(ids))} WordNet ids, and the model {len(known)} classes; give one a line, in their order"
+        )
+        raise UsageError(problem).of(shown(str(file)))
+    by_id = dict(zip(ids, names, strict=True))
+
+    def find(label: str, source: str) -> str:
+        if label not in by_id:
+            raise UsageError(f"{shown(str(file))} has no id {label}").of(shown(source))
+        return by_id[label]
+
+    return find

@@ -135,19 +135,31 @@ class FeatureStore:
 
     def __init__(self, body: bytes, input: InputSpec, *, use: bool = True) -> None:
         self.key = hashlib.sha256(hashlib.sha256(body).digest() + repr(tuple(input)).encode()).hexdigest()[:32]
-        home = cache_folder()
-        self._temporary = tempfile.TemporaryDirectory() if home is None else None
-        folder = Path(self._temporary.name) if self._temporary is not None else (home or Path()) / "features"
-        self.body = folder / f"{self.key}.tflite"
-        self._database = folder / f"{self.key}.sqlite"
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._connection: sqlite3.Connection | None = None
+        home = cache_folder()
+        try:
+            folder = self._prepare(Path(self._own_folder()) if home is None else home / "features", body)
+        except (OSError, WriteError):  # a cache that is full or not ours to write
+            if self._temporary is not None:
+                raise
+            folder = self._prepare(Path(self._own_folder()), body)
+        if use:
+            drop_old(folder, self.key)
+            self._connection = self._open()
+
+    def _own_folder(self) -> str:
+        self._temporary = tempfile.TemporaryDirectory(prefix="aicli-")
+        return self._temporary.name
+
+    def _prepare(self, folder: Path, body: bytes) -> Path:
+        """Puts the network into the folder, where the workers read it."""
+        self.body, self._database = folder / f"{self.key}.tflite", folder / f"{self.key}.sqlite"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self.body.exists():
             with replacing(self.body, mode=0o600) as file:
                 file.write(body)
-        if use:
-            drop_old(folder, self.key)
-            self._connection = self._open()
+        return folder
 
     def _open(self) -> sqlite3.Connection | None:
         try:

@@ -7,12 +7,15 @@ Neural Networks", 2017), fitted to predictions for photos that the fit has not s
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aicli.errors import AicliError, UnavailableError
+from aicli.nn.engines import available_cores
 
 __all__ = ["Head", "Sample", "fit_head", "softmax"]
 
@@ -76,16 +79,17 @@ def fit_head(sample: Sample, classes: int, *, seed: int) -> Head:
     scale[scale < 1e-6 * max(1e-12, scale.max())] = np.inf  # a feature that never changes says nothing
     standard = ((rows - mean) / scale).astype(np.float32)
     large = rows.shape[0] * rows.shape[1] * classes * rows.shape[2] / 1280 > LARGE
-    folds = _folds(labels, 1 if large else FOLDS, seed)
-    strength = _choose_strength(standard, labels, classes, folds, seed, large)
-    logits = np.full((len(labels), classes), np.nan, np.float32)
-    start: Any = None
-    for held in folds:
-        fitted = start = _fit(standard[~held], labels[~held], classes, strength, start if large else None)
-        logits[held] = _logits(fitted, standard[held, 0])
-    seen = ~np.isnan(logits[:, 0])
-    temperature = _temperature(logits[seen], labels[seen])
-    weights, bias = _fit(standard, labels, classes, strength, start if large else None)
+    with _blas_threads(available_cores() if large else 1):
+        folds = _folds(labels, 1 if large else FOLDS, seed)
+        strength = _choose_strength(standard, labels, classes, folds, seed, large)
+        logits = np.full((len(labels), classes), np.nan, np.float32)
+        start: Any = None
+        for held in folds:
+            fitted = start = _fit(standard[~held], labels[~held], classes, strength, start if large else None)
+            logits[held] = _logits(fitted, standard[held, 0])
+        seen = ~np.isnan(logits[:, 0])
+        temperature = _temperature(logits[seen], labels[seen])
+        weights, bias = _fit(standard, labels, classes, strength, start if large else None)
     plain = weights / scale
     return Head(
         (plain / temperature).astype(np.float32),
@@ -94,6 +98,18 @@ def fit_head(sample: Sample, classes: int, *, seed: int) -> Head:
         strength,
         softmax(logits / temperature).astype(np.float32),
     )
+
+
+@contextmanager
+def _blas_threads(count: int) -> Iterator[None]:
+    """So many threads for NumPy's matrix products: aicli's programs have one, and only a large fit gains from more.
+
+    In a small one they would wait for each other longer than they compute.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=count, user_api="blas"):
+        yield
 
 
 def _folds(labels: Ints, count: int, seed: int) -> list[NDArray[np.bool_]]:

@@ -73,6 +73,9 @@ def summary(outcome: Outcome) -> list[str]:
         lines.append(f"For {scores.top_5.value:.1%} the right class is among the five best.")
     if scores.photos:
         lines.append(
+            f"The mean of the recalls of all classes, where rare ones count as much, is {scores.mean_recall:.1%}."
+        )
+        lines.append(
             f"A score is off by {scores.calibration_error:.1%} on average from how often such answers are right; "
             "0 would be perfect."
         )

@@ -95,6 +95,12 @@ class Scores:
             return math.nan
         return float(sum(abs(total - right) for _, total, right in self.bins) / self.photos)
 
+    @property
+    def mean_recall(self) -> float:
+        """The mean of the classes' recalls, also called balanced accuracy: a rare class counts as much as others."""
+        recalls = [item.recall for item in self.classes() if item.photos]
+        return sum(recalls) / len(recalls) if recalls else math.nan
+
     def classes(self) -> list[ClassScore]:
         """Every class that a photo has or an answer names, in the model's order; labels it does not know come last."""
         photos: Counter[str] = Counter()
@@ -114,6 +120,7 @@ class Scores:
             "photos": self.photos,
             "accuracy": share(self.accuracy),
             "top_5": share(self.top_5),
+            "mean_recall": round(self.mean_recall, 6) if self.photos else None,
             "calibration_error": round(self.calibration_error, 6) if self.photos else None,
             "classes": [
                 {

@@ -16,7 +16,7 @@ from aicli._files import write_file
 from aicli._text import shown
 from aicli.catalog import ClassifierModel
 from aicli.catalog.load import load_classifier
-from aicli.errors import AicliError, Hint, UsageError
+from aicli.errors import AicliError, Hint, UsageError, WriteError
 from aicli.nn.engines import available_cores, load_engine
 from aicli.options import TrainOptions
 from aicli.tasks.many import Failure
@@ -27,7 +27,7 @@ from aicli.training.model_file import trained_file
 from aicli.training.scoring import Scores
 from aicli.training.surgery import Body, read_body
 
-__all__ = ["OTHER", "Doubt", "Training", "train"]
+__all__ = ["OTHER", "Doubt", "Training", "require_folder", "train"]
 
 OTHER = "other"
 """The label of ``negative`` photos."""
@@ -118,6 +118,9 @@ def train(
     model = load_classifier(chosen.base, engine=load_engine(None))
     body = read_body(model.name, model.content or model.path.read_bytes(), model.output.tensor)
     given = labelled_photos(photos, include=chosen.include, limit=chosen.limit)
+    sources = [model.path, *(photo.path for photo in given), Path(photos)]
+    if target.exists() and any(source.exists() and source.samefile(target) for source in sources):
+        raise UsageError("the training reads this file; give another name to write the model to").of(shown(str(target)))
     if chosen.negative is not None:
         given += negatives(Path(chosen.negative), chosen.include, chosen.limit)
     labels = check_classes(given, str(photos))
@@ -166,6 +169,16 @@ def check_target(target: Path) -> None:
         raise UsageError(f"{shown(str(target))}: a model's name ends in .tflite")
     if target.is_dir():
         raise UsageError(f"{shown(str(target))}: it is a folder; give a file name")
+    require_folder(target)
+
+
+def require_folder(target: Path) -> None:
+    """Raises :class:`UsageError` when the folder of a file to write is not there, or not ours to write to."""
+    folder = target.parent
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {shown(str(folder))}; make it first").of(shown(str(target)))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"nothing can be written to the folder {shown(str(folder))}").of(shown(str(target)))
 
 
 def negatives(folder: Path, include: Sequence[str], limit: int | None) -> list[Labelled]:
@@ -302,6 +315,12 @@ def rows_for(photos: int, views: int, size: int) -> Floats:
     if 4 * photos * views * size <= IN_MEMORY:
         return np.zeros(shape, np.float32)
     with tempfile.TemporaryFile() as file:
+        try:  # a page of a sparse file that finds the disk full would end the process
+            os.posix_fallocate(file.fileno(), 0, 4 * photos * views * size)
+        except AttributeError:  # macOS and Windows have no such call
+            pass
+        except OSError as error:
+            raise WriteError(tempfile.gettempdir(), f"no room for the features ({error.strerror})") from None
         return np.memmap(file, np.float32, "w+", shape=shape)
 
 

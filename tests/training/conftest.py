@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -21,10 +22,21 @@ class Result(NamedTuple):
     err: str
 
 
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("features")
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of features that no other test has filled."""
+def cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One cache of features for all tests here that are not about the cache."""
     pytest.importorskip("sklearn", reason="needs scikit-learn")
+    monkeypatch.setenv("AICLI_CACHE_DIR", str(shared_cache))
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: None) -> Path:
+    """A cache of features that no other test has filled."""
     monkeypatch.setenv("AICLI_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -40,7 +52,7 @@ def make_photos(root: Path, each: int, first: int = 0, names: tuple[str, ...] = 
         for number in range(first, first + each):
             left, top = number * width // 60, number * height // 80
             part = image.crop((left, top, left + width * 3 // 4, top + height * 3 // 4)).resize((240, 240))
-            ImageEnhance.Brightness(part).enhance(0.8 + 0.03 * number).save(folder / f"{number}.png")
+            ImageEnhance.Brightness(part).enhance(0.8 + 0.03 * number).save(folder / f"{number}.png", compress_level=1)
     return root
 
 
@@ -57,6 +69,11 @@ def aicli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     return call
 
 
+@pytest.fixture(scope="session")
+def made_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_photos(tmp_path_factory.mktemp("made") / "photos", 8)
+
+
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    return make_photos(tmp_path / "photos", 8)
+def photos(tmp_path: Path, made_photos: Path) -> Path:
+    return Path(shutil.copytree(made_photos, tmp_path / "photos"))

@@ -75,8 +75,10 @@ def test_a_quantised_base_keeps_its_body(photos: Path, tmp_path: Path, name: str
     assert evaluate(tmp_path / "own.tflite", new, jobs=1, engine=engine).accuracy == 1.0
 
 
-def test_the_same_seed_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
-    variants: dict[str, dict[str, Any]] = {"a": {}, "b": {"features": "no-resume"}, "c": {"jobs": 2}}
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 4)
+    again = {"features": "no-resume"}
+    variants: dict[str, dict[str, Any]] = {"a": {}, "b": {**again}, "c": {**again, "jobs": 2}}
     for name, options in variants.items():
         train(photos, tmp_path / f"{name}.tflite", augment=True, **{"jobs": 1, **options})
     assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
@@ -198,7 +200,9 @@ def test_a_base_that_is_no_classifier(photos: Path, tmp_path: Path) -> None:
         train(photos, tmp_path / "own.model", jobs=1)
 
 
-def test_a_second_run_computes_only_what_is_new(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_computes_only_what_is_new(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
     from aicli.training import features
 
     train(photos, tmp_path / "own.tflite", jobs=1)
@@ -256,13 +260,62 @@ def test_the_command(aicli: Any, photos: Path, tmp_path: Path) -> None:
         assert len(refused.err.splitlines()) == 1
 
 
-def test_evaluation_takes_labels_as_people_write_them(photos: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "test"
-    for name, label in (("chelsea.png", "Egyptian_Cat"), ("grace_hopper.jpg", "652")):
-        (folder / label).mkdir(parents=True)
-        shutil.copy(PROJECT / "examples" / name, folder / label / name)
-    outcome = evaluate("efficientnet_lite0", folder, jobs=1)
-    assert outcome.accuracy == 1.0
-    os.rename(folder / "652", folder / "egyptian catt")
-    with pytest.raises(UsageError, match="no class called 'egyptian catt'; is it 'Egyptian cat'"):
-        evaluate("efficientnet_lite0", folder, jobs=1)
+def test_places_that_nothing_is_written_to(aicli: Any, photos: Path, tmp_path: Path) -> None:
+    """Refused before any photo is read, in one line; what is there stays as it is."""
+    train(photos, tmp_path / "base.tflite", jobs=1)
+    base = (tmp_path / "base.tflite").read_bytes()
+    shutil.copy(tmp_path / "base.tflite", photos / "cat" / "cat.tflite")
+    (photos / "list.csv").write_text("path,label\ncat/cat.tflite,a\ncat/0.png,b\n")
+    for arguments, message in (
+        ([str(photos), "-o", str(tmp_path / "none" / "own.tflite")], "there is no folder .*none; make it first"),
+        ([str(photos), "-o", str(tmp_path / "own.tflite"), "--report", str(tmp_path / "none" / "x.md")], "no folder"),
+        (
+            [str(photos), "-o", str(tmp_path / "base.tflite"), "--base", str(tmp_path / "base.tflite")],
+            "reads this file",
+        ),
+        ([str(photos / "list.csv"), "-o", str(photos / "cat" / "cat.tflite")], "reads this file"),
+    ):
+        refused = aicli("train", *arguments, "-j", "1")
+        assert refused.code == 2 and re.search(message, refused.err) and len(refused.err.splitlines()) == 1, refused
+    assert (tmp_path / "base.tflite").read_bytes() == (photos / "cat" / "cat.tflite").read_bytes() == base
+    assert not (tmp_path / "none").exists() and not (tmp_path / "own.tflite").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 100, 0.5, 0.999])
+def test_a_damaged_base(aicli: Any, photos: Path, tmp_path: Path, keep: float) -> None:
+    whole = (PROJECT / "models" / "dog_breeds.tflite").read_bytes()
+    (tmp_path / "bad.tflite").write_bytes(whole[: keep if keep == int(keep) else int(keep * len(whole))])
+    refused = aicli("train", str(photos), "-o", str(tmp_path / "own.tflite"), "--base", str(tmp_path / "bad.tflite"))
+    assert refused.code in (1, 2) and "bad.tflite" in refused.err, refused
+    assert len(refused.err.splitlines()) == 1 and not (tmp_path / "own.tflite").exists()
+
+
+def test_a_full_disk(photos: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: neither the cache nor the model can be written."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20));"
+        "from aicli.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "train", str(photos), "-o", str(tmp_path / "own.tflite"), "-j", "1"]
+    environment = {**os.environ, "AICLI_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "File too large" in done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".tflite", ".tmp")]
+
+
+def test_a_full_disk_for_features_beyond_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room is taken before it is used: a page that finds the disk full would end the process."""
+    import resource
+
+    module = sys.modules["aicli.training.train"]
+    monkeypatch.setattr(module, "IN_MEMORY", 0)
+    rows = module.rows_for(3, 1, 5)
+    assert isinstance(rows, np.memmap) and rows.shape == (3, 1, 5) and not rows.any()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with pytest.raises(AicliError, match=r"no room for the features \(File too large\)"):
+            module.rows_for(1000, 1, 1280)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from aicli.cli.options import option_command
-from aicli.options import ClassifierOptions, LabelledOptions, OutcomeOptions
+from aicli.options import ClassifierOptions, EvaluateOptions, OutcomeOptions
 
 __all__ = ["command"]
 
 
 @option_command("evaluate")
-def command(files: OutcomeOptions, reading: LabelledOptions, options: ClassifierOptions) -> int:
+def command(files: OutcomeOptions, reading: EvaluateOptions, options: ClassifierOptions) -> int:
     """Measure a classifier on labelled photos.
 
     \b
         aicli evaluate -m birds.tflite test-photos/    (test-photos/wren/*.jpg, ...)
         aicli evaluate test.csv --report report.html
+        aicli evaluate imagenet/ --wordnet-ids ids.txt (imagenet/n01440764_tench.jpg, ...)
 
-    Says the accuracy with its 95 % interval, precision and recall of each class, and what is taken for what. Photos are
-    a folder with a folder for each class, or a .csv or .jsonl list of path and label.
+    Says the accuracy with its 95 % interval, the mean recall of the classes, precision and recall of each, and what is
+    taken for what. Photos are a folder with a folder for each class, or a .csv or .jsonl list of path and label.
     """
     from aicli.cli.outcome import one_source, report_writer, show_outcome, shown_progress
     from aicli.training.evaluation import evaluate
