@@ -83,7 +83,9 @@ def test_the_wheel_holds_models_labels_and_the_guests_source(wheel: dict[str, by
 
 
 def test_the_wheel_holds_nothing_else(wheel: dict[str, bytes]) -> None:
-    assert {name.split("/")[0] for name in wheel} == {"aicli", f"aicli_vision-{aicli.__version__}.dist-info"}
+    own = f"aicli_vision-{aicli.__version__}"
+    assert {name.split("/")[0] for name in wheel} == {"aicli", f"{own}.dist-info", f"{own}.data"}
+    assert [name for name in wheel if name.startswith(f"{own}.data/")] == [f"{own}.data/data/share/man/man1/aicli.1"]
     assert not [name for name in wheel if re.search(r"/target/|__pycache__|\.pyc$|(^|/)\.git", name)]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +24,19 @@ def test_the_references_are_what_the_program_says() -> None:
         [sys.executable, "tools/reference.py", "--check"], cwd=PROJECT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{done.stdout}{done.stderr}run: python tools/reference.py"
+
+
+def test_the_manual_page_is_read_without_a_warning() -> None:
+    man = shutil.which("man")
+    if man is None:
+        pytest.skip("no man here")
+    command = [man, "--warnings", "-l", str(PROJECT / "man" / "aicli.1")]
+    done = subprocess.run(
+        command, env={**os.environ, "MANWIDTH": "100", "LC_ALL": "C.UTF-8"}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in ("aicli detect-faces [OPTIONS]", "--max-pixels N", "aicli models pull", "EXIT STATUS"):
+        assert words in re.sub(r".\x08", "", done.stdout), words
 
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))

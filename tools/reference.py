@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import manpage
 
 from aicli import errors
 from aicli._option import Options
@@ -21,7 +22,8 @@ from aicli.cli.main import cli
 from aicli.options import ClassifyOptions, DetectOptions
 
 PROJECT = Path(__file__).resolve().parent.parent
-PAGES = ("docs/cli.md", "docs/python.md")
+MAN = "man/aicli.1"
+PAGES = ("docs/cli.md", "docs/python.md", MAN)
 BLOCK = re.compile(r"(<!-- reference: (\w+) -->\n).*?(<!-- end of reference -->)", re.DOTALL)
 WIDTH = 100
 
@@ -74,12 +76,17 @@ def renewed(page: str) -> str:
     return BLOCK.sub(lambda match: f"{match[1]}{WRITERS[match[2]]()}{match[3]}", page)
 
 
+def man_page() -> str:
+    root = click.Context(cli, info_name="aicli", **cli.context_settings)
+    return manpage.page(commands(cli, root))
+
+
 def main(arguments: list[str]) -> int:
     changed = 0
     for name in PAGES:
         path = PROJECT / name
         before = path.read_text(encoding="utf-8")
-        after = renewed(before)
+        after = man_page() if name == MAN else renewed(before)
         if after != before:
             changed += 1
             print(f"{name}: {'differs from the program' if '--check' in arguments else 'written anew'}")
