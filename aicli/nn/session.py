@@ -70,6 +70,8 @@ class Session:
     the reason of the last failed call, for the message that a person reads; ``died`` the same, once an engine process
     has ended.
 
+    ``foreign`` are the names of models that a stranger uploaded, which run in an engine process.
+
     ``memory`` is the one budget, in bytes, of everything that this guest's networks take: models, contexts, tensors,
     work space. It is held before memory is taken. ``None`` is for aicli's own guest, whose inputs alone are bounded.
     ``deadline`` is the time of ``time.monotonic()`` at which the call that runs now must have ended.
@@ -84,11 +86,14 @@ class Session:
     memory: int | None = None
     deadline: float | None = None
     died: str | None = None
+    foreign: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self._graphs: dict[int, Graph] = {}
         # A graph stands for a context that is taken from the spare ones when its shape is known.
         self._contexts: dict[int, ExecutionContext | Graph] = {}
+        # A name that is loaded again has the graph that it had, as in WasmEdge.
+        self._named: dict[str, int] = {}
         self._last_handle = 0
         self._foreign_engine: IsolatedEngine | None = None
 
@@ -100,10 +105,10 @@ class Session:
         self.engine.set_deadline(deadline)
 
     def load(self, model: bytes, encoding: int) -> int:
-        if encoding not in (4, 5):
-            raise NnError(Errno.INVALID_ENCODING, f"encoding {encoding} is not TensorFlow Lite (4) or detect (5)")
+        # Bindings number the encodings differently; what a file says of itself is the same in all of them.
         if model[4:8] != b"TFL3":
-            raise NnError(Errno.INVALID_ENCODING, "the guest's model is no TFLite file")
+            reason = f"the guest's model of encoding {encoding} is no TFLite file"
+            raise NnError(Errno.INVALID_ENCODING, reason)
         most = MAX_MODEL_BYTES if self.memory is None else min(MAX_MODEL_BYTES, self.memory)
         if len(model) + self._own_bytes() > most:
             raise NnError(Errno.TOO_LARGE, f"the guest's own models have more than {most} bytes")
@@ -129,7 +134,11 @@ class Session:
         if name not in self.models:
             known = ", ".join(sorted(self.models)) or "none"
             raise NnError(Errno.NOT_FOUND, f"the guest asked for a model '{name}'; there is {known}")
-        return self._add_graph(Graph(name, self.models[name], self.threads))
+        handle = self._named.get(name)
+        if handle is None:
+            graph = Graph(name, self.models[name], self.threads, foreign=name in self.foreign)
+            handle = self._named[name] = self._add_graph(graph)
+        return handle
 
     def _add_graph(self, graph: Graph) -> int:
         if len(self._graphs) >= MAX_GRAPHS:
@@ -190,6 +199,7 @@ class Session:
                 self.spare.put(context)
         self._contexts.clear()
         self._graphs.clear()
+        self._named.clear()
 
     def set_input(
         self, handle: int, index: int, shape: tuple[int, ...], kinds: tuple[TensorType, ...], data: NDArray[np.uint8]
@@ -221,6 +231,7 @@ class Session:
     def unload(self, handle: int) -> None:
         if self._graphs.pop(handle, None) is None:
             raise NnError(Errno.INVALID_ARGUMENT, f"there is no graph {handle}")
+        self._named = {name: graph for name, graph in self._named.items() if graph != handle}
 
     def new_handle(self) -> int:
         """A number that nothing of this guest has had before."""

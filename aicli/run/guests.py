@@ -25,9 +25,10 @@ __all__ = ["RunRequest", "instantiate", "load_guest"]
 class RunRequest:
     """What ``aicli run`` was asked for.
 
-    ``models`` are named models. ``call`` is an export instead of ``_start``; a function of a calling convention is
-    given ``values``, then ``arguments`` as numbers and files. ``returns`` says the kind of its answer where the file
-    does not (``bytes``: nothing is added to it); ``labels`` has the name of a class that it answers.
+    ``models`` are named models: files, or the bytes of one that a stranger uploaded. ``call`` is an export instead of
+    ``_start``; a function of a calling convention is given ``values``, then ``arguments`` as numbers and files.
+    ``returns`` says the kind of its answer where the file does not (``bytes``: nothing is added to it); ``labels`` has
+    the name of a class that it answers.
     """
 
     guest: Path

@@ -66,7 +66,12 @@ class CommandHost:
         limits = limits or Limits()
         deadline = None if limits.timeout is None else time.monotonic() + limits.timeout
         self.session = Session(
-            lazy, models or {}, threads or 1, memory=networks_budget(limits.memory), deadline=deadline
+            lazy,
+            models or {},
+            threads or 1,
+            memory=networks_budget(limits.memory),
+            deadline=deadline,
+            foreign=frozenset(name for name, model in (models or {}).items() if isinstance(model, bytes)),
         )
         self._folders, self._dialect, self._warn = folders, dialect, warn
         self._imports = tuple(imports)

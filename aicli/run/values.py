@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from aicli.errors import Hint, UsageError
 
-__all__ = ["KINDS", "Argument", "Number", "Value", "encode_answer", "parse_argument", "parse_word"]
+__all__ = ["KINDS", "Argument", "Number", "Value", "encode_answer", "parse_argument", "parse_value", "parse_word"]
 
 Value = bytes | str | int | float | list[int]
 """What a function answers; ``bytes`` where only the guest knows whether they are text."""
@@ -73,8 +73,11 @@ def parse_argument(text: str) -> Argument:
 
     Raises :class:`UsageError` when there is no such file.
     """
-    if text.startswith("@"):
-        return read(text[1:])
+    return read(text[1:]) if text.startswith("@") else parse_value(text)
+
+
+def parse_value(text: str) -> Argument:
+    """A number, text, or a JSON string for text like "5". Raises :class:`UsageError` for a number out of range."""
     number = parse_number(text)
     if number is not None:
         return number

@@ -92,11 +92,18 @@ class Service:
         return body
 
     async def run(
-        self, request: Request, pool: AsyncPool, job: dict[str, Any], blobs: Sequence[bytes], key: str = ""
+        self,
+        request: Request,
+        pool: AsyncPool,
+        job: dict[str, Any],
+        blobs: Sequence[bytes],
+        key: str = "",
+        *,
+        once: bool = False,
     ) -> Frame:
         """A job's answer, unless the client goes away before. Raises :class:`Problem` for every failure."""
         begun = time.perf_counter()
-        work = asyncio.ensure_future(pool.run((job, blobs), self.settings.deadline, key))
+        work = asyncio.ensure_future(pool.run((job, blobs), self.settings.deadline, key, once=once))
         gone = asyncio.ensure_future(until_gone(request))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -2,7 +2,7 @@
 
     objects/<sha256>          never changed once it is there
     models/<name>.json        {"name", "model": sha256, "labels": sha256 or null, ...}
-    functions/<id>.json       {"id", "sha256", ...}
+    functions/<id>.json       {"id", "sha256", "code": sha256 of its compiled code or null, ...}
 
 Every file appears complete or not at all. No name reaches the file system unless it matches the pattern for names.
 """
@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import json
 import threading
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -23,9 +24,9 @@ from aicli.errors import Hint, UsageError, WriteError
 from aicli.serve.http.params import NAME
 from aicli.serve.http.problems import Problem
 
-__all__ = ["Store"]
+__all__ = ["Store", "checked", "now"]
 
-KINDS = {"models": ("model", "labels"), "functions": ("sha256",)}
+KINDS = {"models": ("model", "labels"), "functions": ("sha256", "code")}
 """The kinds of records, with the fields that name objects."""
 MAX_RECORDS = 200
 UNFINISHED = (TEMPORARY, ".part")
@@ -170,6 +171,11 @@ def is_intact(path: Path, content: bytes) -> bool:
         return path.stat().st_size == len(content) and path.read_bytes() == content
     except OSError:
         return False
+
+
+def now() -> str:
+    """The moment, as records have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def checked(name: str) -> str:

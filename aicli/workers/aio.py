@@ -203,8 +203,8 @@ class AsyncPool:
             raise DeadlineExceeded("no worker was free in time")
         return waiter.result()
 
-    async def run(self, job: Any, seconds: float, key: str = "") -> Any:
-        """The answer to a job.
+    async def run(self, job: Any, seconds: float, key: str = "", *, once: bool = False) -> Any:
+        """The answer to a job. With ``once`` its process serves nothing else, and is replaced at once.
 
         Raises :class:`Busy`, :class:`DeadlineExceeded`, :class:`WorkerDied` and what the worker raised.
         """
@@ -216,11 +216,11 @@ class AsyncPool:
                 continue
             worker.key = key
             try:
-                return await self._call(worker, job, until)
+                return await self._call(worker, job, until, once)
             except NotStarted:
                 continue
 
-    async def _call(self, worker: Connected, job: Any, until: float) -> Any:
+    async def _call(self, worker: Connected, job: Any, until: float, once: bool = False) -> Any:
         begun = time.monotonic()
         task = asyncio.ensure_future(worker.ask(job))
         try:
@@ -232,7 +232,10 @@ class AsyncPool:
             self._background(self._linger(worker, task, 0))
             raise DeadlineExceeded("the work took longer than the deadline")
         self._mean += 0.1 * (time.monotonic() - begun - self._mean)
-        self._give(worker)
+        if once:
+            self._background(asyncio.to_thread(worker.worker.kill))
+        else:
+            self._give(worker)
         return task.result()
 
     async def _linger(self, worker: Connected, task: asyncio.Task[Any], seconds: float) -> None:

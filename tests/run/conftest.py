@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 GUESTS = Path(__file__).parent / "guests"
+PROJECT = GUESTS.parents[2]
 TARGETS = ("wasm32-wasi", "wasm32-wasip1")
-RUST_FLAGS = ("--edition", "2021", "-O", "-C", "panic=abort", "-C", "strip=symbols")
+STRIP = ("-C", "strip=symbols")
+RUST_FLAGS = ("--edition", "2021", "-O", "-C", "panic=abort", *STRIP)
 
 Build = Callable[..., Path]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -55,6 +57,40 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         return target
 
     return compile_guest
+
+
+@pytest.fixture(scope="session")
+def vision(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The articles' functions, guests/functions/vision.rs, for each set of ``--cfg``, with a model or aicli's guest."""
+    folder = tmp_path_factory.mktemp("vision")
+    compiler = find_rustc()
+    tensors = {"INPUT": "image", "OUTPUT": "probabilities"}
+    files = {"MODEL": PROJECT / "models/efficientnet_lite0.tflite", "LABELS": PROJECT / "labels/imagenet_1000.txt"}
+
+    def compile_with(source: Path, target: Path, *flags: str) -> None:
+        assert compiler is not None
+        line = [compiler[0], *RUST_FLAGS[:-2], "--target", compiler[1], *flags, str(source), "-o", str(target)]
+        environment = {**os.environ, **tensors, **{name: str(path) for name, path in files.items()}}
+        subprocess.run(line, check=True, timeout=300, env=environment)
+
+    def compile_function(*cfg: str) -> Path:
+        if compiler is None:
+            if os.environ.get("AICLI_REQUIRE_SHARED") == "1":
+                pytest.fail("no rustc with a standard library for WASI")
+            pytest.skip("needs rustc with a standard library for WASI")
+        target = folder / f"vision-{'-'.join(cfg)}.wasm"
+        guest = folder / "libaicli_guest.rlib"
+        if "faces" in cfg and not guest.exists():
+            simd = ("-C", "target-feature=+simd128")
+            source = PROJECT / "guest-rust" / "src" / "lib.rs"
+            compile_with(source, guest, *simd, "--crate-type", "rlib", "--crate-name", "aicli_guest")
+        if not target.exists():
+            flags = [part for item in cfg for part in ("--cfg", item)]
+            flags += ["--extern", f"aicli_guest={guest}"] if "faces" in cfg else []
+            compile_with(GUESTS / "functions" / "vision.rs", target, "--crate-type", "cdylib", *STRIP, *flags)
+        return target
+
+    return compile_function
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aicli.serve.endpoints import photos, uploads
+from aicli.serve.endpoints import faas, functions, photos, uploads
 from aicli.serve.http import pages
 from aicli.serve.http.guard import Guard
 from aicli.serve.http.problems import Problem
@@ -31,12 +31,18 @@ ENDPOINTS: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/models", uploads.list_models),
     ("PUT", "/v1/models/{name}", uploads.put_model),
     ("DELETE", "/v1/models/{name}", uploads.delete_model),
-    ("GET", "/v1/functions", uploads.list_functions),
-    ("POST", "/v1/functions", uploads.add_function),
-    ("GET", "/v1/functions/{id}", uploads.get_function),
-    ("PUT", "/v1/functions/{id}", uploads.put_function),
-    ("DELETE", "/v1/functions/{id}", uploads.delete_function),
-    ("POST", "/v1/functions/{id}/run", uploads.run_function),
+    ("GET", "/v1/functions", functions.list_functions),
+    ("POST", "/v1/functions", functions.add_function),
+    ("GET", "/v1/functions/{id}", functions.get_function),
+    ("PUT", "/v1/functions/{id}", functions.put_function),
+    ("DELETE", "/v1/functions/{id}", functions.delete_function),
+    ("POST", "/v1/functions/{id}/run", functions.run_function),
+    ("POST", "/api/executables", faas.add_executable),
+    ("PUT", "/api/update_wasm_binary/{id}", faas.update_binary),
+    ("POST", "/api/run/{id}/{function}", faas.run_text),
+    ("POST", "/api/run/{id}/{function}/bytes", faas.run_bytes),
+    ("POST", "/api/multipart/run/{id}/{function}", faas.run_text),
+    ("POST", "/api/multipart/run/{id}/{function}/bytes", faas.run_bytes),
     ("GET", "/healthz", pages.health),
     ("GET", "/readyz", pages.ready),
     ("GET", "/metrics", pages.metrics),

@@ -93,7 +93,10 @@ def schemas() -> dict[str, Any]:
         "Detections": record(results=listing({"anyOf": [reference("Detection"), reference("Failed")]})),
         "Models": record(models=listing(model)),
         "Model": record(name=STRING, bytes=INTEGER, created=STRING, classes=INTEGER),
-        "Function": record(id=STRING, sha256=STRING, bytes=INTEGER, tasks=listing(STRING), created=STRING),
+        "Function": record(
+            id=STRING, sha256=STRING, bytes=INTEGER, tasks=listing(STRING), functions=listing(STRING), created=STRING
+        ),
+        "Executable": record(wasm_id=STRING, wasm_sha256=STRING),
         "Functions": record(functions=listing(reference("Function"))),
     }
 
@@ -234,15 +237,56 @@ def function_paths() -> dict[str, Any]:
     run = operation(
         "Call a function with the body",
         answers({200: ("What the function gave.", result)}, STORE_ERRORS),
-        requestBody={**body(RAW), "required": False},
+        requestBody={**body(RAW, form([])), "required": False},
         security=TOKEN,
-        description="A guest of a task takes a photo and that task's query parameters; a WASI command takes anything.",
+        parameters=[in_query(name, text) for name, text in CALLED.items()],
+        description="A guest of a task takes a photo and that task's query parameters; a WASI command takes anything "
+        "on standard input; a function takes each arg, then the body, or each part of a form.",
     )
     return {
         "/v1/functions": everything,
         "/v1/functions/{id}": single,
         "/v1/functions/{id}/run": {"parameters": named("id"), "post": run},
+    } | former_paths(output)
+
+
+def former_paths(output: dict[str, Any]) -> dict[str, Any]:
+    """The addresses of the Second State FaaS."""
+    header = {"in": "header", "schema": STRING}
+    kept = answers({200: ("Kept.", json_of("Executable"))}, STORE_ERRORS)
+    described = [{**header, "name": "SSVM-Description", "required": False}]
+    key = [{**header, "name": "SSVM_Admin_Key", "required": True}]
+    add = operation("Keep a WebAssembly module", kept, requestBody=body(RAW), security=TOKEN, parameters=described)
+    update = operation("Replace a module", kept, requestBody=body(RAW), security=TOKEN, parameters=key)
+    found: dict[str, Any] = {
+        "/api/executables": {"post": add},
+        "/api/update_wasm_binary/{id}": {"parameters": named("id"), "put": update},
     }
+    function = [{"name": "function", "in": "path", "required": True, "schema": STRING}]
+    for path, content in (("run", RAW), ("multipart/run", form([]))):
+        for end in ("", "/bytes"):
+            run = operation(
+                "Call a function",
+                answers({200: ("What the function gave.", output)}, STORE_ERRORS),
+                requestBody={**body(content), "required": False},
+                security=TOKEN,
+                parameters=[in_query("model", CALLED["model"])],
+            )
+            found[f"/api/{path}/{{id}}/{{function}}{end}"] = {"parameters": [*named("id"), *function], "post": run}
+    return found
+
+
+CALLED = {
+    "call": "The function to call.",
+    "arg": "A value for it, before the body: text or a number; may be given several times.",
+    "model": "A model that it may load by this name; OTHER=NAME gives it another one. May be given several times.",
+}
+
+
+def in_query(name: str, text: str) -> dict[str, Any]:
+    several = {} if name == "call" else {"style": "form", "explode": True}
+    schema = STRING if name == "call" else listing(STRING)
+    return {"name": name, "in": "query", "required": False, "description": text, "schema": schema, **several}
 
 
 def other_paths() -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import resource
-import sys
 import tempfile
 from collections.abc import Sequence
 from hashlib import sha256
@@ -19,18 +18,14 @@ from typing import Any
 
 from aicli.catalog.formats.label_file import parse_labels
 from aicli.catalog.inspect import check_file
-from aicli.errors import AicliError, GuestError, GuestFault
-from aicli.guest.client import TASKS, check_guest
+from aicli.errors import AicliError
 from aicli.nn.engines import load_engine
 from aicli.options import ClassifyOptions, DetectOptions, SandboxOptions
-from aicli.run import RunRequest, run_guest
-from aicli.run.abis import find_missing
 from aicli.serve.worker.answers import respond
+from aicli.serve.worker.functions import Code, describe_module, run_module
 from aicli.serve.worker.trusted import any_answer, classify_with, detect_with, each
 from aicli.tasks.classify import Classifier
 from aicli.tasks.faces import FaceDetector
-from aicli.wasm import Module
-from aicli.wasm.cache import default_cache, load_module
 from aicli.wasm.choose import Policy, choose_runtime
 from aicli.workers.codec import Frame
 
@@ -39,7 +34,6 @@ __all__ = ["Quarantine", "restrict"]
 MIB = 1 << 20
 OUTPUT_LIMIT = 64 * MIB
 OPEN_FILES = 128
-ERROR_TEXT = 2000
 
 
 def restrict(memory: int) -> None:
@@ -119,70 +113,36 @@ class Quarantine:
                 record["model"] = job["model"]
         return header, []
 
-    def load(self, wasm: bytes) -> Module:
-        return load_module(self.runtime, wasm, self.sandbox.limits, default_cache())
-
     def check_function(self, job: dict[str, Any], blobs: Sequence[bytes]) -> Frame:
-        """What a module can be run as: ``command``, ``classify``, ``detect-faces``."""
+        """Compiles a module and runs nothing of it: what it can be called for, and the code."""
         self.limit_processor()
-        module = self.load(blobs[0])
-        names = {item.name for item in module.exports if item.kind == "func"}
-        tasks = [task for task, export in TASKS.items() if export in names]
-        for task in tasks:
-            check_guest(module, TASKS[task])
-        if "_start" in names:
-            tasks.append("command")
-            missing = find_missing(module)
-            if missing:
-                raise GuestError(f"the command cannot run here: {missing}")
-        if not tasks:
-            exports = ", ".join([*TASKS.values(), "_start"])
-            raise GuestError(f"the module exports none of {exports}, so that it cannot be called")
-        return {"tasks": tasks}, []
+        code = Code(self.runtime, blobs[0], self.sandbox)
+        return {**describe_module(code.load()), "code_key": code.key}, [code.take()]
 
     def run_function(self, job: dict[str, Any], blobs: Sequence[bytes]) -> Frame:
+        """Calls a module, given with the code that was kept of it; the last blob is code that has to be kept anew."""
         self.limit_processor()
-        if job["task"] == "command":
-            return self.run_command(blobs[0], blobs[1])
+        code = Code(self.runtime, blobs[0], self.sandbox)
+        code.give(job["code_key"], blobs[1])
         path = self.folder / "function.wasm"
         path.write_bytes(blobs[0])
+        try:
+            header, answer = self.run_task(job, path, blobs[2:])
+        except Exception as error:
+            raise without_folder(error, self.folder) from None
+        return {**header, "code_key": code.key}, [*answer, b"" if job["code_key"] == code.key else code.take()]
+
+    def run_task(self, job: dict[str, Any], path: Path, blobs: Sequence[bytes]) -> Frame:
+        if job["task"] in ("command", "function"):
+            return run_module(job, path, blobs, self.sandbox)
         sandbox = self.sandbox.replace(guest=path, trust_guest=True)
-        try:
-            if job["task"] == "classify":
-                options = ClassifyOptions.from_dict(job["options"])
-                classifier = Classifier.from_options(ClassifyOptions().replace(**sandbox.keywords()))
-                header = each(["photo"], blobs[1:], classify_with(classifier, options, job))
-            else:
-                detector = FaceDetector.from_options(DetectOptions().replace(**sandbox.keywords()))
-                header, _ = detect_with(detector, job, blobs[1:])
-        except Exception as error:
-            raise without_folder(error, self.folder) from None
+        if job["task"] == "classify":
+            options = ClassifyOptions.from_dict(job["options"])
+            classifier = Classifier.from_options(ClassifyOptions().replace(**sandbox.keywords()))
+            return each(["photo"], blobs, classify_with(classifier, options, job)), []
+        detector = FaceDetector.from_options(DetectOptions().replace(**sandbox.keywords()))
+        header, _ = detect_with(detector, job, blobs)
         return header, []
-
-    def run_command(self, wasm: bytes, body: bytes) -> Frame:
-        """A WASI command with the body as its standard input; its standard output is the answer.
-
-        The process's own streams become the guest's, so that this process is good for one run only.
-        """
-        given, out, err = (tempfile.TemporaryFile() for _ in range(3))  # noqa: SIM115 - they end with the process
-        given.write(body)
-        given.seek(0)
-        sys.stderr.flush()
-        for stream, descriptor in ((given, 0), (out, 1), (err, 2)):
-            os.dup2(stream.fileno(), descriptor)
-        path = self.folder / "function.wasm"
-        path.write_bytes(wasm)
-        request = RunRequest(path, engine=self.sandbox.engine, limits=self.sandbox.limits)
-        try:
-            code = run_guest(request)
-        except Exception as error:
-            raise without_folder(error, self.folder) from None
-        err.seek(0)
-        complaint = err.read(ERROR_TEXT).decode("utf-8", "replace").strip()
-        if code:
-            raise GuestFault(f"the command ended with exit code {code}" + (f": {complaint}" if complaint else ""))
-        out.seek(0)
-        return {"type": "output"}, [out.read()]
 
 
 def without_folder(error: Exception, folder: Path) -> Exception:
