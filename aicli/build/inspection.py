@@ -139,14 +139,12 @@ class Sides(NamedTuple):
 
 def is_command(imports: tuple[ExternType, ...], exports: tuple[ExternType, ...]) -> bool:
     """Whether this is for ``aicli run``: a program, a WASI reactor or a module of functions, no task's guest."""
+    if own_convention(Sides(imports, exports)) is not None:
+        return True
     names = {item.name for item in exports if item.kind == "func"}
     if any(name.startswith("aicli_") for name in names):
         return False
-    return (
-        "_start" in names
-        or own_convention(Sides(imports, exports)) is not None
-        or any(item.module != WASI_NN for item in imports)
-    )
+    return "_start" in names or any(item.module != WASI_NN for item in imports)
 
 
 def offered_tasks(exports: tuple[ExternType, ...]) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ __all__ = ["NUMERIC", "Convention", "Described", "Guest", "failure", "functions_
 
 ERROR_TEXT = 2000
 RESERVED = ("_start", "_initialize")
+TOOLS = ("__", "aicli_")
+"""What the names of exports begin with that are no functions of the module's author: a compiler's, our guest ABI's."""
 ALLOCATORS = ("allocate", "deallocate", "alloc", "dealloc")
 NUMERIC = {"i32", "i64", "f32", "f64"}
 
@@ -35,7 +37,7 @@ def functions_of(module: Described) -> dict[str, ExternType]:
     return {
         item.name: item
         for item in module.exports
-        if item.kind == "func" and not item.name.startswith("__") and item.name not in (*RESERVED, *ALLOCATORS)
+        if item.kind == "func" and not item.name.startswith(TOOLS) and item.name not in (*RESERVED, *ALLOCATORS)
     }
 
 

@@ -56,11 +56,9 @@ def describe_module(module: Module) -> dict[str, list[str]]:
     Raises :class:`GuestError` when there is none of either, or it cannot run here.
     """
     names = {item.name for item in module.exports if item.kind == "func"}
-    tasks = [task for task, export in TASKS.items() if export in names]
-    for task in tasks:
-        check_guest(module, TASKS[task])
     functions = [item.name for item in describe_functions(module)]
     others = [task for task, there in (("command", "_start" in names), ("function", functions)) if there]
+    tasks = [task for task, export in TASKS.items() if export in names and serves(module, export, must=not others)]
     if others:
         missing = find_missing(module)
         if missing:
@@ -69,6 +67,17 @@ def describe_module(module: Module) -> dict[str, list[str]]:
         exports = ", ".join([*TASKS.values(), "_start"])
         raise GuestError(f"the module exports none of {exports}, and no functions of a known calling convention")
     return {"tasks": tasks + others, "functions": functions}
+
+
+def serves(module: Module, export: str, must: bool) -> bool:
+    """Whether a module is a guest of a task; one that is something else too may have linked such a guest in."""
+    try:
+        check_guest(module, export)
+    except GuestError:
+        if must:
+            raise
+        return False
+    return True
 
 
 def run_module(job: dict[str, Any], path: Path, blobs: Sequence[bytes], sandbox: SandboxOptions) -> Frame:
