@@ -13,6 +13,7 @@ from aicli.wasm.runtime import HostFunction, Memory, MemoryBoundsError
 __all__ = ["HostModule"]
 
 MAX_NAME = 1024
+MOST_TOLD = 8
 U32 = struct.Struct("<I")
 Call = Callable[..., int | None]
 
@@ -27,6 +28,9 @@ class HostModule:
         self.session = session
         self.memory: Memory | None = None
         self.interrupted: BaseException | None = None
+        self.tell: Callable[[str], None] | None = None
+        """Shows a line to the user: why a call failed whose generation has no way to say so to the guest."""
+        self.told: set[str] = set()
 
     def functions(self) -> dict[tuple[str, str], HostFunction]:
         """Every function by module and name, as a runtime links it."""
@@ -54,9 +58,18 @@ class HostModule:
                 errno = self._fail(Errno.RUNTIME_ERROR, "interrupted")
             except Exception as error:
                 errno = self._fail(Errno.RUNTIME_ERROR, str(error).strip() or type(error).__name__)
-            return errno if failure is None else failure
+            if failure is None:
+                return errno
+            self._tell()
+            return failure
 
         return guarded
+
+    def _tell(self) -> None:
+        reason = self.session.last_error or ""
+        if self.tell is not None and reason not in self.told and len(self.told) < MOST_TOLD:
+            self.told.add(reason)
+            self.tell(reason)
 
     def _fail(self, errno: Errno, reason: str) -> int:
         self.session.last_error = printable(reason, longest=1500)

@@ -77,6 +77,8 @@ class CommandHost:
         self._imports = tuple(imports)
         makers = {HOST_MODULES[item.module] for item in self._imports if item.module in HOST_MODULES}
         self._modules: list[HostModule] = [getattr(self, f"_make_{maker}")() for maker in sorted(makers)]
+        for module in self._modules:
+            module.tell = warn
 
     # Imported only where a guest needs them: every start counts.
 

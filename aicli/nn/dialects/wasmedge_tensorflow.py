@@ -120,6 +120,7 @@ class WasmedgeTensorflow(HostModule):
         if not is_installed():
             if not self._warned:
                 self._warned = True
+                self.told.add(MISSING)
                 self._warn(MISSING)
             raise NnError(Errno.UNSUPPORTED_OPERATION, MISSING)
 
