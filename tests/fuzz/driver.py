@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -110,10 +111,16 @@ def fuzz(surface: Surface, seed: int, calls: int, folder: Path | None = None) ->
 
 def run_batch(surface: Surface, seed: int, numbers: list[int], report: Report) -> int:
     """Runs cases in a process of their own until one ends it; how many were run."""
+    with tempfile.TemporaryDirectory(prefix="aicli-fuzz-") as scratch:
+        return run_batch_in(scratch, surface, seed, numbers, report)
+
+
+def run_batch_in(scratch: str, surface: Surface, seed: int, numbers: list[int], report: Report) -> int:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
+        tempfile.tempdir = scratch
         work(surface, seed, numbers, writer)
     os.close(writer)
     done, rest, why = 0, b"", ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import random
 import resource
 import struct
 import time
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from aicli.nn.session import Session
 from aicli.nn.wasi_nn import WasiNn
 from aicli.wasm import Limits, load_runtime
 from tests import made_models as made
+from tests.fuzz.driver import Outcome
 from tests.wasm.hostile import IMPORTS, imports, wat
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -62,9 +63,14 @@ class ModelFiles:
         self.memory = self.instance.memory
         self.session.init_execution_context(self.session.load(made.identity(), 4))  # its process is ready from now on
 
-    def case(self, chance: random.Random) -> tuple[str, bool]:
-        """What came of one damaged model, and whether the reader let it through."""
-        model = mutate(chance)
+    def run(self, random: Random) -> Outcome:
+        """What came of one damaged model; it is past the checks when the reader lets it through."""
+        outcome = Outcome()
+        outcome.note("model", *self.case(mutate(random), random))
+        return outcome
+
+    def case(self, model: bytes, chance: Random) -> tuple[str, bool]:
+        """What came of this model, and whether the reader let it through."""
         self.cases += 1
         if self.session.died is not None or self.cases % 200 == 0:
             self.open()
@@ -91,7 +97,7 @@ class ModelFiles:
         assert errno == 0 or (reason and reason.isprintable()), (name, errno, reason)
         return errno
 
-    def attack(self, model: bytes, chance: random.Random) -> tuple[str, bool]:
+    def attack(self, model: bytes, chance: Random) -> tuple[str, bool]:
         view = self.memory.view
         if len(model) > OUTPUT - MODEL:
             return "too large for the guest", False
@@ -120,7 +126,7 @@ class ModelFiles:
         self.call("unload", graph)
         return ("answered" if not errno else f"{stages}: {errno}"), True
 
-    def feed(self, context: int, chance: random.Random) -> None:
+    def feed(self, context: int, chance: Random) -> None:
         """Gives each input random bytes in the shape that it has, or in another one."""
         try:
             found = self.session.context(context)
@@ -164,7 +170,7 @@ def parsed(index: int) -> Any:
     return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(seeds()[index], 0))
 
 
-def mutate(chance: random.Random) -> bytes:
+def mutate(chance: Random) -> bytes:
     """A model with one to four faults; now and then bytes are turned over as well."""
     index = chance.randrange(len(seeds()))
     if index == ENDLESS and chance.random() < 0.9:  # it takes all the time that there is
@@ -185,11 +191,11 @@ def mutate(chance: random.Random) -> bytes:
     return data
 
 
-def graph_of(model: Any, chance: random.Random) -> Any:
+def graph_of(model: Any, chance: Random) -> Any:
     return chance.choice(model.subgraphs)
 
 
-def change_shape(model: Any, chance: random.Random) -> None:
+def change_shape(model: Any, chance: Random) -> None:
     tensor = chance.choice(graph_of(model, chance).tensors)
     shape = [int(size) for size in (tensor.shape if tensor.shape is not None else [])]
     kind = chance.randrange(4)
@@ -207,16 +213,16 @@ def change_shape(model: Any, chance: random.Random) -> None:
         tensor.shapeSignature = [chance.choice((-1, size)) for size in shape]
 
 
-def change_type(model: Any, chance: random.Random) -> None:
+def change_type(model: Any, chance: Random) -> None:
     chance.choice(graph_of(model, chance).tensors).type = chance.choice((*range(23), 0, 2, 3, 9, 4))
 
 
-def change_buffer(model: Any, chance: random.Random) -> None:
+def change_buffer(model: Any, chance: Random) -> None:
     tensor = chance.choice(graph_of(model, chance).tensors)
     tensor.buffer = chance.choice((0, chance.randrange(len(model.buffers)), len(model.buffers), 2**32 - 1))
 
 
-def change_constant(model: Any, chance: random.Random) -> None:
+def change_constant(model: Any, chance: Random) -> None:
     """The values of a constant, which say how operators work: axes, shapes, sizes, indices."""
     used = [tensor for graph in model.subgraphs for tensor in graph.tensors if size_of(model, tensor)]
     if not used:
@@ -241,7 +247,7 @@ def size_of(model: Any, tensor: Any) -> int:
     return len(model.buffers[tensor.buffer].data)
 
 
-def change_links(model: Any, chance: random.Random) -> None:
+def change_links(model: Any, chance: Random) -> None:
     graph = graph_of(model, chance)
     if not graph.operators:
         return
@@ -259,7 +265,7 @@ def change_links(model: Any, chance: random.Random) -> None:
     setattr(operator, name, links)
 
 
-def change_code(model: Any, chance: random.Random) -> None:
+def change_code(model: Any, chance: Random) -> None:
     if not model.operatorCodes:
         return
     code = chance.choice(model.operatorCodes)
@@ -268,7 +274,7 @@ def change_code(model: Any, chance: random.Random) -> None:
     code.version = chance.choice((code.version, 1, 1, 2, 3, 5, 0, -1, 2**31 - 1))
 
 
-def change_options(model: Any, chance: random.Random) -> None:
+def change_options(model: Any, chance: Random) -> None:
     operators = [operator for operator in graph_of(model, chance).operators if operator.builtinOptions is not None]
     if not operators:
         return
@@ -282,7 +288,7 @@ def change_options(model: Any, chance: random.Random) -> None:
         setattr(operator.builtinOptions, chance.choice(names), value)
 
 
-def change_quantization(model: Any, chance: random.Random) -> None:
+def change_quantization(model: Any, chance: Random) -> None:
     tensor = chance.choice(graph_of(model, chance).tensors)
     found = made.schema().QuantizationParametersT()
     count = chance.choice((0, 1, 1, 2, 3, 8, 1000))
@@ -292,7 +298,7 @@ def change_quantization(model: Any, chance: random.Random) -> None:
     tensor.quantization = chance.choice((found, found, None))
 
 
-def change_ends(model: Any, chance: random.Random) -> None:
+def change_ends(model: Any, chance: Random) -> None:
     graph = graph_of(model, chance)
     name = chance.choice(("inputs", "outputs"))
     ends = [int(index) for index in (getattr(graph, name) if getattr(graph, name) is not None else [])]
@@ -304,27 +310,27 @@ def change_ends(model: Any, chance: random.Random) -> None:
     setattr(graph, name, ends)
 
 
-def change_flags(model: Any, chance: random.Random) -> None:
+def change_flags(model: Any, chance: Random) -> None:
     tensor = chance.choice(graph_of(model, chance).tensors)
     tensor.isVariable = not tensor.isVariable
     if chance.random() < 0.3:
         tensor.hasRank = not tensor.hasRank
 
 
-def repeat_operator(model: Any, chance: random.Random) -> None:
+def repeat_operator(model: Any, chance: Random) -> None:
     graph = graph_of(model, chance)
     if graph.operators:
         operator = copy.deepcopy(chance.choice(graph.operators))
         graph.operators.insert(chance.randrange(len(graph.operators) + 1), operator)
 
 
-def drop_operator(model: Any, chance: random.Random) -> None:
+def drop_operator(model: Any, chance: Random) -> None:
     graph = graph_of(model, chance)
     if graph.operators:
         graph.operators.pop(chance.randrange(len(graph.operators)))
 
 
-def add_call(model: Any, chance: random.Random) -> None:
+def add_call(model: Any, chance: Random) -> None:
     """An operator that runs a graph, perhaps the one that it is in."""
     graph = graph_of(model, chance)
     schema = made.schema()

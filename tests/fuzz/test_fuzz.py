@@ -1,4 +1,4 @@
-"""A run of every fuzzer, long enough that ten thousand calls get past the checks of arguments; and its driver."""
+"""A run of every fuzzer, and its driver. ``AICLI_FUZZ_CALLS=10000`` is the run before a change lands."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -17,22 +19,46 @@ from tests.fuzz.surfaces import SURFACES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies of the process try the cases")
 
-CALLS = int(os.environ.get("AICLI_FUZZ_CALLS", "10000"))
+PAST = int(os.environ.get("AICLI_FUZZ_CALLS", "500"))
+"""Calls, models and requests of each surface that must get past the checks of arguments."""
 SLOW = {"images": 500}
 """Surfaces whose every call runs networks: more of them by hand, with ``python -m tests.fuzz``."""
+GOALS = {name: min(PAST, SLOW.get(name, PAST)) for name in SURFACES}
+PROCESSOR_SECONDS = 600
+"""Five minutes of two processors, for 10,000 of each surface."""
 PROJECT = Path(__file__).parent.parent.parent
+DESCRIBED = re.compile(r"(\d+) cases, (\d+) calls, (\d+) past the checks of arguments")
 
 
-@pytest.mark.parametrize("name", SURFACES)
-def test_nothing_gives_way(name: str) -> None:
-    # In a fresh process: copies of one that has run networks may stand still, as its threads are not copied.
-    calls = min(CALLS, SLOW.get(name, CALLS))
-    line = [sys.executable, "-m", "tests.fuzz", name, "--calls", str(calls), "--seed", "2"]
+def fuzz_apart(name: str, past: int, seed: int) -> tuple[int, int]:
+    """Calls, and those past the checks. In a fresh process: copies of one that has run networks may stand still."""
+    line = [sys.executable, "-m", "tests.fuzz", name, "--calls", str(past), "--seed", str(seed)]
     done = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=False)
+    print(done.stdout, end="")
     assert done.returncode == 0, done.stdout + done.stderr
-    print(done.stdout)
-    share = re.search(r"past the checks of arguments \((\d+)%\)", done.stdout)
-    assert share is not None and int(share[1]) > 40
+    found = DESCRIBED.search(done.stdout)
+    assert found is not None
+    return int(found[2]), int(found[3])
+
+
+def test_nothing_gives_way() -> None:
+    before = os.times()
+    # Models take longest: half of them each in two runs. Two runs at a time, as they also wait.
+    runs = [("models", PAST // 2, 2), ("models", PAST // 2, 3), *((name, GOALS[name], 2) for name in SURFACES)]
+    runs.remove(("models", PAST, 2))
+    calls: Counter[str] = Counter()
+    past: Counter[str] = Counter()
+    with ThreadPoolExecutor(2) as pool:
+        for (name, _, _), (tried, passed) in zip(runs, pool.map(fuzz_apart, *zip(*runs, strict=True)), strict=True):
+            calls[name] += tried
+            past[name] += passed
+    after = os.times()
+    seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    print(f"{calls.total()} cases, {past.total()} past the checks, {seconds:.0f} s of the processor")
+    for name in SURFACES:
+        assert past[name] >= GOALS[name] and past[name] > 0.4 * calls[name], (name, past[name], calls[name])
+    assert calls.total() >= 10 * PAST
+    assert seconds < PROCESSOR_SECONDS * max(1, PAST / 10_000)
 
 
 class Pretended:

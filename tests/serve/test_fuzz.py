@@ -1,5 +1,4 @@
-"""Requests made from the OpenAPI document by schemathesis, and connections full of sensible and damaged bytes: none may
-break the service."""
+"""Requests made from the OpenAPI document by schemathesis: none may break the service."""
 
 from __future__ import annotations
 
@@ -7,13 +6,11 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
-from random import Random
 
 import pytest
 
 from tests.serve.conftest import TOKEN, Server
 
-CASES = int(os.environ.get("AICLI_FUZZ_CONNECTIONS", "200"))
 EXAMPLES = os.environ.get("AICLI_FUZZ_EXAMPLES", "8")
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
@@ -29,23 +26,3 @@ def test_fuzzed_requests(server: Server, photo: bytes) -> None:
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
     assert server.events("unhandled") == []
     assert server.ask("POST", "/v1/classify", photo).status == 200
-
-
-def test_damaged_connections(caplog: pytest.LogCaptureFixture) -> None:
-    """AICLI_FUZZ_CONNECTIONS=100000 tries more; the number of a case that fails says it all."""
-    from tests.serve.http_requests import HttpRequests
-
-    surface = HttpRequests()
-    surface.prepare()
-    answers: list[tuple[int, str]] = []
-    try:
-        for number in range(CASES):
-            try:
-                answers += surface.run(Random(f"{surface.name} {number}"))
-            except Exception as error:
-                raise AssertionError(f"case {number}") from error
-    finally:
-        surface.close()
-    assert sum(status < 400 for status, _ in answers) > 0.4 * len(answers) > CASES
-    assert len(set(answers)) >= 15
-    assert "unhandled" not in caplog.text

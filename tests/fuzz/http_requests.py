@@ -7,6 +7,7 @@ well-formed and no fault of the service, and afterwards nothing is held: no conn
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from aicli.serve.http.app import make_app
 from aicli.serve.http.connection import Connection
 from aicli.serve.http.server import Server
 from aicli.serve.settings import Settings
+from tests.fuzz.driver import Outcome
 
 __all__ = ["HttpRequests"]
 
@@ -101,10 +103,12 @@ SENSIBLE: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[bytes, ...]],
 class HttpRequests:
     """What strangers reach of the service; case ``n`` is always the same."""
 
-    name = "http_requests"
+    name = "http"
 
     def prepare(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="http-fuzz-")
+        self.faults = Faults()
+        logging.getLogger().addHandler(self.faults)
         folder = Path(self.folder.name)
         settings = Settings(folder, token=TOKEN, functions=True, workers=1, queue=3, max_body=100_000)
         self.app = make_app(settings)
@@ -114,14 +118,13 @@ class HttpRequests:
         self.server = Server(self.app, settings)
         self.server._loop = self.loop
 
-    def close(self) -> None:
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
-        self.loop.close()
-        self.folder.cleanup()
-
-    def run(self, random: Random) -> list[tuple[int, str]]:
-        """Tries one case: the statuses and error codes of the answers. Raises whatever must not happen."""
-        return self.loop.run_until_complete(asyncio.wait_for(self.talk(random), 20))
+    def run(self, random: Random) -> Outcome:
+        """The statuses and error codes of the answers; those below 400 got past the checks."""
+        outcome = Outcome()
+        for status, code in self.loop.run_until_complete(asyncio.wait_for(self.talk(random), 20)):
+            outcome.note("request", status, status < 400, code)
+        assert not self.faults.found, self.faults.found
+        return outcome
 
     async def talk(self, random: Random) -> list[tuple[int, str]]:
         requests = [make_request(random) for _ in range(random.randint(1, 12))]
@@ -148,6 +151,17 @@ class HttpRequests:
         assert service.budget.used == 0, service.budget.used
         assert service.tasks_admission.taken == service.quarantine_admission.taken == 0
         return read_answers(received, stream)
+
+
+class Faults(logging.Handler):
+    """What the service logs as a fault of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(record.getMessage())
 
 
 async def pretend(request: Any, pool: Any, job: dict[str, Any], blobs: list[bytes], key: str = "") -> Any:
