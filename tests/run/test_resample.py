@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,15 @@ def test_decoding() -> None:
     for data, formats in ((encoded("PNG"), ("JPEG",)), (b"", ANY_FORMAT), (encoded("PNG")[:40], ANY_FORMAT)):
         with pytest.raises(NnError):
             decode(data, formats, SMALL)
+
+
+def test_a_large_picture_is_refused_without_a_warning_of_the_decoder() -> None:
+    file = io.BytesIO()
+    Image.new("L", (9999, 10000)).save(file, "PNG")  # Pillow warns of it
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(NnError, match="9999 x 10000 pixels to 8 x 8 needs more memory"):
+            decode(file.getvalue(), ("PNG",), Size(8, 8))
 
 
 def test_both_directions_have_a_budget() -> None:

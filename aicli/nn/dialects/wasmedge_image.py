@@ -8,6 +8,7 @@ Neither turns a photo upright. Sources: second-state/WasmEdge-image, WasmEdge ``
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -113,7 +114,11 @@ def decode(data: bytes, formats: tuple[str, ...], wanted: Size) -> NDArray[np.ui
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with warnings.catch_warnings():
+            # Pillow's own limit is lower than the one below, and its warning would go to the user's terminal.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=formats)
+        with image:
             source = Size(*image.size)
             if work_bytes(source, wanted) > MAX_WORK:
                 reason = f"{source.width} x {source.height} pixels to {wanted.width} x {wanted.height}"
