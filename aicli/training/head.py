@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 STRENGTHS = tuple(10.0**exponent for exponent in (-4, -3, -2, -1, 0, 1))
-"""Candidates for scikit-learn's C, the inverse of the regularisation, on standardised features."""
+"""Candidates for scikit-learn's C, the inverse of the regularisation, on scaled features."""
 FOLDS = 5
 LARGE = 4_000_000
 """Rows times classes times features / 1280 above which one split stands for the folds, and choosing uses a part."""
@@ -76,7 +76,9 @@ def fit_head(sample: Sample, classes: int, *, seed: int) -> Head:
     rows, labels = sample
     mean = rows[:, 0].mean(axis=0, dtype=np.float64)
     scale = rows[:, 0].std(axis=0, dtype=np.float64)
-    scale[scale < 1e-6 * max(1e-12, scale.max())] = np.inf  # a feature that never changes says nothing
+    # Between features as they are and standardised ones: of few photos the spread of a rare feature is mostly chance.
+    whole = np.sqrt(np.mean(scale**2))
+    scale = np.where(scale < 1e-6 * max(1e-12, scale.max()), np.inf, np.sqrt(scale * whole))  # inf: it never changes
     standard = ((rows - mean) / scale).astype(np.float32)
     large = rows.shape[0] * rows.shape[1] * classes * rows.shape[2] / 1280 > LARGE
     with _blas_threads(available_cores() if large else 1):
