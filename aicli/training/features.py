@@ -251,6 +251,9 @@ def extract(
         rows = store.find(digest, views, seed, body.size)
         return None if rows is None else Features(digest, rows)
 
+    def recalled(place: int, digest: bytes) -> Features | Failure:
+        return stored(digest) or Failure(photos[place], AicliError("its features were lost; run it again"))
+
     def missing() -> Iterator[Wanted]:
         """The photos whose features must be computed; notes for each photo the digest of those that are not missing."""
         for path in photos:
@@ -264,15 +267,15 @@ def extract(
     try:
         for answer in computed:
             while (digest := known[place]) is not None:
-                yield stored(digest) or Failure(photos[place], AicliError("its features were lost; run it again"))
+                yield recalled(place, digest)
                 place += 1
             place += 1
             if isinstance(answer, Features):
                 store.keep(answer, seed)
             yield answer
-        for digest in known[place:]:
+        for later, digest in enumerate(known[place:], place):
             if digest is not None:
-                yield stored(digest) or Failure(photos[place], AicliError("its features were lost; run it again"))
+                yield recalled(later, digest)
     finally:
         store.close()
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,14 +155,7 @@ class Batch:
         work = recipe.start()
         self._note(work.notes)
         for job in self._jobs(inputs):
-            try:
-                done = work(job)
-            except UsageError:
-                raise
-            except AicliError as error:
-                self._failure(job, error)
-            else:
-                self._success(job, done)
+            self._take(job, partial(work, job))
 
     def _answer_in_workers(self, recipe: Any, inputs: Iterable[Any], jobs: int) -> None:
         from aicli.tasks.many import in_order
@@ -176,15 +170,20 @@ class Batch:
                 if self.done == 0:
                     self._note(pool.notes)
                 try:
-                    done = future.result()
+                    self._take(job, future.result)
                 except Refused as refused:
                     raise refused.error from None
-                except UsageError:
-                    raise
-                except AicliError as error:
-                    self._failure(job, error)
-                else:
-                    self._success(job, done)
+
+    def _take(self, job: Job, answer: Callable[[], Done]) -> None:
+        """One image's outcome; wrong usage ends the run, any other error is the image's own."""
+        try:
+            done = answer()
+        except UsageError:
+            raise
+        except AicliError as error:
+            self._failure(job, error)
+        else:
+            self._success(job, done)
 
     def _note(self, notes: Iterable[str]) -> None:
         if not self.options.quiet:
