@@ -1,20 +1,70 @@
-"""Words of others in messages of one line."""
+r"""Text from outside (file names, labels, a guest's words) made safe for one line of output and for a terminal.
+
+What is escaped is always spelled the same: ``\n``, ``\x1b``, ``\u2028``. The functions differ in what they escape.
+"""
 
 from __future__ import annotations
 
-__all__ = ["printable", "shown"]
+import os
+import re
+from typing import TextIO
+
+__all__ = ["encodable", "escape_bytes", "one_line", "printable", "shown", "visible"]
+
+# C0 controls, DEL, C1 controls (0x9B starts an escape sequence in some terminals), the line and paragraph separators,
+# bidirectional overrides (they can make one name look like another) and lone surrogates (undecodable bytes).
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")  # csv and most readers of it stop at a NUL
+_SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
+    if 0xDC80 <= code <= 0xDCFF:  # Python's surrogateescape: the byte 0x80 to 0xFF of an undecodable name
+        return f"\\x{code - 0xDC00:02x}"
+    if code > 0xFFFF:
+        return f"\\U{code:08x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
+
+
+def _sequence(match: re.Match[str]) -> str:
+    return _escaped(match[0])
+
+
+def visible(text: str) -> str:
+    """The text with control characters, line separators and undecodable bytes escaped."""
+    return _UNSAFE.sub(_sequence, text)
+
+
+def one_line(text: str) -> str:
+    """Like :func:`visible`, and a backslash doubled, so that the original can be had back without doubt.
+
+    On Windows, where a backslash separates folders and names hold no control characters, it stays single.
+    """
+    return visible(text if os.sep == "\\" else text.replace("\\", "\\\\"))
+
+
+def escape_bytes(text: str) -> str:
+    """The text with undecodable bytes and NUL escaped; everything else, newlines too, stays as it is."""
+    return _NO_TEXT.sub(_sequence, text)
+
+
+def encodable(text: str, stream: TextIO) -> str:
+    """The text with what the stream's encoding lacks escaped: a Latin-1 terminal must not end the run."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def shown(name: str) -> str:
-    """``name`` fit for one line of a message: control characters escaped, a very long one shortened."""
+    """A name in a message of one line: whatever has no picture is escaped, the middle of a very long one left out."""
     if len(name) > 300:
         name = f"{name[:150]}...{name[-150:]}"
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in name
-    )
+    return "".join(character if character.isprintable() else _escaped(character) for character in name)
 
 
 def printable(text: str, longest: int = 200) -> str:
-    """A guest's own words, made harmless for a terminal and fit for one line."""
+    """A guest's own words in a message of one line: harmless for a terminal, and no longer than that."""
     clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
     return clean if len(clean) <= longest else clean[: longest - 3] + "..."

@@ -181,3 +181,43 @@ def test_only_the_command_line_names_its_flags() -> None:
             f"{module}: {text}" for text in messages(path) if FLAG.search(text) and not OTHER_PROGRAMS.search(text)
         ]
     assert wrong == []
+
+
+GUEST = PROJECT / "guest-rust" / "src"
+RUST_PATH = re.compile(r"\b(crate|super)((?:::[a-z_]+)+)")
+
+
+def rust_modules() -> dict[str, Path]:
+    """Name and file of each module of the guest, tests left out; simd with its two implementations is one."""
+    files = [path for path in GUEST.rglob("*.rs") if not path.stem.endswith("_tests") and path.stem != "fake"]
+    return {path.relative_to(GUEST).with_suffix("").as_posix().removesuffix("/mod"): path for path in files}
+
+
+def rust_imports() -> dict[str, set[str]]:
+    names = rust_modules()
+    graph: dict[str, set[str]] = {}
+    for name, path in names.items():
+        code = re.sub(r"^\s*//.*", "", path.read_text(), flags=re.MULTILINE).partition("#[cfg(test)]\nmod tests")[0]
+        folder = name.rpartition("/")[0]
+        found = graph.setdefault(name, set())
+        for start, rest in RUST_PATH.findall(code):
+            parts = ([folder] if start == "super" and folder else []) + rest.split("::")[1:]
+            candidates = ("/".join(parts[:2]), parts[0])
+            found |= {next((candidate for candidate in candidates if candidate in names), name)} - {name}
+        if path.name == "mod.rs":
+            found |= {f"{name}/{child}" for child in re.findall(r"use ([a-z_]+)::", code)}
+    return graph
+
+
+def test_the_guest_has_no_circle_of_imports() -> None:
+    graph = rust_imports()
+    assert {"mtcnn/boxes", "mtcnn/pyramid", "resize"} <= graph["mtcnn/crops"]
+    assert "mtcnn" in graph["exports"] and "mtcnn/cascade" in graph["mtcnn"]
+    assert circles(graph) == []
+
+
+def test_only_the_edges_of_the_guest_touch_pointers() -> None:
+    """Exports and host have the host's pointers; bytes and simd_wasm view memory of their own as bytes."""
+    unsafe = {name for name, path in rust_modules().items() if re.search(r"\bunsafe\b(?!_)", path.read_text())}
+    assert unsafe - {"lib"} == {"bytes", "exports", "host", "simd_wasm"}
+    assert {name for name, found in rust_imports().items() if "host" in found} == {"nn", "profile"}

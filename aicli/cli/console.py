@@ -37,6 +37,6 @@ def told(said: AicliError | str) -> str:
 
 def complain(message: str) -> None:
     """One line on standard error, whatever the message holds."""
-    from aicli.output.escape import visible
+    from aicli._text import visible
 
     click.echo(f"aicli: {visible(message)}", err=True)

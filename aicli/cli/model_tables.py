@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aicli._text import visible
 from aicli.cli.console import told
-from aicli.output.escape import visible
 
 if TYPE_CHECKING:
     from aicli.catalog.entries import Entry

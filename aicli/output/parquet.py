@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
+from aicli._text import escape_bytes
 from aicli.errors import AicliError, UnavailableError, UsageError
-from aicli.output.escape import escape_bytes
 from aicli.output.writer import Writer
 from aicli.results import Classification, Detection, Landmarks
 

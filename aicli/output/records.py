@@ -29,8 +29,8 @@ import math
 import re
 from typing import Any, Literal, TextIO
 
+from aicli._text import escape_bytes, one_line
 from aicli.errors import UsageError
-from aicli.output.escape import escape_bytes, one_line
 from aicli.output.writer import Writer
 from aicli.results import Classification, Detection, Landmarks
 

@@ -22,7 +22,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aicli.output.escape import visible
+from aicli._text import visible
 from aicli.output.writer import Writer
 from aicli.results import Classification, Detection
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, TextIO
 
+from aicli._text import encodable
 from aicli.errors import AicliError
-from aicli.output.escape import encodable
 from aicli.results import Classification, Detection
 
 __all__ = ["Writer"]

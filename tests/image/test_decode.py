@@ -323,7 +323,7 @@ def test_file_names_that_are_no_unicode(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")
     with pytest.raises(ImageError) as caught:
         open_image(path)
-    one_line(caught, r"\udcff.jpg")
+    one_line(caught, r"\xff.jpg")
 
 
 @pytest.mark.parametrize(

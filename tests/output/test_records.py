@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from aicli._text import one_line
 from aicli.errors import AicliError, UsageError
-from aicli.output.escape import one_line
 from aicli.output.records import CLASSIFY_COLUMNS, FACE_COLUMNS, FORMATS, Task, make_writer
 from aicli.results import Box, Classification, Detection, Face, Landmarks, Point, Prediction
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from aicli._files import replacing, write_file
+from aicli._text import escape_bytes
 from aicli.cli.batch.plan import Plan
 from aicli.errors import AicliError, UsageError
-from aicli.output.escape import escape_bytes
 from aicli.output.parquet import read_records, require_pyarrow, write_records
 from aicli.output.pictures.places import crop_stem, numbered
 from aicli.output.records import Task

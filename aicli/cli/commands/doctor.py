@@ -67,9 +67,9 @@ def guarded(
     check: str, work: Callable[[], Finding], remedy: str = "reinstall aicli from its checkout or wheel"
 ) -> Finding:
     """A check whose unexpected end is a finding too: doctor must survive what it is asked to diagnose."""
+    from aicli._text import visible
     from aicli.cli.console import told
     from aicli.errors import AicliError
-    from aicli.output.escape import visible
 
     try:
         return work()

@@ -44,7 +44,7 @@ def command(file: Path, format_: str, runtime: str | None) -> int:
 
 def as_text(found: Inspection) -> list[str]:
     """The report, a fact a line. Names in a module are anyone's words: nothing of them may reach the terminal raw."""
-    from aicli.output.escape import visible
+    from aicli._text import visible
 
     lines = [
         f"file         {found.path}",

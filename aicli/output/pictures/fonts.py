@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import ImageFont
 
-from aicli.output.escape import visible
+from aicli._text import visible
 
 __all__ = ["Font", "fit_text", "font_for", "text_width"]
 
