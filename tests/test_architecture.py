@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
+import sys
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -144,6 +147,54 @@ def test_every_import_that_the_table_allows_is_made() -> None:
     table = rooms()
     idle = [f"{room}: {name}" for room, allowed in table.items() for name in allowed or () if (room, name) not in made]
     assert idle == []
+
+
+STATION = re.compile(r"`([a-z_/]+\.py)`((?:,?\s+`[A-Za-z_.]+`)+)")
+
+
+def stations(text: str) -> list[tuple[str, str]]:
+    """Files and functions that the section on a photo's way names, in its order."""
+    found = STATION.findall(text)
+    return [(file, name) for file, names in found for name in re.findall(r"`([A-Za-z_.]+)`", names)]
+
+
+def way_of_a_photo() -> str:
+    text = (PROJECT / "docs" / "architecture.md").read_text()
+    return text[text.index("## A photo's way") : text.index("## Decisions")]
+
+
+def test_the_way_of_a_photo_names_what_is_there() -> None:
+    found = stations(way_of_a_photo())
+    assert len(found) > 20
+    for file, name in found:
+        module = importlib.import_module(f"aicli.{file.removesuffix('.py').replace('/', '.')}")
+        assert callable(reduce(getattr, name.split("."), module)), f"{file} has no {name}"
+
+
+def test_a_photo_goes_the_way_that_is_written_down(capfd: pytest.CaptureFixture[str]) -> None:
+    """The second photo, as the first one loads the model."""
+    from aicli.cli.main import run
+
+    calls: list[tuple[str, str]] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        file = Path(frame.f_code.co_filename)
+        if event == "call" and PACKAGE in file.parents:
+            calls.append((file.relative_to(PACKAGE).as_posix(), frame.f_code.co_name))
+
+    photos = [str(PROJECT / "examples" / name) for name in ("chelsea.png", "grace_hopper.jpg")]
+    sys.setprofile(note)
+    try:
+        code = run(["classify", "--runtime", "wasmtime", "-f", "jsonl", *photos])
+    finally:
+        sys.setprofile(None)
+    assert code == 0 and len(capfd.readouterr().out.splitlines()) == 2
+    table = way_of_a_photo().partition("With `--jobs`")[0]
+    expected = [(file, name.rpartition(".")[2]) for file, name in stations(table)]
+    begin = [place for place, call in enumerate(calls) if call == ("cli/batch/work.py", "__call__")][1]
+    second = [("cli/batch/run.py", "_jobs"), *(call for call in calls[begin:] if call in set(expected))]
+    met = iter(second)
+    assert all(any(call == station for call in met) for station in expected), (expected, second)
 
 
 RUNTIMES = {"wasmtime": "aicli.wasm.wasmtime", "wasmer": "aicli.wasm.wasmer"}
