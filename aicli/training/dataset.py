@@ -15,7 +15,7 @@ from aicli._text import shown
 from aicli.errors import UsageError
 from aicli.image.inputs import expand, natural_key
 
-__all__ = ["LABEL_FILE", "WORDNET_ID", "Labelled", "labelled_photos", "wordnet_photos"]
+__all__ = ["LABEL_FILE", "WORDNET_ID", "Labelled", "labelled_photos", "refuse_sources", "wordnet_photos"]
 
 LABEL_FILE = ".aicli-label"
 """In a class's folder: the label, where the folder's name could not hold it. ``classify --group`` writes it."""
@@ -72,6 +72,21 @@ def wordnet_photos(
             raise UsageError("neither its name nor its folder's begins with a WordNet id").of(shown(str(item.path)))
         photos.append(Labelled(item.path, found[0]))
     return list(_limited(photos, limit))
+
+
+def refuse_sources(targets: Iterable[str | os.PathLike[str]], sources: Iterable[str | os.PathLike[str]]) -> None:
+    """Raises :class:`UsageError` when a file to write is one that is read, under whatever name or link."""
+    existing = {identity: target for target in targets if (identity := _identity(target)) is not None}
+    if existing and (found := next((place for source in sources if (place := _identity(source)) in existing), None)):
+        raise UsageError("this file is read here; give another name to write to").of(shown(str(existing[found])))
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    try:
+        facts = os.stat(Path(path).expanduser())
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _limited(photos: Iterable[Labelled], limit: int | None) -> Iterator[Labelled]:

@@ -15,7 +15,7 @@ from aicli.nn.engines import available_cores
 from aicli.options import ClassifyOptions, EvaluateOptions
 from aicli.tasks.classify import Classifier
 from aicli.tasks.many import Failure
-from aicli.training.dataset import WORDNET_ID, labelled_photos, wordnet_photos
+from aicli.training.dataset import WORDNET_ID, labelled_photos, refuse_sources, wordnet_photos
 from aicli.training.scoring import Scores
 
 __all__ = ["Evaluation", "evaluate"]
@@ -58,6 +58,7 @@ def evaluate(
     photos: str | os.PathLike[str],
     *,
     progress: Callable[[int, int, int], None] | None = None,
+    also_written: Sequence[str | os.PathLike[str]] = (),
     **options: Any,
 ) -> Evaluation:
     """Classifies labelled photos and counts how often the answer is the label.
@@ -68,7 +69,8 @@ def evaluate(
     ``wordnet_ids``, a file of an id a line in the order of the classes, the photos' names or their folders' begin with
     one. ``options`` are those of :class:`aicli.options.EvaluateOptions` (``include``, ``limit``, ``jobs``,
     ``wordnet_ids``) and :class:`aicli.options.ClassifierOptions` (``labels``, ``input_range``, ...). ``progress`` is
-    called with the photos done, failed and in all.
+    called with the photos done, failed and in all. ``also_written`` are files that the caller writes afterwards, which
+    may be none of those that are read.
 
     Raises :class:`UsageError` when the photos have a label that the model does not know, and what
     :class:`aicli.Classifier` raises.
@@ -88,6 +90,8 @@ def evaluate(
         given = wordnet_photos(photos, include=reading.include, limit=reading.limit)
     if not given:
         raise UsageError("there are no photos in its folders").of(shown(str(photos)))
+    named = [file for file in (chosen.labels, reading.wordnet_ids) if isinstance(file, (str, os.PathLike))]
+    refuse_sources(also_written, [photos, classifier.model.path, *named, *(photo.path for photo in given)])
     names = {label: find(label, str(photos)) for label in dict.fromkeys(photo.label for photo in given)}
     scores = Scores(known)
     mistakes: list[tuple[str, str, str, float]] = []

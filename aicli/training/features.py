@@ -137,6 +137,7 @@ class FeatureStore:
         self.key = hashlib.sha256(hashlib.sha256(body).digest() + repr(tuple(input)).encode()).hexdigest()[:32]
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._connection: sqlite3.Connection | None = None
+        self._full = False
         home = cache_folder()
         try:
             folder = self._prepare(Path(self._own_folder()) if home is None else home / "features", body)
@@ -171,6 +172,18 @@ class FeatureStore:
             return None
         return connection
 
+    def has(self, digest: bytes, views: int, seed: int, size: int) -> bool:
+        """Whether all views of a photo are known; the rows themselves are not read."""
+        if self._connection is None:
+            return False
+        keys = [photo_key(digest, view, seed) for view in range(views)]
+        query = "select length(row) from features where photo = ?"
+        try:
+            lengths = [self._connection.execute(query, (key,)).fetchone() for key in keys]
+        except sqlite3.Error:
+            return False
+        return all(length is not None and length[0] == 4 * size for length in lengths)
+
     def find(self, digest: bytes, views: int, seed: int, size: int) -> NDArray[np.float32] | None:
         """The rows of a photo if all of its views are known."""
         if self._connection is None:
@@ -186,7 +199,7 @@ class FeatureStore:
         return np.stack([np.frombuffer(row[0], "<f4") for row in found])
 
     def keep(self, features: Features, seed: int) -> None:
-        if self._connection is None:
+        if self._connection is None or self._full:
             return
         rows = [
             (photo_key(features.digest, view, seed), row.astype("<f4").tobytes())
@@ -194,8 +207,8 @@ class FeatureStore:
         ]
         try:
             self._connection.executemany("insert or replace into features values (?, ?)", rows)
-        except sqlite3.Error:  # a full disk: the run goes on without
-            self.close()
+        except sqlite3.Error:  # a full disk: the run goes on with what is there
+            self._full = True
 
     def close(self) -> None:
         if self._connection is not None:
@@ -247,18 +260,17 @@ def extract(
     recipe = ExtractorRecipe(store.body, input, output, threads)
     known: list[bytes | None] = []
 
-    def stored(digest: bytes) -> Features | None:
-        rows = store.find(digest, views, seed, body.size)
-        return None if rows is None else Features(digest, rows)
-
     def recalled(place: int, digest: bytes) -> Features | Failure:
-        return stored(digest) or Failure(photos[place], AicliError("its features were lost; run it again"))
+        rows = store.find(digest, views, seed, body.size)
+        if rows is None:
+            return Failure(photos[place], AicliError(f"{photos[place]}: its features were lost; run it again"))
+        return Features(digest, rows)
 
     def missing() -> Iterator[Wanted]:
         """The photos whose features must be computed; notes for each photo the digest of those that are not missing."""
         for path in photos:
             digest = digest_of(path) if reuse else None
-            known.append(digest if digest and stored(digest) else None)
+            known.append(digest if digest and store.has(digest, views, seed, body.size) else None)
             if known[-1] is None:
                 yield Wanted(path, views, seed)
 

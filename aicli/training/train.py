@@ -20,7 +20,7 @@ from aicli.errors import AicliError, Hint, UsageError, WriteError
 from aicli.nn.engines import available_cores, load_engine
 from aicli.options import TrainOptions
 from aicli.tasks.many import Failure
-from aicli.training.dataset import Labelled, labelled_photos
+from aicli.training.dataset import Labelled, labelled_photos, refuse_sources
 from aicli.training.features import VIEWS, Features, extract
 from aicli.training.head import Floats, Head, Sample, fit_head, require_solver, softmax
 from aicli.training.model_file import trained_file
@@ -95,6 +95,7 @@ def train(
     output: str | os.PathLike[str],
     *,
     progress: Progress | None = None,
+    also_written: Sequence[str | os.PathLike[str]] = (),
     **options: Any,
 ) -> Training:
     """Trains a new last layer for ``base`` on labelled photos and writes a .tflite file.
@@ -106,7 +107,8 @@ def train(
     them is worth. ``negative`` is a folder of photos of none of the classes, which become the class ``other``.
     ``augment`` trains on mirrored, cropped and otherwise lit views too. ``features="no-resume"`` computes anew what a
     former run left. The other options and all defaults are those of :class:`aicli.options.TrainOptions`. ``progress``
-    is called with the photos done, failed and in all.
+    is called with the photos done, failed and in all. ``also_written`` are files that the caller writes afterwards:
+    like ``output``, they may be none that the training reads.
 
     The same photos, options and versions give the same file. Raises :class:`UsageError` for photos that cannot be
     trained on, :class:`aicli.errors.ModelError` for a base that is no classifier, :class:`aicli.errors.WriteError`.
@@ -118,13 +120,12 @@ def train(
     model = load_classifier(chosen.base, engine=load_engine(None))
     body = read_body(model.name, model.content or model.path.read_bytes(), model.output.tensor)
     given = labelled_photos(photos, include=chosen.include, limit=chosen.limit)
-    sources = [model.path, *(photo.path for photo in given), Path(photos)]
-    if target.exists() and any(source.exists() and source.samefile(target) for source in sources):
-        raise UsageError("the training reads this file; give another name to write the model to").of(shown(str(target)))
     if chosen.negative is not None:
         given += negatives(Path(chosen.negative), chosen.include, chosen.limit)
     labels = check_classes(given, str(photos))
     held_out = held_photos(given, chosen, labels)
+    lists = [photos, chosen.validation if isinstance(chosen.validation, (str, os.PathLike)) else model.path]
+    refuse_sources([target, *also_written], [model.path, *lists, *(photo.path for photo in given)])
     reader = Reader(model, body, chosen, progress)
     table = reader.read(given, labels, held_out)
     notes = table.notes + balance(table.classes, labels)

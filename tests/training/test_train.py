@@ -214,9 +214,15 @@ def test_a_second_run_computes_only_what_is_new(
         return original(self, photo)
 
     monkeypatch.setattr(features.Extractor, "__call__", counted)
+    found: list[bytes] = []
+    find = features.FeatureStore.find
+    monkeypatch.setattr(
+        features.FeatureStore, "find", lambda store, digest, *rest: found.append(digest) or find(store, digest, *rest)
+    )
     make_photos(photos, 1, first=8)
     train(photos, tmp_path / "own.tflite", jobs=1)
     assert sorted(Path(path).name for path in computed) == ["8.png"] * 3
+    assert len(found) == 24  # each once
 
 
 def test_a_run_that_is_broken_off_loses_nothing(photos: Path, tmp_path: Path, own_cache: Path) -> None:
@@ -266,19 +272,36 @@ def test_places_that_nothing_is_written_to(aicli: Any, photos: Path, tmp_path: P
     base = (tmp_path / "base.tflite").read_bytes()
     shutil.copy(tmp_path / "base.tflite", photos / "cat" / "cat.tflite")
     (photos / "list.csv").write_text("path,label\ncat/cat.tflite,a\ncat/0.png,b\n")
+    other = make_photos(tmp_path / "other", 2, first=8)
+    (other / "cat" / "8.png").rename(other / "cat" / "0.tflite")
+    (other / "cat" / "8.png").symlink_to("0.tflite")
+    (tmp_path / "link.tflite").symlink_to(photos / "cat" / "0.png")
+    (tmp_path / "link.html").symlink_to(photos / "cat" / "0.png")
+    os.link(photos / "officer" / "1.png", tmp_path / "hard.tflite")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
     for arguments, message in (
         ([str(photos), "-o", str(tmp_path / "none" / "own.tflite")], "there is no folder .*none; make it first"),
         ([str(photos), "-o", str(tmp_path / "own.tflite"), "--report", str(tmp_path / "none" / "x.md")], "no folder"),
         (
             [str(photos), "-o", str(tmp_path / "base.tflite"), "--base", str(tmp_path / "base.tflite")],
-            "reads this file",
+            "is read here",
         ),
-        ([str(photos / "list.csv"), "-o", str(photos / "cat" / "cat.tflite")], "reads this file"),
+        ([str(photos / "list.csv"), "-o", str(photos / "cat" / "cat.tflite")], "is read here"),
+        ([str(photos), "-o", str(other / "cat" / "0.tflite"), "--negative", str(other / "cat")], "is read here"),
+        ([str(photos), "-o", str(other / "cat" / "0.tflite"), "--validation", str(other)], "is read here"),
+        ([str(photos), "-o", str(tmp_path / "link.tflite")], "is read here"),
+        ([str(photos), "-o", str(tmp_path / "hard.tflite")], "is read here"),
+        ([str(photos), "-o", str(tmp_path / "own.tflite"), "--report", str(tmp_path / "link.html")], "is read here"),
     ):
         refused = aicli("train", *arguments, "-j", "1")
         assert refused.code == 2 and re.search(message, refused.err) and len(refused.err.splitlines()) == 1, refused
     assert (tmp_path / "base.tflite").read_bytes() == (photos / "cat" / "cat.tflite").read_bytes() == base
     assert not (tmp_path / "none").exists() and not (tmp_path / "own.tflite").exists()
+    report = tmp_path / "link.html"
+    refused = aicli("evaluate", "-m", str(tmp_path / "base.tflite"), str(photos), "--report", str(report))
+    assert refused.code == 2 and "is read here" in refused.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+    assert (tmp_path / "link.tflite").is_symlink() and (tmp_path / "hard.tflite").samefile(photos / "officer" / "1.png")
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.0001, 0.5, 0.999])

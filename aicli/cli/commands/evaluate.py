@@ -26,7 +26,10 @@ def command(files: OutcomeOptions, reading: EvaluateOptions, options: Classifier
     source = one_source(files.photos, "aicli evaluate -m model.tflite photos/")
     write = report_writer(files.report)
     with shown_progress(files.quiet) as progress:
-        outcome = evaluate(photos=source, progress=progress, **options.keywords(), **reading.keywords())
+        reports = [] if files.report is None else [files.report]
+        outcome = evaluate(
+            photos=source, progress=progress, also_written=reports, **options.keywords(), **reading.keywords()
+        )
     show_outcome(outcome, files.format, quiet=files.quiet)
     write(outcome)
     return 1 if outcome.failures else 0

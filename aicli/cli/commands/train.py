@@ -37,7 +37,8 @@ def command(files: TrainFiles, options: TrainOptions) -> int:
     write = report_writer(files.report)
     chosen = options.replace(validation=read_share(options.validation))
     with shown_progress(files.quiet) as progress:
-        trained = train(source, Path(files.output), progress=progress, **chosen.keywords())
+        reports = [] if files.report is None else [files.report]
+        trained = train(source, Path(files.output), progress=progress, also_written=reports, **chosen.keywords())
     show_outcome(trained, files.format, quiet=files.quiet)
     try:
         write(trained)
