@@ -344,6 +344,10 @@ class SavingOptions(Options):
 class PictureOptions(SavingOptions):
     """How faces are drawn, hidden and cut out."""
 
+    @property
+    def hides_faces(self) -> bool:
+        return self.anonymize is not None or self.cover is not None
+
     landmarks: bool = option(
         default=False, help="Draw eyes, nose and mouth corners too.", section="Pictures", http="landmarks"
     )

@@ -1,10 +1,11 @@
-"""The picture of a photo in which faces are to be hidden, and all faces that it can show."""
+"""The picture of a photo in which faces are to be hidden, all faces that it can show, and what covers them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aicli.image.decode import open_image
 from aicli.image.original import is_grey, open_transparent
 from aicli.results import Face
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from aicli.image.decode import DecodedImage
     from aicli.tasks.faces import FaceDetector
 
-__all__ = ["frame_to_hide_in", "picture_to_hide_in"]
+__all__ = ["frame_to_hide_in", "open_cover", "picture_to_hide_in"]
 
 
 def picture_to_hide_in(
@@ -38,6 +39,14 @@ def frame_to_hide_in(
     if image.transparent is None:
         return image.to_pil(), faces
     return image.transparent, all_faces(detector, image, image.transparent, faces)
+
+
+def open_cover(source: Path | bytes, *, name: str, max_pixels: int) -> Image.Image:
+    """The picture that is laid on faces, with what is transparent in it. Raises :class:`aicli.errors.ImageError`."""
+    transparent = open_transparent(source, name=name, max_pixels=max_pixels)
+    if transparent is not None:
+        return transparent
+    return open_image(source, name=name, max_pixels=max_pixels).to_pil()
 
 
 def all_faces(

@@ -311,7 +311,7 @@ def test_hidden_faces_by_number_place_and_size(server: Server, photo: bytes) -> 
         ({"blur": "yes"}, "true or false"),
         ({"blur": "true", "pixelate": "true"}, "another of its kind"),
         ({"blur": "true", "cover": "solid"}, "choose one"),
-        ({"cover": "/etc/passwd"}, "solid"),
+        ({"cover": "/etc/passwd"}, "the part cover of a form: -F cover=@"),
         ({"keep": "1"}, "blur=true"),
         ({"blur": "true", "keep": "x"}, "1,3"),
         ({"blur": "true", "spare": "x"}, "120,80"),
@@ -321,6 +321,50 @@ def test_pictures_that_cannot_be_made(server: Server, photo: bytes, query: dict[
     accept = "application/json" if words.startswith("Accept") else "image/png"
     reply = server.ask("POST", "/v1/faces", photo, {"Accept": accept}, **query)
     assert reply.status == 400 and words in reply.json["error"]["message"]
+
+
+def test_a_picture_lies_on_the_faces(server: Server, photo: bytes) -> None:
+    colour, clear = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (30, 40), (255, 0, 255)).save(colour, "PNG")
+    Image.new("RGBA", (30, 40), (0, 0, 0, 0)).save(clear, "WEBP", lossless=True)
+    box = server.ask("POST", "/v1/faces", photo).json["faces"][0]["box"]
+    middle = int((box[0] + box[2]) / 2), int((box[1] + box[3]) / 2)
+    parts = ("photo", "a.jpg", photo), ("cover", "c.png", colour.getvalue())
+    body, headers = form(*parts)
+    for accept in ("image/png", "*/*"):
+        reply = server.ask("POST", "/v1/faces", body, headers | {"Accept": accept}, shape="ellipse")
+        assert (reply.headers["content-type"], reply.headers["x-faces"]) == ("image/png", "1")
+        with Image.open(io.BytesIO(reply.body)) as picture:
+            assert picture.getpixel(middle) == (255, 0, 255)
+    body, headers = form(parts[0], ("cover", "c.webp", clear.getvalue()))
+    blurred = server.ask("POST", "/v1/faces", body, headers | {"Accept": "image/png"}).body
+    assert server.ask("POST", "/v1/faces", blurred).json["faces"] == [], "what is clear in the picture shows the blur"
+    many, headers = form(("photo", "a.gif", moving(photo, "GIF")), parts[1])
+    every = server.ask("POST", "/v1/faces", many, headers | {"Accept": "image/png"}, all_frames="true")
+    assert every.headers["x-faces"] == "3"
+    found = server.ask("POST", "/v1/faces", every.body, all_frames="true").json["results"]
+    assert [record["faces"] for record in found] == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    ("path", "cover", "query", "status", "words"),
+    [
+        ("/v1/faces", b"no picture", {}, 422, "cover: "),
+        ("/v1/faces", b"", {}, 422, "cover: "),
+        ("/v1/faces", b"x", {"blur": "true"}, 400, "blur and the part cover both"),
+        ("/v1/faces", b"x", {"cover": "solid"}, 400, "choose one"),
+        ("/v1/classify", b"x", {}, 400, "/v1/faces"),
+        ("/v1/faces", b"x", {"landmarks": "true", "accept": "application/json"}, 400, "cover, landmarks: of no effect"),
+        ("/v1/faces", None, {"keep": "1", "accept": "image/png"}, 400, "a form with a part cover"),
+    ],
+)
+def test_covers_that_cannot_be_laid(
+    server: Server, photo: bytes, path: str, cover: bytes | None, query: dict[str, Any], status: int, words: str
+) -> None:
+    body, headers = form(("photo", "a.jpg", photo), *([] if cover is None else [("cover", "c.png", cover)]))
+    accept = query.pop("accept", "*/*")
+    reply = server.ask("POST", path, body, headers | {"Accept": accept}, **query)
+    assert reply.status == status and words in reply.json["error"]["message"]
 
 
 def moving(photo: bytes, kind: str) -> bytes:

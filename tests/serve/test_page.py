@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.serve.conftest import PHOTO, PROJECT, Server
 
@@ -160,6 +162,88 @@ def test_faces_are_hidden_on_the_page(page: Page, server: Server, photo: bytes) 
     reply = server.ask("POST", "/v1/faces", base64.b64decode(shown.partition(",")[2]))
     assert reply.json["faces"] == []
     page.shoot("desktop-hidden-light")
+
+
+SET = """
+const [id, value] = arguments, control = document.getElementById(id);
+if (control.type === "checkbox") control.checked = value; else control.value = value;
+control.dispatchEvent(new Event("input", {bubbles: true}));
+"""
+HIDDEN = "return document.getElementById('canvas').getAttribute('aria-label').includes('hidden')"
+CURL = "return curl.textContent"
+
+
+def shown_picture(page: Page) -> bytes:
+    """The canvas as a PNG."""
+    data = page.browser.execute_script("return document.getElementById('canvas').toDataURL('image/png')")
+    return base64.b64decode(data.partition(",")[2])
+
+
+def test_faces_are_left_as_they_are_by_tick_and_by_click(page: Page, server: Server, photo: bytes) -> None:
+    page.click("input[value=faces]")
+    page.put(DROP, photo, "hopper.jpg")
+    page.wait(lambda: "found" in page.text("status"))
+    page.browser.execute_script(SET, "hide", "pixelate=true")
+    page.wait(lambda: page.browser.execute_script(HIDDEN))
+    page.click("#faces tbody tr:first-child input[type=checkbox]")
+    page.wait(lambda: "spare=" in page.browser.execute_script(CURL))
+    page.wait(lambda: len(server.ask("POST", "/v1/faces", shown_picture(page)).json["faces"]) == 1)
+    box = page.record()["faces"][0]["box"]
+    page.shoot("desktop-spared-light")
+    script = """
+    const [x, y] = arguments, canvas = document.getElementById("canvas"), place = canvas.getBoundingClientRect();
+    const scale = place.width / canvas.width, where = {clientX: place.left + x * scale, clientY: place.top + y * scale};
+    canvas.dispatchEvent(new MouseEvent("click", {bubbles: true, ...where}));
+    """
+    page.browser.execute_script(script, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    page.wait(lambda: "spare=" not in page.browser.execute_script(CURL))
+    page.wait(lambda: server.ask("POST", "/v1/faces", shown_picture(page)).json["faces"] == [])
+
+
+def test_a_picture_of_ones_own_lies_on_the_faces(page: Page, server: Server, photo: bytes, tmp_path: Path) -> None:
+    cover = tmp_path / "cover.png"
+    Image.new("RGB", (40, 40), (255, 0, 255)).save(cover)
+    page.click("input[value=faces]")
+    page.put(DROP, photo, "hopper.jpg")
+    page.wait(lambda: "found" in page.text("status"))
+    page.browser.execute_script(SET, "hide", "cover")
+    page.browser.find_element("id", "cover").send_keys(str(cover))
+    page.wait(lambda: page.browser.execute_script(HIDDEN))
+    assert "-F 'photo=@hopper.jpg' -F 'cover=@cover.png'" in page.browser.execute_script(CURL)
+    x1, y1, x2, y2 = page.record()["faces"][0]["box"]
+    with Image.open(io.BytesIO(shown_picture(page))) as picture:
+        assert picture.convert("RGB").getpixel((int((x1 + x2) / 2), int((y1 + y2) / 2))) == (255, 0, 255)
+    assert server.ask("POST", "/v1/faces", shown_picture(page)).json["faces"] == []
+
+
+def test_a_photo_on_its_side_and_every_frame(page: Page, photo: bytes) -> None:
+    with Image.open(io.BytesIO(photo)) as image:
+        upright = image.convert("RGB").resize((205, 242))
+    side, moving = io.BytesIO(), io.BytesIO()
+    upright.rotate(90, expand=True).save(side, "JPEG")
+    upright.save(moving, "GIF", save_all=True, append_images=[upright.rotate(4), upright.rotate(8)], duration=80)
+    page.click("input[value=faces]")
+    page.put(DROP, side.getvalue(), "side.jpg")
+    page.wait(lambda: page.text("status") == "No faces found")
+    page.click("#turns")
+    page.wait(lambda: page.text("status") == "1 face found")
+    assert page.record()["faces"][0]["turn"] == 90
+    page.click("#turns")
+    page.click("#all_frames")
+    page.put(DROP, moving.getvalue(), "moving.gif")
+    page.wait(lambda: page.browser.find_element("id", "frame-row").is_displayed())
+    assert [len(record["faces"]) for record in page.record()["results"]] == [1, 1, 1]
+    width = "return document.getElementById('moving').naturalWidth"
+    page.wait(lambda: page.browser.execute_script(width) == 205)
+    page.click("#frame option[value='2']")
+    third = [str(round(value)) for value in page.record()["results"][2]["faces"][0]["box"]]
+    page.wait(lambda: ", ".join(third) in page.text("faces"))
+    page.shoot("desktop-frames-light")
+    page.browser.execute_script(SET, "hide", "blur=true")
+    page.wait(lambda: "blur=true&all_frames=true" in page.browser.execute_script(CURL))
+    page.click("input[value=classify]")
+    page.wait(lambda: len(page.record().get("results", [{}])[0].get("predictions", [])) == 5)
+    page.wait(lambda: page.browser.execute_script(width) == 205)
 
 
 def test_slider_asks_again_with_its_value(page: Page, photo: bytes) -> None:

@@ -161,11 +161,11 @@ class DetectWork:
         self, job: Job, image: DecodedImage, faces: tuple[Face, ...], extra: dict[str, Any]
     ) -> tuple[Image.Image, Saved]:
         """Makes and writes the picture of a photo, and says in its record what became of it."""
-        from aicli.output.pictures.compose import anonymizes, compose
+        from aicli.output.pictures.compose import compose
         from aicli.tasks.originals import picture_to_hide_in
 
         options = self.pictures
-        if not anonymizes(options):
+        if not options.hides_faces:
             picture = compose(image.to_pil(), faces, options)
             saved = save(picture, job, image, options)
         else:
@@ -179,11 +179,10 @@ class DetectWork:
 
     def small(self, picture: Image.Image, faces: tuple[Face, ...]) -> Image.Image:
         """The photo for a contact sheet, with boxes; anonymised where the picture is."""
-        from aicli.output.pictures.compose import anonymizes
         from aicli.output.pictures.drawing import draw_faces, scaled
 
         thumbnail = small(picture).convert("RGB")
-        if anonymizes(self.pictures):
+        if self.pictures.hides_faces:
             return thumbnail
         factor = thumbnail.width / picture.width, thumbnail.height / picture.height
         return draw_faces(thumbnail, [scaled(face, *factor) for face in faces], color=self.pictures.color)
@@ -247,11 +246,9 @@ class FrameFaces:
     """:class:`FrameWork` of ``aicli detect-faces``."""
 
     def __init__(self, single: DetectWork) -> None:
-        from aicli.output.pictures.compose import anonymizes
-
         self.single, self.saving, self.guest = single, single.pictures, single.detector.guest
         self.max_pixels = single.detector.options.max_pixels
-        self.hides = anonymizes(single.pictures)
+        self.hides = single.pictures.hides_faces
         kept: Exif = "plain" if single.pictures.keep_metadata else "dropped"
         self.exif: Exif = kept if self.hides else "kept"
 
@@ -295,17 +292,15 @@ class FrameFaces:
 
 
 def open_cover(value: str | None) -> Image.Image | None:
-    """The picture of ``--cover``, with what is transparent in it. Raises :class:`AicliError`."""
-    from aicli.image.original import open_transparent
+    """The picture of ``--cover``. Raises :class:`AicliError`."""
     from aicli.output.pictures.compose import SOLID
 
     if value is None or value == SOLID:
         return None
-    from aicli.image.decode import DEFAULT_MAX_PIXELS, open_image
+    from aicli.image.decode import DEFAULT_MAX_PIXELS
+    from aicli.tasks import originals
 
-    path = Path(value)
     try:
-        transparent = open_transparent(path, name=value, max_pixels=DEFAULT_MAX_PIXELS)
-        return transparent if transparent is not None else open_image(path).to_pil()
+        return originals.open_cover(Path(value), name=value, max_pixels=DEFAULT_MAX_PIXELS)
     except ImageError as error:
         raise UsageError(f"--cover {error}") from None

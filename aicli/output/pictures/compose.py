@@ -12,14 +12,10 @@ from aicli.output.pictures.drawing import draw_faces, parse_color
 from aicli.output.pictures.spared import check_spared, faces_to_hide
 from aicli.results import Face
 
-__all__ = ["BLUR_MARGIN", "CROP_MARGIN", "anonymizes", "check_picture_options", "compose"]
+__all__ = ["BLUR_MARGIN", "CROP_MARGIN", "check_picture_options", "compose"]
 
 CROP_MARGIN, BLUR_MARGIN = 0.2, 0.15
 SOLID = "solid"
-
-
-def anonymizes(options: PictureOptions) -> bool:
-    return options.anonymize is not None or options.cover is not None
 
 
 def check_picture_options(options: PictureOptions) -> None:
@@ -32,7 +28,7 @@ def compose(
     picture: Image.Image, faces: Sequence[Face], options: PictureOptions, cover: Image.Image | None = None
 ) -> Image.Image:
     """The picture with its faces hidden, or with boxes; ``cover`` is the opened picture of ``options.cover``."""
-    if anonymizes(options):
+    if options.hides_faces:
         margin = BLUR_MARGIN if options.margin is None else options.margin
         method = "solid" if options.cover == SOLID else options.anonymize or "blur"
         hidden = faces_to_hide(faces, options)

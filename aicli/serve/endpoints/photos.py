@@ -28,7 +28,12 @@ BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"data:")
 """How JPEG, PNG, GIF and WebP begin in Base64, and an address that holds a photo."""
 
 
-HOW_TO_NAME = "photos are parts named photo: curl -F photo=@photo.jpg ..., a model of yours comes as model and labels"
+HOW_TO_NAME = (
+    "photos are parts named photo: curl -F photo=@photo.jpg ..., a model of yours comes as model and labels, "
+    "a picture to lay on faces as cover"
+)
+PART = "part"
+"""What the option ``cover`` says of a picture that is a part of the form."""
 
 
 @dataclass
@@ -39,6 +44,7 @@ class Upload:
     photos: list[bytes] = field(default_factory=list)
     model: bytes | None = None
     labels: bytes | None = None
+    cover: bytes | None = None
     several: bool = False
 
 
@@ -55,14 +61,18 @@ def _known(task: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, entry.name) for entry in here for name in (entry.name, *entry.aliases))
 
 
+def is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
 async def read_upload(service: Service, request: Request, place: Place) -> Upload:
     body = await service.body(request, place)
-    kind = request.headers.get("content-type", "")
-    if not kind.lower().startswith("multipart/form-data"):
+    if not is_form(request):
         if not body:
             raise Problem(400, "empty", "the body is empty; send a photo: curl --data-binary @photo.jpg ...")
         upload = Upload([clean(request.headers.get("x-filename", "")) or "photo"], [body])
     else:
+        kind = request.headers["content-type"]
         upload = read_form(parse_multipart(body, kind, service.settings.max_parts))
     for photo in upload.photos:
         if (hint := not_bytes(photo)) is not None:
@@ -76,7 +86,7 @@ def read_form(parts: list[Part]) -> Upload:
         if part.name in PHOTO_FIELDS:
             upload.names.append(part.filename or f"photo {len(upload.names) + 1}")
             upload.photos.append(part.content)
-        elif part.name in ("model", "labels"):
+        elif part.name in ("model", "labels", "cover"):
             if getattr(upload, part.name) is not None:
                 raise Problem(400, "multipart", f"the form has two parts named {part.name}; send one")
             setattr(upload, part.name, part.content)
@@ -107,6 +117,8 @@ async def classify(request: Request) -> Response:
     name = str(options.model)
     with service.tasks_admission.place() as place:
         upload = await read_upload(service, request, place)
+        if upload.cover is not None:
+            raise Problem(400, "multipart", "the part cover lies on faces; it belongs to /v1/faces")
         frames = given.into(FrameOptions).to_dict()
         job = {"kind": "classify", "options": options.to_dict(), "names": upload.names, **frames}
         if upload.model is not None:
@@ -137,14 +149,20 @@ async def faces(request: Request) -> Response:
     given = read_parameters(request.query_params.multi_items(), FACES)
     options = given.into(DetectOptions)
     options = options.replace(model=catalog_name(options.model, "detect-faces"))
-    pictures = given.into(PictureOptions)
-    hides = pictures.anonymize is not None or pictures.cover is not None
-    picture = wants_picture(request.headers.get("accept", "*/*"), otherwise="png" if hides else None)
-    check_pictures(pictures, {item.name for item in PictureOptions.fields} & set(given), picture, hides)
+    pictures, accept = given.into(PictureOptions), request.headers.get("accept", "*/*")
+    named = {item.name for item in PictureOptions.fields} & set(given)
+    if pictures.hides_faces or not is_form(request):  # nothing in the body can change what is asked for
+        wanted_picture(pictures, named, accept)
     with service.tasks_admission.place() as place:
         upload = await read_upload(service, request, place)
         if upload.model is not None or upload.labels is not None:
             raise Problem(400, "multipart", "faces are found with the models of the service; send photos only")
+        if upload.cover is not None:
+            if pictures.hides_faces:
+                how = pictures.anonymize or "the parameter cover"
+                raise Problem(400, "parameter", f"{how} and the part cover both hide faces; choose one")
+            pictures, named = pictures.replace(cover=PART), named | {"cover"}
+        picture = wanted_picture(pictures, named, accept)
         if picture and len(upload.photos) != 1:
             raise Problem(400, "multipart", "a picture is made of one photo; send one, or ask for JSON")
         frames = given.into(FrameOptions).to_dict()
@@ -153,10 +171,11 @@ async def faces(request: Request) -> Response:
         job = {"kind": "faces", "options": options.to_dict(), "names": upload.names, **frames}
         if picture:
             job["pictures"] = pictures.replace(picture_format=picture).to_dict()
-        header, blobs = await service.run(request, service.pool, job, upload.photos)
+        photos = upload.photos if upload.cover is None else [*upload.photos, upload.cover]
+        header, blobs = await service.run(request, service.pool, job, photos)
     if picture:
-        kind = header["type"]
-        return Response(blobs[0], media_type=kind, headers={"cache-control": "no-store", "vary": "accept"})
+        headers = {"cache-control": "no-store", "vary": "accept", "x-faces": str(header["faces"])}
+        return Response(blobs[0], media_type=header["type"], headers=headers)
     return answer(upload, header["results"], several=bool(frames))
 
 
@@ -180,23 +199,28 @@ def answer(upload: Upload, results: list[dict[str, Any]], *, several: bool) -> J
     return JSONResponse(results[0], 200, headers)
 
 
-def check_pictures(pictures: PictureOptions, given: set[str], picture: str | None, hides: bool) -> None:
-    """Raises :class:`Problem` 400 for parameters of pictures that have no effect, or that no picture is made with."""
+def wanted_picture(pictures: PictureOptions, given: set[str], accept: str) -> str | None:
+    """The format of the picture that is asked for; ``None`` for records.
+
+    Raises :class:`Problem` 400 for parameters that have no effect, or that no picture is made with.
+    """
+    hides = pictures.hides_faces
+    picture = wants_picture(accept, otherwise="png" if hides else None)
     if picture is None and given:
         what = "a picture is asked for with Accept: image/png, image/jpeg or image/webp"
         raise Problem(400, "parameter", f"{', '.join(sorted(given))}: of no effect on records; {what}")
     if pictures.anonymize is not None and pictures.cover is not None:
         raise Problem(400, "parameter", f"{pictures.anonymize} and cover both hide faces; choose one")
-    if pictures.cover not in (None, "solid"):
-        raise Problem(400, "parameter", f"the parameter cover is {pictures.cover[:80]!r}; here it must be solid")
     without = given & {"shape", "keep", "spare", "keep_metadata", "margin"}
     if without and not hides:
         names = ", ".join(sorted(without))
-        raise Problem(400, "parameter", f"{names}: of no effect without blur=true, pixelate=true or cover=solid")
+        how = "blur=true, pixelate=true, cover=solid or a form with a part cover"
+        raise Problem(400, "parameter", f"{names}: of no effect without {how}")
     try:
         check_spared(pictures)
     except UsageError as error:
         raise Problem(400, "parameter", str(error)) from None
+    return picture
 
 
 def wants_picture(accept: str, otherwise: str | None) -> str | None:

@@ -188,7 +188,7 @@ def photo_paths() -> dict[str, Any]:
             of_photos=True,
         ),
         parameters=query(FACES),
-        requestBody=body(RAW, image, form(["photo"], photo=several)),
+        requestBody=body(RAW, image, form(["photo"], photo=several, cover=BINARY)),
     )
     return {"/v1/classify": {"post": classify}, "/v1/faces": {"post": faces}}
 

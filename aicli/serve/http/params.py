@@ -20,6 +20,9 @@ INTEGER = re.compile(r"\d{1,9}", re.ASCII)
 BELONGING = re.compile(r"\bWith -?[a-z]+: ")
 """What a help text of the command line says of the option that another belongs to."""
 MODEL = "A model of GET /v1/models."
+COVER = "Lay black on the faces; a picture to lay on them is the part cover of a form."
+COVERS = ("solid",)
+"""The command line names a file of its own machine here, which a request cannot."""
 
 Made = TypeVar("Made", bound=Options)
 
@@ -65,6 +68,8 @@ class Parameter:
             return text == "true"
         if option.kind == "choice" and text not in option.choices:
             raise self.wrong(text)
+        if option.name == "cover" and text not in COVERS:
+            raise self.wrong(text, "solid; a picture to lay on faces is the part cover of a form: -F cover=@smiley.png")
         if option.models and not NAME.fullmatch(text):
             raise self.wrong(text, "a name of letters, digits, '.', '_' and '-'")
         return text
@@ -92,6 +97,8 @@ class Parameter:
             schema = {"type": "boolean"}
         elif option.kind == "choice":
             schema["enum"] = list(option.choices)
+        elif option.name == "cover":
+            schema["enum"] = list(COVERS)
         elif option.models:
             schema["pattern"] = f"^{NAME.pattern}$"
         elif option.kind == "texts":
@@ -107,7 +114,7 @@ class Parameter:
         """The parameter in OpenAPI 3.1."""
         option = self.option
         text = option.switches[self.switch] if option.switches and self.switch else option.explained()
-        text = MODEL if option.models else BELONGING.sub("", text)
+        text = MODEL if option.models else COVER if option.name == "cover" else BELONGING.sub("", text)
         text = f"{text[:1].upper()}{text[1:]}" + (" Several with semicolons." if option.kind == "texts" else "")
         found = {"name": self.name, "in": "query", "required": False, "description": text, "schema": self.schema()}
         return found | ({"style": "form", "explode": False} if self.option.kind == "numbers" else {})

@@ -5,8 +5,10 @@ import { drawFaces, drawPhoto } from "./draw.js";
 const $ = (id) => document.getElementById(id);
 const photos = []; // {file, bitmap}
 let chosen = -1;
-let record = null;
-let hidden = null; // the picture with its faces hidden, where that is asked for
+let records = []; // one, or one for each frame
+let record = null; // the one that is shown
+let made = null; // {blob, bitmap}: the picture that the service made, with faces hidden or of all frames
+let spared = []; // [x, y] in pixels of the photo: faces there are left as they are
 let current = -1;
 let running = null;
 let timer = 0;
@@ -30,7 +32,8 @@ async function addPhotos(files) {
 function choose(index) {
   chosen = index;
   [...$("strip").querySelectorAll("button")].forEach((button, place) => button.setAttribute("aria-pressed", place === index));
-  record = hidden = null;
+  record = made = null;
+  spared = [];
   current = -1;
   paint();
   ask();
@@ -62,14 +65,16 @@ function paint() {
   const photo = photos[chosen];
   if (!photo) return;
   $("figure").hidden = false;
-  $("canvas").hidden = !photo.bitmap;
+  const moving = records.length > 1;
+  $("canvas").hidden = moving || !photo.bitmap;
+  $("moving").hidden = !moving;
   const size = record ? `${record.width} × ${record.height} pixels` : "";
   const unseen = photo.bitmap ? "" : "This browser cannot show this file; the service may still read it.";
   $("caption").textContent = [photo.file.name || "pasted photo", size, unseen].filter(Boolean).join(" · ");
-  if (!photo.bitmap) return;
-  drawPhoto($("canvas"), hidden ?? photo.bitmap);
+  if (moving || !photo.bitmap) return;
+  drawPhoto($("canvas"), made?.bitmap ?? photo.bitmap);
   let words = photo.file.name || "The photo";
-  if (hidden) {
+  if (made) {
     $("canvas").setAttribute("aria-label", `${words}, with its faces hidden`);
     return;
   }
@@ -82,9 +87,11 @@ function paint() {
 
 // ---------------------------------------------------------------- asking the service
 
-const hides = () => (task() === "faces" ? $("hide").value : "");
+const cover = () => $("hide").value === "cover" && $("cover").files[0];
+const hides = () => (task() !== "faces" || ($("hide").value === "cover" && !cover()) ? "" : $("hide").value);
+const holds = ([x1, y1, x2, y2], [x, y]) => x1 <= x && x <= x2 && y1 <= y && y <= y2;
 
-/** The address to ask; with `how`, such as blur=true, it is that of the picture with its faces hidden. */
+/** The address to ask; with `how`, such as blur=true or cover, it is that of the picture with its faces hidden. */
 function address(how = "") {
   const query = new URLSearchParams();
   const put = (name, value, usual) => { if (String(value) !== String(usual)) query.set(name, value); };
@@ -96,17 +103,20 @@ function address(how = "") {
     put("thresholds", ["pnet", "rnet", "onet"].map((id) => $(id).value).join(","), "0.6,0.7,0.7");
     put("min_size", $("min_size").value, 20);
     put("factor", $("factor").value, 0.709);
-    if (how) query.set(...how.split("="));
+    if ($("turns").checked) query.set("turns", "true");
+    if (how.includes("=")) query.set(...how.split("="));
+    if (how && spared.length) query.set("spare", spared.map((point) => point.map((at) => at.toFixed(1))).join(";"));
   }
-  const text = query.toString().replaceAll("%2C", ",");
+  if ($("all_frames").checked) query.set("all_frames", "true");
+  const text = query.toString().replaceAll("%2C", ",").replaceAll("%3B", ";");
   return `/v1/${task()}${text ? `?${text}` : ""}`;
 }
 
-function formOf(photo) {
+/** A form of the photo and further files by the names of their parts, those that are there. */
+function formOf(photo, others) {
   const form = new FormData();
   form.append("photo", photo.file, photo.file.name || "photo.png");
-  form.append("model", own());
-  if ($("own-labels").files[0]) form.append("labels", $("own-labels").files[0]);
+  for (const [name, file] of Object.entries(others)) if (file) form.append(name, file);
   return form;
 }
 
@@ -115,21 +125,24 @@ async function ask() {
   showCommand();
   if (!photo) return;
   running?.abort();
-  hidden = null;
+  made = null;
   const mine = (running = new AbortController());
   $("status").textContent = "Looking …";
   $("answer").setAttribute("aria-busy", "true");
   try {
     const name = (photo.file.name || "photo").replace(/[^\x20-\x7e]/g, "_");
     const headers = own() ? {} : { "x-filename": name, "content-type": "application/octet-stream" };
-    const body = own() ? formOf(photo) : photo.file;
+    const body = own() ? formOf(photo, { model: own(), labels: $("own-labels").files[0] }) : photo.file;
     const response = await fetch(address(), { method: "POST", headers, body, signal: mine.signal });
     const answer = await response.json();
     const failed = answer.error ?? answer.results?.[0]?.error;
     if (failed) throw Object.assign(new Error(failed.message), { code: failed.code, wait: response.headers.get("retry-after") });
-    const picture = hides() ? await hiddenPicture(headers, body, mine.signal) : null;
-    hidden = picture;
-    show(answer.results ? answer.results[0] : answer);
+    const found = answer.results ?? [answer];
+    const drawn = hides() || (found.length > 1 && task() === "faces");
+    const picture = drawn ? await pictureOf(photo, headers, mine.signal) : null;
+    if (mine.signal.aborted) return;
+    made = picture;
+    show(answer, found);
   } catch (error) {
     if (mine.signal.aborted) return;
     fail(error);
@@ -138,11 +151,17 @@ async function ask() {
   }
 }
 
-/** The photo as the service gives it with its faces hidden: no pixel of them comes back. */
-async function hiddenPicture(headers, body, signal) {
-  const accept = { ...headers, accept: "image/png" };
-  const response = await fetch(address(hides()), { method: "POST", headers: accept, body, signal });
-  if (response.ok) return createImageBitmap(await response.blob());
+/** The photo as the service draws it: all its frames, and with faces hidden no pixel of them. */
+async function pictureOf(photo, headers, signal) {
+  const body = cover() ? formOf(photo, { cover: cover() }) : photo.file;
+  const accept = { ...(cover() ? {} : headers), accept: "image/png" };
+  const where = new URL(address(hides()), location.origin);
+  for (const id of hides() ? [] : ["landmarks", "scores"]) if ($(id).checked) where.searchParams.set(id, "true");
+  const response = await fetch(where, { method: "POST", headers: accept, body, signal });
+  if (response.ok) {
+    const blob = await response.blob();
+    return { blob, bitmap: await createImageBitmap(blob) };
+  }
   const { error } = await response.json();
   throw Object.assign(new Error(error.message), { code: error.code, wait: response.headers.get("retry-after") });
 }
@@ -156,17 +175,29 @@ function askSoon() {
 
 const count = (number, word) => (number === 1 ? `1 ${word}` : `${number || "no"} ${word}s`);
 
-function show(answer) {
-  record = answer;
-  current = -1;
-  $("problem").hidden = true;
+function show(answer, found) {
+  const broken = found.find((one) => one.error); // a frame; those before it are answered
+  records = found.filter((one) => !one.error);
+  $("problem").hidden = !broken;
+  $("problem-text").textContent = broken?.error.message ?? "";
   $("json").textContent = JSON.stringify(answer, null, 2);
-  const found = answer.faces ? count(answer.faces.length, "face") : count(answer.predictions.length, "label");
-  const best = answer.predictions?.[0];
-  $("status").textContent = best ? `Most likely: ${best.label} (confidence ${best.confidence})` : `${found[0].toUpperCase()}${found.slice(1)} found`;
-  showLabels(answer.predictions);
-  showFaces(answer.faces);
-  $("save").hidden = !photos[chosen]?.bitmap;
+  $("frame-row").hidden = records.length < 2;
+  $("frame").replaceChildren(...records.map((_, index) => new Option(`${index + 1} of ${records.length}`, index)));
+  URL.revokeObjectURL($("moving").src);
+  if (records.length > 1) $("moving").src = URL.createObjectURL(made?.blob ?? photos[chosen].file);
+  $("save").hidden = !made && (records.length > 1 || !photos[chosen]?.bitmap);
+  showFrame(0);
+}
+
+function showFrame(index) {
+  record = records[index];
+  current = -1;
+  const found = record.faces ? count(record.faces.length, "face") : count(record.predictions.length, "label");
+  const unhidden = record.faces && hides() && !record.faces.length ? "; nothing is hidden" : "";
+  const best = record.predictions?.[0];
+  $("status").textContent = best ? `Most likely: ${best.label} (confidence ${best.confidence})` : `${found[0].toUpperCase()}${found.slice(1)} found${unhidden}`;
+  showLabels(record.predictions);
+  showFaces(record.faces);
   paint();
 }
 
@@ -184,13 +215,33 @@ function showLabels(predictions) {
 
 function showFaces(faces) {
   $("faces-box").hidden = !faces?.length;
+  $("spare-head").hidden = !hides();
   $("faces").tBodies[0].replaceChildren(...(faces ?? []).map((face, index) => {
     const row = document.createElement("tr");
     row.append(part("td", index + 1), part("td", face.score.toFixed(3)), part("td", face.box.map(Math.round).join(", ")));
     row.addEventListener("mouseenter", () => { current = index; paint(); });
     row.addEventListener("mouseleave", () => { current = -1; paint(); });
+    if (hides()) row.append(spareBox(face, index));
     return row;
   }));
+}
+
+function spareBox(face, index) {
+  const [cell, box] = ["td", "input"].map((tag) => document.createElement(tag));
+  box.type = "checkbox";
+  box.setAttribute("aria-label", `Leave face ${index + 1} as it is`);
+  box.checked = spared.some((point) => holds(face.box, point));
+  box.addEventListener("change", () => spare(face));
+  cell.append(box);
+  return cell;
+}
+
+/** Leaves a face as it is, or hides it again. */
+function spare({ box }) {
+  const others = spared.filter((point) => !holds(box, point));
+  spared = others.length < spared.length ? others : [...spared, [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]];
+  showCommand();
+  askSoon();
 }
 
 function part(tag, text, name = "") {
@@ -201,7 +252,7 @@ function part(tag, text, name = "") {
 }
 
 function fail(error) {
-  record = hidden = null;
+  record = made = null;
   const texts = {
     image: `This file is not a photo that can be read. ${error.message}`,
     busy: `The service is busy. Try again in ${error.wait ?? "a few"} s.`,
@@ -214,16 +265,18 @@ function fail(error) {
   $("problem").hidden = false;
   $("status").textContent = "No answer.";
   $("json").textContent = JSON.stringify({ error: { code: error.code ?? "unreachable", message: error.message } }, null, 2);
-  for (const id of ["labels", "faces-box", "save"]) $(id).hidden = true;
+  for (const id of ["labels", "faces-box", "save", "frame-row"]) $(id).hidden = true;
+  records = [];
   paint();
 }
 
 function showCommand() {
   const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   const name = photos[chosen]?.file.name || "photo.jpg";
-  const files = [["photo", name], ["model", own()?.name], ["labels", $("own-labels").files[0]?.name]];
-  const form = files.filter(([, file]) => file).map(([field, file]) => `-F ${quote(`${field}=@${file}`)}`).join(" ");
-  const what = own() ? form : `--data-binary ${quote(`@${name}`)}`;
+  const others = cover() ? { cover: cover() } : own() ? { model: own(), labels: $("own-labels").files[0] } : {};
+  const files = Object.entries({ photo: { name }, ...others }).filter(([, file]) => file);
+  const form = files.map(([field, file]) => `-F ${quote(`${field}=@${file.name}`)}`).join(" ");
+  const what = files.length > 1 ? form : `--data-binary ${quote(`@${name}`)}`;
   const [accept, out] = hides() ? ["-H 'Accept: image/png' ", " -o hidden.png"] : ["", ""];
   $("curl").textContent = `curl ${what} ${accept}${quote(location.origin + address(hides()))}${out}`;
 }
@@ -233,6 +286,8 @@ function showCommand() {
 function updateControls() {
   $("classify-controls").hidden = task() !== "classify";
   $("faces-controls").hidden = task() !== "faces";
+  $("cover-row").hidden = $("hide").value !== "cover";
+  $("spare-hint").hidden = !hides();
   for (const output of document.querySelectorAll("output")) {
     const input = $(output.htmlFor.value);
     const value = Number(input.value);
@@ -253,12 +308,20 @@ $("controls").addEventListener("submit", (event) => event.preventDefault());
 $("controls").addEventListener("input", (event) => {
   updateControls();
   showCommand();
-  if (["landmarks", "scores"].includes(event.target.id)) paint();
-  else if (event.target.name === "task") { record = hidden = null; ask(); }
+  if (["landmarks", "scores"].includes(event.target.id) && records.length < 2) paint();
+  else if (event.target.name === "task") { record = made = null; ask(); }
   else askSoon();
 });
 $("model").addEventListener("change", () => { showCommand(); askSoon(); });
 $("files").addEventListener("change", () => { addPhotos($("files").files); $("files").value = ""; });
+$("frame").addEventListener("change", () => showFrame(Number($("frame").value)));
+$("canvas").addEventListener("click", (event) => {
+  if (!record?.faces || !hides()) return;
+  const { left, top, width, height } = $("canvas").getBoundingClientRect();
+  const point = [(event.clientX - left) / width * record.width, (event.clientY - top) / height * record.height];
+  const face = record.faces.find(({ box }) => holds(box, point));
+  if (face) spare(face);
+});
 $("again").addEventListener("click", ask);
 
 for (const name of ["dragover", "drop", "dragleave"]) {
@@ -281,13 +344,15 @@ for (const button of document.querySelectorAll(".copy")) {
   });
 }
 
-$("save").addEventListener("click", () => $("canvas").toBlob((blob) => {
+function save(blob) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${(photos[chosen].file.name || "photo").replace(/\.[^.]*$/, "")}-${hidden ? "hidden" : "boxes"}.png`;
+  link.download = `${(photos[chosen].file.name || "photo").replace(/\.[^.]*$/, "")}-${hides() ? "hidden" : "boxes"}.png`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-}));
+}
+
+$("save").addEventListener("click", () => (made ? save(made.blob) : $("canvas").toBlob(save)));
 
 // ---------------------------------------------------------------- camera
 

@@ -128,21 +128,36 @@ def detect_with(detector: FaceDetector, job: dict[str, Any], photos: Sequence[by
                 yield found.to_dict() | frame_of(found, job)
 
         return each(job["names"], photos, answers), []
-    if job.get("all_frames"):
-        return draw_frames(detector, options, PictureOptions.from_dict(job["pictures"]), job["names"][0], photos[0])
-    from aicli.output.pictures.compose import anonymizes, compose
+    from aicli.tasks.originals import open_cover
+
+    pictures, photo, *covers = PictureOptions.from_dict(job["pictures"]), *photos
+    most = detector.options.max_pixels
+    cover = open_cover(covers[0], name="cover", max_pixels=most) if covers else None
+    draw = draw_frames if job.get("all_frames") else draw_one
+    return draw(detector, options, pictures, job["names"][0], photo, cover)
+
+
+def draw_one(
+    detector: FaceDetector,
+    options: DetectOptions,
+    pictures: PictureOptions,
+    name: str,
+    photo: bytes,
+    cover: Image.Image | None,
+) -> Frame:
+    """The picture of a photo, with boxes or with its faces hidden."""
+    from aicli.output.pictures.compose import compose
     from aicli.output.pictures.saving import ImageMetadata, encode_image, jpeg_tables
     from aicli.tasks.originals import picture_to_hide_in
 
-    pictures, photo = PictureOptions.from_dict(job["pictures"]), photos[0]
-    image = detector.open(photo, name=job["names"][0])
+    image = detector.open(photo, name=name)
     picture, faces = image.to_pil(), detector.detect(image, options).faces
-    hides = anonymizes(pictures)
+    hides = pictures.hides_faces
     if hides:
         picture, faces = picture_to_hide_in(detector, image, photo, faces)
     format = (pictures.picture_format or "png").upper()
     data = encode_image(
-        compose(picture, faces, pictures),
+        compose(picture, faces, pictures, cover),
         format,
         name=image.name,
         metadata=ImageMetadata(image.icc_profile, image.exif),
@@ -151,29 +166,35 @@ def detect_with(detector: FaceDetector, job: dict[str, Any], photos: Sequence[by
         tables=jpeg_tables(photo) if format == "JPEG" else None,
         png_level=1,  # an answer should not wait for a smaller file
     )
-    return {"type": f"image/{format.lower()}"}, [bytes(data)]
+    return {"type": f"image/{format.lower()}", "faces": len(faces)}, [bytes(data)]
 
 
 def draw_frames(
-    detector: FaceDetector, options: DetectOptions, pictures: PictureOptions, name: str, photo: bytes
+    detector: FaceDetector,
+    options: DetectOptions,
+    pictures: PictureOptions,
+    name: str,
+    photo: bytes,
+    cover: Image.Image | None,
 ) -> Frame:
     """The picture of all frames of a photo, with boxes or with the faces hidden."""
     from aicli.output.pictures.animation import Animation, encode_animation
-    from aicli.output.pictures.compose import anonymizes, compose
+    from aicli.output.pictures.compose import compose
     from aicli.output.pictures.saving import ImageMetadata
     from aicli.tasks.originals import frame_to_hide_in
 
-    hides, animation, first = anonymizes(pictures), None, None
+    hides, animation, first, count = pictures.hides_faces, None, None, 0
     for image in detector.open_frames(photo, name=name, keep_transparent=hides):
         first = first or image
         animation = animation or Animation(name, detector.options.max_pixels, image.plays)
         picture, faces = image.to_pil(), detector.detect(image, options).faces
         if hides:
             picture, faces = frame_to_hide_in(detector, image, faces)
-        animation.add(compose(picture, faces, pictures), image.shown_for)
+        animation.add(compose(picture, faces, pictures, cover), image.shown_for)
+        count += len(faces)
     assert animation is not None and first is not None  # a file without a frame is an error
     format = (pictures.picture_format or "png").upper()
     metadata = ImageMetadata(first.icc_profile, first.exif)
     exif: Any = "plain" if hides and pictures.keep_metadata else "dropped"
     data = encode_animation(animation, format, name=name, metadata=metadata, exif=exif, quality=pictures.quality)
-    return {"type": f"image/{format.lower()}"}, [bytes(data)]
+    return {"type": f"image/{format.lower()}", "faces": count}, [bytes(data)]
