@@ -20,6 +20,7 @@ from aicli.serve.endpoints.functions import (
     keep_function,
     require_function,
 )
+from aicli.serve.http.answers import Executable, NewExecutable
 from aicli.serve.http.params import read_parameters
 from aicli.serve.http.problems import Problem
 
@@ -37,11 +38,15 @@ async def add_executable(request: Request) -> Response:
     described = request.headers.get("ssvm-description", "")[:MAX_DESCRIPTION]
     more: dict[str, Any] = {"description": described} if described else {}
     record, _ = await keep_function(service, request, None, more | {"admin_key": str(uuid4())})
-    keys = {"SSVM_Usage_Key": NO_KEY, "SSVM_Admin_Key": record["admin_key"]}
-    return JSONResponse(identity(record) | keys, headers=NO_STORE)
+    answer: NewExecutable = {
+        **identity(record),
+        "SSVM_Usage_Key": NO_KEY,
+        "SSVM_Admin_Key": record["admin_key"],
+    }
+    return JSONResponse(answer, headers=NO_STORE)
 
 
-def identity(record: dict[str, Any]) -> dict[str, Any]:
+def identity(record: dict[str, Any]) -> Executable:
     return {"wasm_id": record["id"], "wasm_sha256": f"0x{record['sha256']}"}
 
 

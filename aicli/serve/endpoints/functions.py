@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from aicli.catalog import entries
 from aicli.catalog.required import require_file
 from aicli.errors import AicliError
 from aicli.options import ClassifyOptions, DetectOptions
+from aicli.serve.http.answers import Functions, StoredFunction
 from aicli.serve.http.bodies import Part, parse_multipart
 from aicli.serve.http.params import CLASSIFY, Parameter, read_parameters
 from aicli.serve.http.problems import Problem
@@ -48,13 +49,13 @@ RUN = {
 }
 OF_FUNCTIONS = ("call", "arg", "model")
 """The parameters of a command or a function; all but ``call`` may be given several times."""
-PRIVATE = ("code", "code_key", "admin_key")
 NO_STORE = {"cache-control": "no-store"}
 MAX_MODELS = 16
 
 
-def public(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in PRIVATE}
+def public(record: dict[str, Any]) -> StoredFunction:
+    shown = (*StoredFunction.__required_keys__, *StoredFunction.__optional_keys__)
+    return cast(StoredFunction, {key: record[key] for key in shown if key in record})
 
 
 def functions_of(request: Request) -> Service:
@@ -76,7 +77,8 @@ def require_function(service: Service, request: Request) -> dict[str, Any]:
 async def list_functions(request: Request) -> Response:
     service = functions_of(request)
     read_parameters(request.query_params.multi_items(), ())
-    return JSONResponse({"functions": [public(item) for item in service.store.records("functions")]}, headers=NO_STORE)
+    answer: Functions = {"functions": [public(item) for item in service.store.records("functions")]}
+    return JSONResponse(answer, headers=NO_STORE)
 
 
 async def get_function(request: Request) -> Response:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from aicli.serve.endpoints.photos import known_models
+from aicli.serve.http.answers import ListedModel, Models, StoredModel
 from aicli.serve.http.bodies import parse_multipart
 from aicli.serve.http.params import read_parameters
 from aicli.serve.http.problems import Problem
@@ -25,16 +26,18 @@ async def list_models(request: Request) -> Response:
     """The catalog's models that are here, and the uploaded ones."""
     service: Service = request.app.state.service
     read_parameters(request.query_params.multi_items(), ())
-    listed = []
+    listed: list[ListedModel] = []
     for task in ("classify", "detect-faces"):
         names = sorted(set(known_models(task).values()))
         listed += [{"name": name, "task": task, "uploaded": False} for name in names]
-    listed += [{**public(record), "task": "classify", "uploaded": True} for record in service.store.records("models")]
-    return JSONResponse({"models": listed}, headers=NO_STORE)
+    kept = (public(record) for record in service.store.records("models"))
+    listed += [{**record, "task": "classify", "uploaded": True} for record in kept]
+    answer: Models = {"models": listed}
+    return JSONResponse(answer, headers=NO_STORE)
 
 
-def public(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in ("model", "labels")}
+def public(record: dict[str, Any]) -> StoredModel:
+    return cast(StoredModel, {key: record[key] for key in StoredModel.__annotations__ if key in record})
 
 
 async def put_model(request: Request) -> Response:

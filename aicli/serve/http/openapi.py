@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from aicli import __version__
 from aicli.results import Classification, Detection, Prediction
+from aicli.serve.http.answers import (
+    ErrorAnswer,
+    Executable,
+    Failed,
+    Failures,
+    Functions,
+    Models,
+    NewExecutable,
+    StoredFunction,
+    StoredModel,
+)
 from aicli.serve.http.params import CLASSIFY, FACES, NAME, Parameter
 from aicli.serve.settings import Settings
 
@@ -19,6 +30,19 @@ BINARY = {"type": "string", "format": "binary"}
 NUMBER, STRING, INTEGER = {"type": "number"}, {"type": "string"}, {"type": "integer"}
 BOOLEAN = {"type": "boolean"}
 PLAIN = {str: STRING, float: NUMBER, int: INTEGER, bool: BOOLEAN}
+ANSWERS = {
+    "Error": ErrorAnswer,
+    "Executable": Executable,
+    "Failed": Failed,
+    "Failures": Failures,
+    "Function": StoredFunction,
+    "Functions": Functions,
+    "Model": StoredModel,
+    "Models": Models,
+    "NewExecutable": NewExecutable,
+}
+"""The schemas by their names in the document; one that has a name is referred to where it is part of another."""
+NAMES = {kind: name for name, kind in ANSWERS.items()}
 WRITTEN_TOO = {Prediction: ("confidence",)}
 """Properties that a record has beside the fields of its type."""
 STATUS = {
@@ -52,7 +76,7 @@ def listing(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(kind: Any) -> dict[str, Any]:
-    """The schema of a result type as its ``to_dict`` writes it.
+    """The schema of an answer's type, or of a result's as its ``to_dict`` writes it.
 
     A tuple of numbers alone (a point, a box) is an array, every other type an object, without what has a default if
     it says nothing.
@@ -60,19 +84,25 @@ def answer(kind: Any) -> dict[str, Any]:
     if kind in PLAIN:
         return PLAIN[kind]
     if NoneType in get_args(kind):
-        return answer(next(part for part in get_args(kind) if part is not NoneType))
-    if get_args(kind)[1:] == (...,):
-        return listing(answer(get_args(kind)[0]))
+        return part(next(each for each in get_args(kind) if each is not NoneType))
+    if get_origin(kind) is list or get_args(kind)[1:] == (...,):
+        return listing(part(get_args(kind)[0]))
     hints = get_type_hints(kind)
-    if is_dataclass(kind):
+    if is_typeddict(kind):
+        optional = kind.__optional_keys__
+    elif is_dataclass(kind):
         optional = {item.name for item in fields(kind) if item.default is not MISSING}
     elif set(hints.values()) == {float}:
         return {**listing(NUMBER), "minItems": len(hints), "maxItems": len(hints)}
     else:
         optional = set(kind._field_defaults)
     hints |= {name: get_type_hints(getattr(kind, name).fget)["return"] for name in WRITTEN_TOO.get(kind, ())}
-    found = record(**{name: answer(hint) for name, hint in hints.items()})
+    found = record(**{name: part(hint) for name, hint in hints.items()})
     return {**found, "required": [name for name in hints if name not in optional]}
+
+
+def part(kind: Any) -> dict[str, Any]:
+    return reference(NAMES[kind]) if kind in NAMES else answer(kind)
 
 
 def reference(name: str) -> dict[str, Any]:
@@ -80,25 +110,11 @@ def reference(name: str) -> dict[str, Any]:
 
 
 def schemas() -> dict[str, Any]:
-    error = record(code=STRING, message=STRING)
-    failed = record(image=STRING, error=error)
-    model = record(name=STRING, task=STRING, uploaded=BOOLEAN)
-    return {
-        "Error": record(error=error),
-        "Classification": answer(Classification),
-        "Detection": answer(Detection),
-        "Failed": failed,
-        "Failures": record(results=listing(reference("Failed"))),
-        "Classifications": record(results=listing({"anyOf": [reference("Classification"), reference("Failed")]})),
-        "Detections": record(results=listing({"anyOf": [reference("Detection"), reference("Failed")]})),
-        "Models": record(models=listing(model)),
-        "Model": record(name=STRING, bytes=INTEGER, created=STRING, classes=INTEGER),
-        "Function": record(
-            id=STRING, sha256=STRING, bytes=INTEGER, tasks=listing(STRING), functions=listing(STRING), created=STRING
-        ),
-        "Executable": record(wasm_id=STRING, wasm_sha256=STRING),
-        "Functions": record(functions=listing(reference("Function"))),
+    photos = {"Classification": Classification, "Detection": Detection}
+    several = {
+        f"{name}s": record(results=listing({"anyOf": [reference(name), reference("Failed")]})) for name in photos
     }
+    return {name: answer(kind) for name, kind in (ANSWERS | photos).items()} | several
 
 
 def answers(
@@ -253,11 +269,12 @@ def function_paths() -> dict[str, Any]:
 def former_paths(output: dict[str, Any]) -> dict[str, Any]:
     """The addresses of the Second State FaaS."""
     header = {"in": "header", "schema": STRING}
-    kept = answers({200: ("Kept.", json_of("Executable"))}, STORE_ERRORS)
+    kept = answers({200: ("Kept.", json_of("NewExecutable"))}, STORE_ERRORS)
+    replaced = answers({200: ("Replaced.", json_of("Executable"))}, STORE_ERRORS)
     described = [{**header, "name": "SSVM-Description", "required": False}]
     key = [{**header, "name": "SSVM_Admin_Key", "required": True}]
     add = operation("Keep a WebAssembly module", kept, requestBody=body(RAW), security=TOKEN, parameters=described)
-    update = operation("Replace a module", kept, requestBody=body(RAW), security=TOKEN, parameters=key)
+    update = operation("Replace a module", replaced, requestBody=body(RAW), security=TOKEN, parameters=key)
     found: dict[str, Any] = {
         "/api/executables": {"post": add},
         "/api/update_wasm_binary/{id}": {"parameters": named("id"), "put": update},

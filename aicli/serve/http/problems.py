@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from aicli.serve.http.answers import ErrorAnswer
+
 __all__ = ["Problem"]
 
 
@@ -15,7 +17,8 @@ class Problem(Exception):
         self.status, self.code, self.message, self.retry_after = status, code, message, retry_after
 
     def body(self) -> bytes:
-        return json.dumps({"error": {"code": self.code, "message": self.message}}).encode()
+        answer: ErrorAnswer = {"error": {"code": self.code, "message": self.message}}
+        return json.dumps(answer).encode()
 
     def headers(self) -> dict[str, str]:
         found = {"content-type": "application/json", "cache-control": "no-store"}
