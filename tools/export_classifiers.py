@@ -10,9 +10,7 @@ and are committed, because neither package is needed to run aicli or its tests.
 
 from __future__ import annotations
 
-import json
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from typing import Any
 import numpy as np
 
 SIDE, CLASSES = 48, 4
-CLASS_NAMES = {0: "dog", 1: "cat", 2: "food", 3: "bird"}
 IMAGENET_MEAN, IMAGENET_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
@@ -132,8 +129,6 @@ def keras_models(folder: Path) -> None:
     image = tf.keras.Input((SIDE, SIDE, 3))
     flex = tf.keras.Model(image, tf.keras.layers.Lambda(determinant)(image))
     save("flex", convert(flex, supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]))
-    ultralytics(save("ultralytics_json", convert(plain)), generation=2)
-    ultralytics(save("ultralytics_dictionary", convert(plain)), generation=1)
 
 
 def determinant(image: Any) -> Any:
@@ -141,29 +136,6 @@ def determinant(image: Any) -> Any:
     import tensorflow as tf
 
     return tf.linalg.det(tf.transpose(image, (0, 3, 1, 2)))
-
-
-def ultralytics(path: Path, generation: int) -> None:
-    """Appends what Ultralytics' exporter appends, in the form of either generation; the exporter itself was not run."""
-    metadata = {
-        "description": "Ultralytics YOLOv8n-cls model",
-        "author": "Ultralytics",
-        "date": "2025-01-01T00:00:00.000000",
-        "version": "8.3.0",
-        "license": "AGPL-3.0 License (https://ultralytics.com/license)",
-        "docs": "https://docs.ultralytics.com",
-        "stride": 1,
-        "task": "classify",
-        "batch": 1,
-        "imgsz": [SIDE, SIDE],
-        "names": CLASS_NAMES,
-    }
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        when = (2025, 1, 1, 0, 0, 0)
-        if generation == 2:
-            archive.writestr(zipfile.ZipInfo("metadata.json", when), json.dumps(metadata, indent=2))
-        else:
-            archive.writestr(zipfile.ZipInfo("temp_meta.txt", when), str(metadata))
 
 
 def torch_models(folder: Path) -> None:

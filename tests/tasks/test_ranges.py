@@ -29,7 +29,7 @@ TOLD = {
 TOLD_BY_EXPORTS = {
     **dict.fromkeys(("uint8_imagenet", "int8_imagenet"), "imagenet"),
     **dict.fromkeys(("uint8_dark", "int8_dark", "quantised_dark", "rescaling_from_unit"), UNIT),
-    **dict.fromkeys(("ultralytics_json", "ultralytics_dictionary"), UNIT),
+    **dict.fromkeys(("ultralytics_planes", "ultralytics_json", "ultralytics_dictionary"), UNIT),
     **dict.fromkeys(("dynamic_range_rescaling", "half_rescaling"), PIXELS),
 }
 OPEN = {
@@ -79,6 +79,22 @@ def test_what_is_open_is_said_with_every_range_that_it_could_be(shared: Path, na
     for low, high in (PIXELS, UNIT, SIGNED):
         chosen = compare(path, photo, (low, high), input_range=f"{low},{high}")
         assert not any("it could be" in note for note in chosen.model.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "predicted"),
+    [
+        ("ultralytics_planes", (0.0320, 0.8497, 0.0182, 0.1001)),
+        ("ultralytics_json", (0.0321, 0.8498, 0.0182, 0.0999)),
+        ("ultralytics_dictionary", (0.0321, 0.8498, 0.0182, 0.0999)),
+    ],
+)
+def test_ultralytics_predicts_the_same(examples: Path, name: str, predicted: tuple[float, ...]) -> None:
+    """What its own ``predict`` gives for the file of a photo, with the size, range, crop and names of the model."""
+    classifier = Classifier(EXPORTED / f"{name}.tflite", top_k=0)
+    found = {item.label: item.score for item in classifier(examples / "grace_hopper.jpg").predictions}
+    assert found == pytest.approx(dict(zip(("dog", "cat", "food", "bird"), predicted, strict=True)), abs=0.003)
+    assert not any("could be" in note for note in classifier.model.notes)
 
 
 def test_a_fixed_batch_answers_for_its_first_image(shared: Path) -> None:
