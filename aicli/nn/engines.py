@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import cache, lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = [
     "EngineDied",
     "available_cores",
     "installed_engines",
+    "interpreter_maker",
     "load_engine",
     "share_cores",
 ]
@@ -45,6 +47,10 @@ class AnyEngine(Protocol):
     def version(self) -> str: ...
 
     @property
+    def xnnpack(self) -> bool:
+        """Whether XNNPACK's kernels take the operators that they can."""
+
+    @property
     def contained(self) -> bool:
         """Whether a crash of a model is one of another process."""
 
@@ -63,7 +69,9 @@ class Engine(NamedTuple):
 
     name: str
     version: str
-    interpreter_class: Any
+    make: Callable[..., Any]
+    """The package's ``Interpreter``."""
+    xnnpack: bool = True
 
     @property
     def contained(self) -> bool:
@@ -84,7 +92,7 @@ class Engine(NamedTuple):
         source = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
         name = model.name if isinstance(model, Path) else "the model"
         try:
-            return self.interpreter_class(num_threads=threads or self.default_threads(), **source)
+            return self.make(num_threads=threads or self.default_threads(), **source)
         except (ValueError, RuntimeError, TypeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown reason"
             raise ModelError(f"{name}: no TFLite model that {self.name} can run: {reason}") from None
@@ -158,10 +166,11 @@ def installed_engines() -> tuple[str, ...]:
     return tuple(name for name, (package, _) in ENGINES.items() if find_spec(package) is not None)
 
 
-def load_engine(name: str | None = None) -> Engine:
+def load_engine(name: str | None = None, *, xnnpack: bool = True) -> Engine:
     """The engine of this name, else of ``AICLI_ENGINE``, else the first that is installed.
 
-    Raises :class:`UnavailableError` when it is unknown or not installed.
+    Without ``xnnpack`` TFLite's own kernels run everything. Raises :class:`UnavailableError` when it is unknown or not
+    installed.
     """
     wanted = name or os.environ.get("AICLI_ENGINE") or None
     if wanted is not None and wanted not in ENGINES:
@@ -170,16 +179,26 @@ def load_engine(name: str | None = None) -> Engine:
         if not installed_engines():
             raise UnavailableError("no TFLite engine is installed; run: pip install ai-edge-litert")
         wanted = installed_engines()[0]
-    return _load(wanted)
+    return _load(wanted, xnnpack)
+
+
+def interpreter_maker(package: str, *, xnnpack: bool) -> Callable[..., Any]:
+    """The ``Interpreter`` of an engine's package. Raises :class:`ImportError`."""
+    module = import_module(f"{package}.interpreter")
+    if xnnpack:
+        found: Callable[..., Any] = module.Interpreter
+        return found
+    operators = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    return partial(module.Interpreter, experimental_op_resolver_type=operators)
 
 
 @cache
-def _load(name: str) -> Engine:
+def _load(name: str, xnnpack: bool) -> Engine:
     package, distribution = ENGINES[name]
     try:
-        module = import_module(f"{package}.interpreter")
+        make = interpreter_maker(package, xnnpack=xnnpack)
     except ImportError as error:
         raise UnavailableError(
             f"the engine '{name}' is not usable ({error}); run: pip install {distribution}"
         ) from None
-    return Engine(name, installed_version(package, distribution), module.Interpreter)
+    return Engine(name, installed_version(package, distribution), make, xnnpack)

@@ -43,6 +43,7 @@ class RunRequest:
     labels: Path | None = None
     runtime: str | None = None
     engine: str | None = None
+    xnnpack: bool = True
     threads: int | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -79,6 +80,7 @@ def instantiate(
         request.models,
         request.folders,
         engine=request.engine,
+        xnnpack=request.xnnpack,
         threads=request.threads,
         dialect=request.dialect,
         limits=request.limits,

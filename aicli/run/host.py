@@ -33,12 +33,12 @@ HOST_MODULES = {
 class LazyEngine:
     """An engine that is imported when the guest first runs a model: many guests never do, and starts stay short."""
 
-    def __init__(self, name: str | None) -> None:
-        self._name = name
+    def __init__(self, name: str | None, *, xnnpack: bool) -> None:
+        self._name, self._xnnpack = name, xnnpack
 
     @cached_property
     def _engine(self) -> Engine:
-        return load_engine(self._name)
+        return load_engine(self._name, xnnpack=self._xnnpack)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -57,12 +57,13 @@ class CommandHost:
         folders: tuple[WasiFolder, ...] = (),
         *,
         engine: str | None = None,
+        xnnpack: bool = True,
         threads: int | None = None,
         dialect: str = "witx",
         limits: Limits | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        lazy: Any = LazyEngine(engine)
+        lazy: Any = LazyEngine(engine, xnnpack=xnnpack)
         limits = limits or Limits()
         deadline = None if limits.timeout is None else time.monotonic() + limits.timeout
         self.session = Session(

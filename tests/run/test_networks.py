@@ -29,9 +29,9 @@ def folder(shared: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def classify(folder: Path, pixels: np.ndarray) -> str:
+def classify(folder: Path, pixels: np.ndarray, *, xnnpack: bool = True) -> str:
     """What the guests print for these pixels."""
-    interpreter = load_engine().interpreter(folder / "model", 1)
+    interpreter = load_engine(xnnpack=xnnpack).interpreter(folder / "model", 1)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels[None])
     interpreter.invoke()
@@ -64,6 +64,17 @@ def test_wasi_nn_single_functions_and_names(build, aicli_run, folder: Path, from
     for mode in ("name", "config"):
         done = aicli_run(build("nn"), *named, mode, "default", "p.rgb", SIDE, 3, "single")
         assert done.stdout.splitlines()[-1:] == [from_raw], done.stderr
+
+
+def test_scores_of_hosts_without_xnnpack_to_the_last_digit(build, aicli_run, folder: Path, from_raw: str) -> None:
+    pixels = np.frombuffer((folder / "p.rgb").read_bytes(), np.uint8).reshape(SIDE, SIDE, 3)
+    plain = classify(folder, pixels, xnnpack=False)
+    assert plain != from_raw  # one step of the output's 256
+    named = ("--dir", f"{folder}:.", "--model", f"default={folder / 'model'}")
+    for mode, model in (("name", "default"), ("bytes", "m.tflite")):  # here, and in an engine process
+        for kernels, expected in ((["--no-xnnpack"], plain), ([], from_raw)):
+            done = aicli_run(build("nn"), *named, *kernels, mode, model, "p.rgb", SIDE, 3)
+            assert done.stdout.splitlines()[-1:] == [expected], done.stderr
 
 
 def test_wit_dialect(build, aicli_run, folder: Path, from_raw: str) -> None:

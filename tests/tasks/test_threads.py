@@ -55,7 +55,7 @@ def test_another_thread_goes_on_with_the_same_interpreter(runtime: str, examples
 
     def count(**arguments: Any) -> Any:
         made.append(arguments)
-        return engine.interpreter_class(**arguments)
+        return engine.make(**arguments)
 
     classifier = Classifier(runtime=runtime)
     classifier.guest = Guest(

@@ -85,6 +85,11 @@ class CommandOptions(Options):
         environment="AICLI_ENGINE",
         shown="the first installed",
     )
+    no_xnnpack: bool = option(
+        default=False,
+        help="Run networks without XNNPACK: slower, with the scores of hosts that lack it to the last digit.",
+        section="Sandbox",
+    )
     threads: int | None = option(
         default=None,
         help="Threads of the network.",
@@ -170,6 +175,7 @@ def run(options: CommandOptions) -> int:
         labels=Path(options.labels) if options.labels else None,
         runtime=options.runtime,
         engine=options.engine,
+        xnnpack=not options.no_xnnpack,
         threads=options.threads,
         limits=options.limits,
     )

@@ -1,8 +1,8 @@
 """The engine process: runs interpreters for the process that started it, and can reach nothing else.
 
-Started as a script with the socket's number, the engine's package, the bytes of memory that it may take and the import
-path. Messages are JSON with their length in front; models and tensors come as open memory. The other side believes
-nothing that is said here: a model may have taken this process over.
+Started as a script with the socket's number, the engine's package, the bytes of memory that it may take, the import
+path and whether XNNPACK is used. Messages are JSON with their length in front; models and tensors come as open memory.
+The other side believes nothing that is said here: a model may have taken this process over.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import socket
 import struct
 import sys
 import threading
-from importlib import import_module
 from typing import Any
 
 # This file's folder would come first in the search for modules, and this process needs nothing from there.
 sys.path[:] = json.loads(sys.argv[4]) if __name__ == "__main__" else sys.path
 
+from aicli.nn.engines import interpreter_maker  # noqa: E402
 from aicli.nn.isolation.confine import confine, limit_processor  # noqa: E402
 
 LENGTH = struct.Struct("<I")
@@ -162,11 +162,13 @@ def warm_up(make: Any) -> None:
 
 
 def main() -> None:
-    number, package, memory = sys.argv[1:4]
+    number, package, memory, _, kernels = sys.argv[1:6]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     connection = socket.socket(fileno=int(number))
-    make = import_module(f"{package}.interpreter").Interpreter
-    warm_up(make)
+    # XNNPACK looks the processor up whatever is run later; TFLite's own kernels would do it behind closed doors, and in
+    # vain, and round as on an older processor.
+    warm_up(interpreter_maker(package, xnnpack=True))
+    make = interpreter_maker(package, xnnpack=bool(kernels))
     server = Server(connection, make)
     layers = confine(int(memory))
     # After it: what binds a thread of the kernel binds the threads that it starts, not those that were there.

@@ -60,6 +60,7 @@ class IsolatedEngine:
     def __init__(self, engine: AnyEngine, memory: int, deadline: float | None = None) -> None:
         self.name: str = engine.name
         self.version: str = engine.version
+        self.xnnpack: bool = engine.xnnpack
         self._default_threads = engine.default_threads
         self._memory = memory
         self.deadline = deadline
@@ -77,7 +78,7 @@ class IsolatedEngine:
     def start(self) -> None:
         """Starts the process, and does not wait until it is ready. Raises :class:`UnavailableError`."""
         if self._process is None or not self._process.is_usable():
-            self._process = EngineProcess(self.name, self._memory, weakref.ref(self))
+            self._process = EngineProcess(self.name, self.xnnpack, self._memory, weakref.ref(self))
 
     def interpreter(self, model: Path | bytes, threads: int) -> RemoteInterpreter:
         """An interpreter over a model file or its bytes, tensors not yet allocated.
@@ -103,7 +104,7 @@ class IsolatedEngine:
 class EngineProcess:
     """The process, asked one thing at a time, from one thread at a time."""
 
-    def __init__(self, engine: str, memory: int, owner: Callable[[], IsolatedEngine | None]) -> None:
+    def __init__(self, engine: str, xnnpack: bool, memory: int, owner: Callable[[], IsolatedEngine | None]) -> None:
         if not can_isolate() or not sys.executable:
             raise UnavailableError(
                 "a model that nobody vouches for needs a process of its own, which this system lacks"
@@ -120,7 +121,8 @@ class EngineProcess:
         script = Path(__file__).with_name("child.py")
         home = str(Path(__file__).parents[3])
         path = json.dumps([home, *(entry for entry in sys.path if entry)])
-        arguments = [str(theirs.fileno()), ENGINES[engine][0], str(memory), path]
+        kernels = "xnnpack" if xnnpack else ""
+        arguments = [str(theirs.fileno()), ENGINES[engine][0], str(memory), path, kernels]
         # -I and -S: no variables, no current folder, no start-up files. The import path is this process's.
         command = [sys.executable, "-I", "-S", str(script), *arguments]
         nowhere = subprocess.DEVNULL

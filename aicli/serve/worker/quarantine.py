@@ -56,7 +56,7 @@ class Quarantine:
 
     def __init__(self, sandbox: SandboxOptions) -> None:
         self.runtime = choose_runtime(Policy.FOREIGN, sandbox.runtime)
-        load_engine(sandbox.engine).interpreter_class  # noqa: B018 - imports what every job needs
+        load_engine(sandbox.engine).make  # noqa: B018 - imports what every job needs
         self.sandbox = sandbox.replace(runtime=self.runtime.name)
         self.folder = Path(tempfile.mkdtemp(prefix="job-"))
         self._kept: tuple[Any, Classifier] | None = None
