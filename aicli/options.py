@@ -246,6 +246,12 @@ class DetectOptions(SandboxOptions):
         section="Model",
         http="turns",
     )
+    border: bool = option(
+        default=False,
+        help="Look for faces that the photo's border cuts through too; takes about three times as long.",
+        section="Model",
+        http="border",
+    )
     factor: float = option(
         default=0.709,
         help="Ratio from one pyramid level to the next.",

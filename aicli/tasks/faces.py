@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -15,6 +16,7 @@ from aicli.guest.client import DetectRequest
 from aicli.image.decode import DecodedImage, open_frames, open_image
 from aicli.options import DetectOptions, FrameOptions
 from aicli.results import Box, Detection, Face, Landmarks, Point
+from aicli.tasks.border import find_cut
 from aicli.tasks.engines import load_engine_for
 from aicli.tasks.guests import load_guest
 from aicli.tasks.task import Task
@@ -131,10 +133,8 @@ class FaceDetector(Task):
             model.channels,
             most,
         )
-        if options.turns:
-            faces = find_turned(lambda pixels: self._find(pixels, request), image.pixels, most)
-        else:
-            faces = self._find(image.pixels, request)
+        find = partial(self._find_cut if options.border else self._find, request=request)
+        faces = find_turned(find, image.pixels, most) if options.turns else find(image.pixels)
         kept = [face for face in faces if is_wanted(face, options)][: options.max_faces or None]
         size = image.full_width, image.full_height
         if options.clip:
@@ -145,6 +145,13 @@ class FaceDetector(Task):
 
     def _find(self, pixels: NDArray[np.uint8], request: DetectRequest) -> list[Face]:
         return [make_face([float(value) for value in row]) for row in self.guest.detect_faces(pixels, request)]
+
+    def _find_cut(self, pixels: NDArray[np.uint8], request: DetectRequest) -> list[Face]:
+        def find(pixels: NDArray[np.uint8], smaller: int) -> list[Face]:
+            least = max(request.min_size / smaller, min(request.min_size, DetectOptions.min_size))
+            return self._find(pixels, request._replace(min_size=least))
+
+        return find_cut(find, pixels)
 
     def warm_up(self) -> None:
         """Loads what the first image would have to wait for, where copies of this process can share it."""

@@ -13,32 +13,38 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from aicli.image.decode import DecodedImage
+    from aicli.options import DetectOptions
     from aicli.tasks.faces import FaceDetector
 
 __all__ = ["frame_to_hide_in", "open_cover", "picture_to_hide_in"]
 
 
 def picture_to_hide_in(
-    detector: FaceDetector, image: DecodedImage, source: Path | bytes, faces: tuple[Face, ...]
+    detector: FaceDetector,
+    image: DecodedImage,
+    source: Path | bytes,
+    faces: tuple[Face, ...],
+    options: DetectOptions | None = None,
 ) -> tuple[Image.Image, tuple[Face, ...]]:
     """The upright picture, grey or transparent where the photo is, and the faces in it, those of ``faces`` first.
 
-    What is nearly transparent is hardly seen on white, but its colours are in the file: they are searched too.
+    What is nearly transparent is hardly seen on white, but its colours are in the file: they are searched too, as
+    ``options`` or the detector's own say.
     """
     picture = open_transparent(source, name=image.name, max_pixels=detector.options.max_pixels)
     if picture is not None and picture.size == (image.width, image.height):
-        return picture, all_faces(detector, image, picture, faces)
+        return picture, all_faces(detector, image, picture, faces, options)
     picture = image.to_pil()
     return (picture.convert("L") if is_grey(source) else picture), faces
 
 
 def frame_to_hide_in(
-    detector: FaceDetector, image: DecodedImage, faces: tuple[Face, ...]
+    detector: FaceDetector, image: DecodedImage, faces: tuple[Face, ...], options: DetectOptions | None = None
 ) -> tuple[Image.Image, tuple[Face, ...]]:
     """The same for one of several frames, which was decoded with its transparent picture."""
     if image.transparent is None:
         return image.to_pil(), faces
-    return image.transparent, all_faces(detector, image, image.transparent, faces)
+    return image.transparent, all_faces(detector, image, image.transparent, faces, options)
 
 
 def open_cover(source: Path | bytes, *, name: str, max_pixels: int) -> Image.Image:
@@ -50,11 +56,15 @@ def open_cover(source: Path | bytes, *, name: str, max_pixels: int) -> Image.Ima
 
 
 def all_faces(
-    detector: FaceDetector, image: DecodedImage, picture: Image.Image, faces: tuple[Face, ...]
+    detector: FaceDetector,
+    image: DecodedImage,
+    picture: Image.Image,
+    faces: tuple[Face, ...],
+    options: DetectOptions | None,
 ) -> tuple[Face, ...]:
     """The faces, and those that only the colours of transparent pixels show."""
     opaque = detector.open(picture.convert("RGBA").convert("RGB"), name=image.name)
-    more = detector.detect(opaque).faces
+    more = detector.detect(opaque, options).faces
     return faces + tuple(face for face in more if not any(is_one_face(face, other) for other in faces))
 
 

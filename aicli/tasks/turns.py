@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from aicli.results import Box, Face, Landmarks, Point
 
-__all__ = ["find_turned"]
+__all__ = ["SAME", "find_turned", "shared"]
 
-_SAME = 0.5
+SAME = 0.5
 """Two boxes of different turns are one face when they share this part of the smaller one."""
 
 
@@ -29,7 +29,7 @@ def find_turned(
         found += [turned_back(face, turn, width, height) for face in find(turned)]
     kept: list[Face] = []
     for face in sorted(found, key=lambda face: -face.score):
-        if all(face.turn == other.turn or shared(face.box, other.box) < _SAME for other in kept):
+        if all(face.turn == other.turn or shared(face.box, other.box) < SAME for other in kept):
             kept.append(face)
     return kept[: max_faces or None]
 

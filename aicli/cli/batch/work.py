@@ -154,8 +154,10 @@ class DetectWork:
         self.detector.warm_up()
 
     def nothing_hidden(self, job: Job) -> Note:
-        hint = "" if self.detector.options.turns else "; --turns finds faces of a photo that is not upright"
-        return Note(f"nothing hidden {job.name}", f"no face was found, and nothing is hidden{hint}")
+        options = self.detector.options
+        hints = [] if options.turns else ["--turns finds faces of a photo that is not upright"]
+        hints += [] if options.border else ["--border those that its border cuts through"]
+        return Note(f"nothing hidden {job.name}", "; ".join(("no face was found, and nothing is hidden", *hints)))
 
     def _picture(
         self, job: Job, image: DecodedImage, faces: tuple[Face, ...], extra: dict[str, Any]

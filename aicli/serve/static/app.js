@@ -103,7 +103,7 @@ function address(how = "") {
     put("thresholds", ["pnet", "rnet", "onet"].map((id) => $(id).value).join(","), "0.6,0.7,0.7");
     put("min_size", $("min_size").value, 20);
     put("factor", $("factor").value, 0.709);
-    if ($("turns").checked) query.set("turns", "true");
+    for (const id of ["turns", "border"]) if ($(id).checked) query.set(id, "true");
     if (how.includes("=")) query.set(...how.split("="));
     if (how && spared.length) query.set("spare", spared.map((point) => point.map((at) => at.toFixed(1))).join(";"));
   }

@@ -154,7 +154,7 @@ def draw_one(
     picture, faces = image.to_pil(), detector.detect(image, options).faces
     hides = pictures.hides_faces
     if hides:
-        picture, faces = picture_to_hide_in(detector, image, photo, faces)
+        picture, faces = picture_to_hide_in(detector, image, photo, faces, options)
     format = (pictures.picture_format or "png").upper()
     data = encode_image(
         compose(picture, faces, pictures, cover),
@@ -189,7 +189,7 @@ def draw_frames(
         animation = animation or Animation(name, detector.options.max_pixels, image.plays)
         picture, faces = image.to_pil(), detector.detect(image, options).faces
         if hides:
-            picture, faces = frame_to_hide_in(detector, image, faces)
+            picture, faces = frame_to_hide_in(detector, image, faces, options)
         animation.add(compose(picture, faces, pictures, cover), image.shown_for)
         count += len(faces)
     assert animation is not None and first is not None  # a file without a frame is an error
