@@ -46,7 +46,7 @@ def test_the_snippets_run(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_exported_is_there_and_described() -> None:
-    assert sorted(aicli.__all__) == aicli.__all__ or aicli.__all__[-1] == "__version__"
+    assert sorted(aicli.__all__) == aicli.__all__
     assert set(aicli.__all__) == {*aicli._PUBLIC, "__version__"}
     for name in aicli._PUBLIC:
         assert getattr(aicli, name) is not None

@@ -94,7 +94,9 @@ def test_add_refuses_what_is_no_classifier(capsys: pytest.CaptureFixture[str], t
     assert "the smaller first" in capsys.readouterr().err
     assert run(["models", "add", "birds"]) == 2
     assert run(["models", "add", "birds", str(model), "--pnet", "x"]) == 2
-    assert all(entry.state != "own" for entry in list_models())
+    assert [entry.name for entry in list_models() if entry.state == "own"] == []
+    assert run(["models", "add", "birds", str(model)]) == 0
+    assert [entry.name for entry in list_models() if entry.state == "own"] == ["birds"]
 
 
 def test_dropped_model_is_listed(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

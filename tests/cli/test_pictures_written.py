@@ -90,7 +90,9 @@ def test_grey_stays_grey_and_transparent_stays_transparent(aicli: Any, photo: Im
         image.save(tmp_path / f"{mode}.png")
     photo.convert("L").save(tmp_path / "grey.jpg")
     aicli("detect-faces", tmp_path, "-o", tmp_path / "out", "--pixelate")
-    for path in (tmp_path / "out").iterdir():
+    written = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in written] == ["L.png", "LA.png", "RGBA.png", "grey.jpg"]
+    for path in written:
         with Image.open(path) as image:
             mode = "L" if path.name == "grey.jpg" else path.stem
             assert image.mode == mode
@@ -285,6 +287,8 @@ def test_groups_of_photos_with_and_without_faces(aicli: Any, examples: Path, tmp
 
 def test_crops_of_one_size(aicli: Any, examples: Path, tmp_path: Path) -> None:
     aicli("detect-faces", examples, "--crop", tmp_path / "c", "--size", 96)
-    for path in (tmp_path / "c").iterdir():
+    crops = sorted((tmp_path / "c").iterdir())
+    assert [path.name for path in crops] == ["astronaut.face1.jpg", "grace_hopper.face1.jpg"]
+    for path in crops:
         with Image.open(path) as image:
             assert image.size == (96, 96)

@@ -89,7 +89,11 @@ def test_an_ellipse_holds_the_box() -> None:
 def test_an_unturned_photo_is_turned_before_its_faces_are_hidden() -> None:
     image = noise(100, 60)
     image.getexif()[0x0112] = 6
-    assert anonymize(image, [face(10, 10, 30, 40)]).size == (60, 100)
+    upright = image.transpose(Image.Transpose.ROTATE_270)
+    hidden = anonymize(image, [face(10, 10, 30, 40)], method="solid", margin=0)
+    assert hidden.size == upright.size == (60, 100)
+    assert hidden.crop((10, 10, 30, 40)).getextrema() == ((0, 0),) * 3
+    assert ImageChops.difference(hidden, upright).getbbox() == (10, 10, 30, 40)
 
 
 def test_a_box_is_drawn_around_its_face() -> None:

@@ -252,8 +252,10 @@ def test_metrics(server: Server, photo: bytes) -> None:
     wait_for(lambda: server.metric(series) == before + 1)
     assert server.metric('aicli_workers{pool="tasks"}') == 2
     text = server.ask("GET", "/metrics").body.decode()
-    line = re.compile(r'# (HELP|TYPE) \w+ .+|\w+(\{(\w+="[^"]*",?)+\})? [0-9.e+-]+')
-    assert all(line.fullmatch(found) for found in text.splitlines())
+    labels = r'(\{(\w+="[^"]*",?)+\})?'
+    count, seconds = rf"\w+_(total|bucket|count|bytes){labels} \d+", rf"\w+_seconds_sum{labels} \d+(\.\d+)?(e-\d+)?"
+    line = re.compile(rf"# (HELP|TYPE) \w+ .+|{count}|{seconds}|aicli_(workers|workers_busy|queue_waiting){labels} \d+")
+    assert [found for found in text.splitlines() if not line.fullmatch(found)] == []
 
 
 def test_health_and_description(server: Server) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from aicli import Classifier, FaceDetector
 from aicli.errors import AicliError, GuestTimeout, UsageError, WorkerDied
+from aicli.nn.engines import Engine
 from aicli.options import ClassifyOptions
 from aicli.tasks.many import TaskRecipe, in_order
 from aicli.workers.pool import Refused, WorkerPool
@@ -187,7 +188,9 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(here), str(here.parents[1])]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    assert all(is_gone(int(process)) for process in done.stdout.split())
+    processes = [int(word) for word in done.stdout.split()]
+    assert len(processes) == 2
+    assert all(is_gone(process) for process in processes)
 
 
 def private_kilobytes(process: int) -> int:
@@ -223,12 +226,24 @@ class Measured:
         return private_kilobytes(os.getpid())
 
 
-def test_only_networks_without_threads_are_warmed_up() -> None:
-    for task in (Classifier, FaceDetector):
-        for threads in (1, 2):
-            loaded = task(threads=threads)
-            loaded.warm_up()
-            session = loaded.guest._running.host.session  # type: ignore[union-attr]
-            assert bool(session._contexts) == (threads == 1)
-            assert not loaded.guest.times
-            loaded(np.zeros((40, 40, 3), np.uint8))
+@pytest.mark.parametrize("task", [Classifier, FaceDetector])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_only_networks_without_threads_are_warmed_up(
+    task: type[Classifier | FaceDetector], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    make = Engine.interpreter
+
+    def counted(engine: Engine, model: Path | bytes, number: int) -> Any:
+        made.append(number)
+        return make(engine, model, number)
+
+    monkeypatch.setattr(Engine, "interpreter", counted)
+    loaded = task(threads=threads)
+    made.clear()
+    loaded.warm_up()
+    assert set(made) == ({1} if threads == 1 else set())
+    assert loaded.guest.times == {}
+    made.clear()
+    loaded(np.zeros((64, 64, 3), np.uint8))
+    assert set(made) == (set() if threads == 1 else {2})
