@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from aicli._child import python_command
 from aicli._text import printable
 from aicli.errors import AicliError, GuestError
 from aicli.run.abis import Abi, Usage, describe_abis, describe_functions, find_all_missing
@@ -224,7 +225,7 @@ def abi_version(runtime: Runtime, module: Module, wasm: bytes) -> int | None:
     if runtime.can_interrupt:
         return ask_version(module)
     # Nothing can end a guest in this process, so it is asked in one of its own.
-    command = [sys.executable, "-m", "aicli.build.inspection", runtime.name]
+    command = python_command("aicli.build.inspection:main", runtime.name)
     try:
         done = subprocess.run(command, input=wasm, capture_output=True, timeout=PROBE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -261,7 +262,3 @@ def main() -> None:
         print("version", ask_version(module))
     except AicliError as error:
         print("problem", error)
-
-
-if __name__ == "__main__":
-    main()

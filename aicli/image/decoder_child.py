@@ -22,6 +22,7 @@ from typing import IO, Any
 from PIL import Image
 
 from aicli._blas import start_no_threads
+from aicli._child import limit, limit_processor
 from aicli.errors import UnavailableError
 from aicli.image.formats import open_with, quiet_pillow
 from aicli.image.upright import orientation
@@ -98,7 +99,7 @@ class Files:
 
     def open(self, job: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         self.image = None
-        limit(4 * len(data))
+        grant(4 * len(data))
         if job["kind"] == "AVIF":
             from PIL import AvifImagePlugin
 
@@ -115,7 +116,7 @@ class Files:
         width, height = image.size
         if width * height > job["max_pixels"]:
             return {"size": [width, height]}, b""
-        limit(BYTES_PER_PIXEL * width * height)
+        grant(BYTES_PER_PIXEL * width * height)
         image.load()
         width, height = image.size
         if width * height > job["max_pixels"]:  # some are only known by their header, and that may lie
@@ -140,7 +141,7 @@ def extras(image: Image.Image) -> dict[str, Any]:
     return found
 
 
-def limit(extra: int) -> None:
+def grant(extra: int) -> None:
     """Lets this process take so many bytes beside what it has and what every decoder needs.
 
     RLIMIT_DATA: writable private memory, and not the address space that allocators and threads only reserve.
@@ -154,20 +155,13 @@ def limit(extra: int) -> None:
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     most = used + BASE_MEMORY + extra
     resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-    spent = resource.getrusage(resource.RUSAGE_SELF)
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    seconds = int(spent.ru_utime + spent.ru_stime) + PROCESSOR_SECONDS
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds if hard == resource.RLIM_INFINITY else min(seconds, hard), hard))
+    limit_processor(PROCESSOR_SECONDS)
 
 
 def prepare() -> None:
     """No files, no core dump, and no more threads than a photo is worth."""
     start_no_threads()
-    with suppress(ImportError):  # Windows
-        import resource
-
-        for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
-            resource.setrlimit(kind, (0, resource.getrlimit(kind)[1]))
+    limit({"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0})
 
 
 def failure(error: BaseException) -> dict[str, Any]:

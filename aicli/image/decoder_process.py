@@ -8,24 +8,20 @@ what they print is counted (:mod:`aicli.image.decoder_child`).
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from typing import IO, Any
 
 from PIL import Image
 
+from aicli._child import python_command
 from aicli.errors import UnavailableError
 from aicli.image.decoder_child import read_frame, write_frame
 from aicli.image.guard import DecoderDied, Messages
 
 __all__ = ["DecoderProcess", "decoder_process", "image_of"]
-
-# The child looks for modules where this process does, and never in the current folder because of -c.
-_CODE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from aicli.image.decoder_child import main; main()"
 
 
 class DecoderProcess:
@@ -81,7 +77,7 @@ class DecoderProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
-        command = [sys.executable, "-c", _CODE, json.dumps(sys.path)]
+        command = python_command("aicli.image.decoder_child:main")
         # An arena for each thread would reserve more memory than most pictures have.
         environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
         options: dict[str, Any] = {"start_new_session": True} if os.name == "posix" else {}  # Ctrl-C is not for it

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aicli._child import limit_processor
 from aicli.errors import GuestTimeout, GuestTrap, Hint, UsageError, WorkerDied
 from aicli.guest.client import ClassifyRequest, DetectRequest, Guest
 from aicli.nn.session import StageTime
@@ -95,11 +94,7 @@ class GuestServer:
 
     def _limit_processor(self) -> None:
         """If the other end is gone and cannot end this process, the system does, some time after the deadline."""
-        with suppress(ImportError, OSError, ValueError):
-            import resource
-
-            seconds = time.process_time() + LOAD_SECONDS + (self._recipe.timeout or 0) * (os.cpu_count() or 1)
-            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        limit_processor(LOAD_SECONDS + (self._recipe.timeout or 0) * (os.cpu_count() or 1))
 
 
 class GuestProcess:

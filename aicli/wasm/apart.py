@@ -6,10 +6,10 @@ A compiler's work may grow with the cube of a function's size, and nothing stops
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
+from aicli._child import limit, python_command
 from aicli.errors import GuestError
 from aicli.wasm import load_runtime
 from aicli.wasm.runtime import GIB, Runtime
@@ -21,7 +21,6 @@ MEMORY = GIB
 SMALL = 1024
 """Bytes of a module that is compiled in this process, as it cannot take long: half a second at the worst."""
 
-CODE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from aicli.wasm.apart import main; main()"
 COMPILED, REFUSED = b"C", b"R"
 
 
@@ -31,7 +30,7 @@ def compile_apart(runtime: Runtime, prepared: bytes) -> bytes:
     Raises :class:`GuestError` when it is no module that can run, and when compiling it takes more than 30 seconds or,
     on Linux, 1 GiB.
     """
-    command = [sys.executable, "-c", CODE, json.dumps(sys.path), runtime.name]
+    command = python_command("aicli.wasm.apart:main", runtime.name, str(MEMORY))
     try:
         done = subprocess.run(
             command, input=prepared, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SECONDS, check=False
@@ -49,23 +48,16 @@ def compile_apart(runtime: Runtime, prepared: bytes) -> bytes:
 
 
 def main() -> None:
-    """Compiles what standard input holds with the runtime of this name; standard output says what came of it."""
-    runtime = load_runtime(sys.argv[2])
-    limit_memory()
+    """Compiles what standard input holds with the runtime, and within the memory, that the arguments name.
+
+    Standard output says what came of it.
+    """
+    runtime = load_runtime(sys.argv[1])
+    if sys.platform == "linux":  # elsewhere nothing counts what a process may write to, and the time is the limit
+        limit({"RLIMIT_DATA": int(sys.argv[2]), "RLIMIT_CORE": 0})
     try:
         answer = COMPILED + runtime.compile(sys.stdin.buffer.read()).serialize()
     except GuestError as error:
         answer = REFUSED + str(error).encode()
     sys.stdout.buffer.write(answer)
     sys.stdout.flush()
-
-
-def limit_memory() -> None:
-    """Linux alone counts what a process may write to; elsewhere the time is the limit."""
-    if sys.platform == "linux":
-        import resource
-
-        for kind, limit in ((resource.RLIMIT_DATA, MEMORY), (resource.RLIMIT_CORE, 0)):
-            hard = resource.getrlimit(kind)[1]
-            least = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-            resource.setrlimit(kind, (least, least))

@@ -85,7 +85,7 @@ def live(life: Callable[[], Any]) -> NoReturn:
 
 def worker() -> NoReturn:
     """A worker that loads everything itself."""
-    answer_jobs(*load())
+    live(lambda: answer_jobs(*load()))
 
 
 def answer_jobs(handle: Handle, codec: type[Codec], jobs: IO[bytes], answers: IO[bytes]) -> NoReturn:
@@ -115,6 +115,10 @@ def attempt(handle: Handle, job: Any) -> tuple[int, Any]:
 
 def fork_server() -> NoReturn:
     """A process that loads everything and copies itself until the other end goes away; its copies end with it."""
+    live(copies)
+
+
+def copies() -> NoReturn:
     loaded = load()
     control = socket.socket(fileno=os.dup(loaded.jobs.fileno()))
     loaded.jobs.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import IO
 
+from aicli._child import python_command
 from aicli.errors import AicliError, Hint, WorkerDied
 from aicli.workers.child import END, FORK, PACKET, Recipe
 from aicli.workers.codec import JOB, REFUSED, Codec, WireError, receive, send
@@ -21,9 +21,6 @@ __all__ = ["Refused", "Starter", "Worker", "can_fork", "describe_end", "spawn"]
 
 BUFFER = 1 << 20
 """Bytes that a connection holds: photos go through it."""
-
-# The child looks for modules where this process does, and never in the current folder because of -c.
-CODE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from aicli.workers import child; child.live(child.{})"
 
 
 class Refused(Exception):
@@ -98,7 +95,7 @@ def spawn(
 
     Raises :class:`AicliError` when the system gives no process.
     """
-    command = [sys.executable, "-c", CODE.format(program), json.dumps(sys.path)]
+    command = python_command(f"aicli.workers.child:{program}")
     ours, theirs = socket_pair() if os.name == "posix" else (None, None)
     end = subprocess.PIPE if theirs is None else theirs.fileno()
     try:

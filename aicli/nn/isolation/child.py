@@ -22,8 +22,9 @@ from typing import Any
 # This file's folder would come first in the search for modules, and this process needs nothing from there.
 sys.path[:] = json.loads(sys.argv[4]) if __name__ == "__main__" else sys.path
 
+from aicli._child import limit_processor  # noqa: E402
 from aicli.nn.engines import interpreter_maker  # noqa: E402
-from aicli.nn.isolation.confine import confine, limit_processor  # noqa: E402
+from aicli.nn.isolation.confine import confine  # noqa: E402
 
 LENGTH = struct.Struct("<I")
 LONGEST_ERROR = 2000

@@ -16,6 +16,8 @@ import resource
 import struct
 import sys
 
+from aicli._child import limit
+
 __all__ = ["confine", "filter_program"]
 
 NO_NEW_PRIVS, SET_DUMPABLE, SET_SECCOMP, FILTER_MODE = 38, 4, 22, 2
@@ -68,23 +70,9 @@ def limit_resources(memory: int) -> bool:
     held = 0
     with contextlib.suppress(OSError, ValueError), open("/proc/self/statm", "rb") as file:
         held = int(file.read().split()[0]) * resource.getpagesize()
-    values = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: OPEN_FILES}
-    if held:
-        values[resource.RLIMIT_AS] = held + memory + THREAD_STACKS
-    for kind, value in values.items():
-        with contextlib.suppress(OSError, ValueError):
-            hard = resource.getrlimit(kind)[1]
-            bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(kind, (bound, bound))
+    values = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_NOFILE": OPEN_FILES}
+    limit(values | ({"RLIMIT_AS": held + memory + THREAD_STACKS} if held else {}))
     return bool(held)
-
-
-def limit_processor(seconds: int) -> None:
-    """Lets this process use so many seconds of processor time from now on."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    soft = int(used.ru_utime + used.ru_stime) + 1 + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def restrict_paths(libc: ctypes.CDLL) -> bool:

@@ -9,13 +9,13 @@ of another uploader.
 from __future__ import annotations
 
 import os
-import resource
 import tempfile
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from aicli._child import limit, limit_processor
 from aicli.catalog.formats.label_file import parse_labels
 from aicli.catalog.inspect import check_file
 from aicli.errors import AicliError
@@ -39,16 +39,8 @@ OPEN_FILES = 128
 def restrict(memory: int) -> None:
     """Limits for the rest of this process's life. RLIMIT_DATA rather than RLIMIT_AS: runtimes reserve address space by
     the gigabyte, and only writable private memory is what a guest can use up."""
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_DATA: memory,
-        resource.RLIMIT_FSIZE: OUTPUT_LIMIT,
-        resource.RLIMIT_NOFILE: OPEN_FILES,
-    }
-    for kind, value in limits.items():
-        hard = resource.getrlimit(kind)[1]
-        least = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (least, least))
+    values = {"RLIMIT_CORE": 0, "RLIMIT_DATA": memory, "RLIMIT_FSIZE": OUTPUT_LIMIT, "RLIMIT_NOFILE": OPEN_FILES}
+    limit(values)
 
 
 class Quarantine:
@@ -72,9 +64,7 @@ class Quarantine:
 
     def limit_processor(self) -> None:
         """Lets this process use twice the deadline of processor time from now on."""
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        soft = int(used.ru_utime + used.ru_stime + 2 * (self.sandbox.limits.timeout or 0)) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        limit_processor(2 * (self.sandbox.limits.timeout or 0))
 
     def classifier(self, job: dict[str, Any], model: bytes, labels: bytes) -> Classifier:
         self.limit_processor()
