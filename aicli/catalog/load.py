@@ -18,7 +18,7 @@ from aicli.catalog.inspect import ModelFile, check_file, inspect_file
 from aicli.catalog.labels import fit_labels, numbered_labels, read_labels
 from aicli.catalog.outputs import choose_output, has_open_shapes, output_shapes, output_spec
 from aicli.catalog.preprocess import FeedingOptions, input_spec
-from aicli.catalog.refusals import require_classifier
+from aicli.catalog.refusals import require_classifier, require_weights
 from aicli.catalog.required import require_file
 from aicli.catalog.signatures import choose_signature
 from aicli.catalog.specs import Channels, ClassifierModel, FaceModel
@@ -74,6 +74,7 @@ def load_classifier(
     chosen, notes = choose_signature(source.name, file, signature or known.get("signature"), given)
     if chosen is not None and chosen.graph:
         file = inspect_file(source.path, graph=chosen.graph, locale=locale)
+    require_weights(source.name, file, chosen.name if chosen is not None else None)
     options = FeedingOptions(input_range, mean, std, resize, channels, input_size)
     spec, assumed = input_spec(source.name, file.info, known, file.normalization, options, file.crop)
     notes += assumed

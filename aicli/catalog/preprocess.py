@@ -176,6 +176,7 @@ def _size(
 ) -> tuple[int, int]:
     """Width and height of the input."""
     sides = []
+    assumed = False
     for place, (axis, key) in enumerate(((axes.width, "width"), (axes.height, "height"))):
         side, stored = axes.tensor.shape[axis], axes.tensor.stored[axis]
         if given is not None and side not in (-1, given[place]):
@@ -184,18 +185,15 @@ def _size(
             side = given[place]
         elif side == -1:
             side = known.get(key) or (stored if stored > 1 else DEFAULT_SIDE)
-            if key not in known:
-                notes.append(
-                    Remark(
-                        f"{name}: the model leaves its input {key} open; assuming {side} pixels (",
-                        OptionName("input_size"),
-                        ")",
-                    )
-                )
+            assumed = assumed or key not in known
         if not 1 <= side <= MAX_SIDE:
             raise ModelError(f"{name}: no image classifier: its input {key} is {side} pixels")
         sides.append(side)
-    return sides[0], sides[1]
+    width, height = sides
+    if assumed:
+        said = f"{name}: the model leaves the size of its input open; assuming {width} x {height} pixels ("
+        notes.append(Remark(said, OptionName("input_size"), ")"))
+    return width, height
 
 
 def _normalization(

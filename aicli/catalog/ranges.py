@@ -8,18 +8,22 @@ from typing import NamedTuple
 
 from aicli.catalog.formats.first_layers import Evidence
 from aicli.catalog.formats.tflite import TensorInfo
-from aicli.catalog.specs import Triple
+from aicli.catalog.specs import Channels, Triple
 from aicli.errors import Hint, OptionName, Remark, UsageError
 
 __all__ = ["CANDIDATES", "Feeding", "choose_feeding", "exact_feeding", "parse_mean_std", "parse_range", "triple"]
 
 
 class Feeding(NamedTuple):
-    """``real = (pixel - mean) / std`` by channel, in pixel units, and the options that ask for it."""
+    """``real = (pixel - mean) / std`` by channel, in pixel units, and the options that ask for it.
+
+    Mean and deviation are those of red, green and blue, in whatever order the model takes them.
+    """
 
     option: Remark
     mean: Triple
     std: Triple
+    channels: Channels = "rgb"
 
     def ends(self, channel: int) -> tuple[float, float]:
         """What the pixels 0 and 255 become."""
@@ -105,9 +109,11 @@ def _normalized(mean: str, std: str) -> Feeding:
 UNIT, SIGNED, PIXELS = _range(0, 1), _range(-1, 1), _range(0, 255)
 TORCH = _normalized("0.485,0.456,0.406", "0.229,0.224,0.225")
 CAFFE = _normalized("123.68,116.779,103.939", "1")
-CANDIDATES = (SIGNED, UNIT, PIXELS, TORCH)
-"""What the models that people have were trained with, MobileNet's first."""
-USUAL = (*CANDIDATES, CAFFE, _range(-128, 127))
+KERAS_CAFFE = CAFFE._replace(option=Remark(CAFFE.option, " ", OptionName("channels"), " bgr"), channels="bgr")
+CANDIDATES = (SIGNED, UNIT, PIXELS, TORCH, KERAS_CAFFE)
+"""What the models that people have were trained with, MobileNet's first; Keras' ResNet and VGG last."""
+COMMON = (SIGNED, UNIT, PIXELS, TORCH)
+USUAL = (*COMMON, CAFFE, _range(-128, 127))
 SLACK = 128
 """Steps by which a calibration that did not see every pixel may cut a usual range off."""
 
@@ -131,9 +137,11 @@ def choose_feeding(name: str, evidence: Evidence, *, planar: bool, grey: bool) -
         reason = (
             f"its first layer has small weights ({evidence.filters:.2g}), as models have that scale pixels themselves"
         )
-        return PIXELS, (_assumed(name, f"{reason}; assuming 0 to 255 (", PIXELS, (UNIT, SIGNED)),)
+        rest = (UNIT, SIGNED) if grey else (UNIT, SIGNED, KERAS_CAFFE)
+        return PIXELS, (_assumed(name, f"{reason}; assuming 0 to 255 (", PIXELS, rest),)
     usual = UNIT if grey else TORCH if planar else SIGNED
-    candidates = (UNIT, SIGNED, PIXELS) if grey else CANDIDATES
+    # Filters as large as these would give values far from 0 for the larger range of mean-free pixels.
+    candidates = (UNIT, SIGNED, PIXELS) if grey else COMMON if evidence.takes_small_numbers else CANDIDATES
     words = "ImageNet's mean and deviation" if usual is TORCH else f"{usual.low:g} to {usual.high:g}"
     return usual, (_assumed(name, f"nothing says what range its input has; assuming {words} (", usual, candidates),)
 
@@ -187,7 +195,7 @@ def _within(low: float, high: float) -> Feeding | None:
         inside = low >= item.low - 0.03 * width and high <= item.high + 0.03 * width
         return near and inside and high - low >= 0.25 * width
 
-    return min(filter(fits, CANDIDATES), key=lambda item: item.high - item.low, default=None)
+    return min(filter(fits, COMMON), key=lambda item: item.high - item.low, default=None)
 
 
 def _covers(usual: Feeding, low: float, high: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aicli.catalog.inspect import ModelFile
 from aicli.errors import ModelError
 
-__all__ = ["require_classifier"]
+__all__ = ["require_classifier", "require_weights"]
 
 EDGE_TPU = "edgetpu-custom-op"
 DETECTION = "TFLite_Detection_PostProcess"
@@ -39,4 +39,14 @@ def require_classifier(name: str, file: ModelFile) -> None:
         raise ModelError(
             f"{name}: no image classifier: this is an Ultralytics model for the task '{file.ultralytics.task}';"
             " export one whose name ends in -cls"
+        )
+
+
+def require_weights(name: str, file: ModelFile, signature: str | None) -> None:
+    """Raises :class:`ModelError` for a graph whose weights are not in the file: it would answer with NaN."""
+    if file.info.unset:
+        entry = f"the signature {signature}" if signature else "it"
+        raise ModelError(
+            f"{name}: {entry} reads its weights from variables that nothing in the file sets, as exports for training"
+            " on a device do; convert the trained model with its variables frozen"
         )

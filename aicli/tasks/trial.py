@@ -36,9 +36,10 @@ def try_ranges(
     usual = Classifier(model, labels, top_k=top_k)
     spec = usual.model.input
     picture = usual.open(image)
-    mine = Feeding(Remark("(by itself)"), spec.mean, spec.std)
+    mean, std = (spec.mean[::-1], spec.std[::-1]) if spec.channels == "bgr" else (spec.mean, spec.std)
+    mine = Feeding(Remark("(by itself)"), mean, std, spec.channels)
     others = [item for item in CANDIDATES if spec.depth == 3 or item.mean == (item.mean[0],) * 3]
-    same = next((item for item in others if (item.mean, item.std) == (spec.mean, spec.std)), None)
+    same = next((item for item in others if item[1:] == mine[1:]), None)
     trials = [Trial((same or mine).option, True, usual.classify(picture).predictions)]
     for item in others:
         if item is not same:
@@ -51,4 +52,4 @@ def feeding_keywords(item: Feeding) -> dict[str, Any]:
     """What asks a :class:`Classifier` for this feeding."""
     if item.mean == (item.mean[0],) * 3:
         return {"input_range": item.ends(0)}
-    return {"mean": item.mean, "std": item.std}
+    return {"mean": item.mean, "std": item.std, "channels": item.channels}

@@ -128,7 +128,7 @@ def test_open_batch_and_open_size(tmp_path: Path, engine: Engine) -> None:
     path = write(tmp_path, TinyModel(shape=(1, 1, 1, 3), signature=(1, -1, -1, 3)).flat(signature=(-1, 3)).finish())
     model = load_classifier(path, LABELS[:3], engine=engine)
     assert (model.input.width, model.input.height) == (224, 224)
-    assert any("width open" in note for note in model.notes)
+    assert any("size of its input open" in note for note in model.notes)
     model = load_classifier(path, LABELS[:3], engine=engine, input_size="320x240")
     assert (model.input.shape, any("open" in note for note in model.notes)) == ((1, 240, 320, 3), False)
     with pytest.raises(UsageError, match="320x240, not '7x'"):

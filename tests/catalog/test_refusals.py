@@ -42,6 +42,14 @@ def test_custom_operators(tmp_path: Path, file: str, operator: str, words: str) 
         load_classifier(path, engine=ENGINE)
 
 
+def test_weights_that_are_not_in_the_file(shared: Path) -> None:
+    path = shared / "cases" / "models" / "two_signatures.tflite"
+    with pytest.raises(
+        ModelError, match=r"the signature infer reads its weights from variables that nothing .* frozen"
+    ):
+        load_classifier(path, engine=ENGINE)
+
+
 def test_the_file_beside_an_edge_tpu_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "birds_edgetpu.tflite"
     path.write_bytes(custom("edgetpu-custom-op"))

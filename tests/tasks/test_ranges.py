@@ -11,6 +11,7 @@ from plain import photo_for, plain_scores
 
 from aicli import Classifier
 from aicli.cli.console import told
+from aicli.tasks.trial import try_ranges
 
 EXPORTED = Path(__file__).parents[1] / "data" / "classifiers"
 PIXELS, UNIT, SIGNED = (0, 255), (0, 1), (-1, 1)
@@ -76,6 +77,8 @@ def test_what_is_open_is_said_with_every_range_that_it_could_be(shared: Path, na
     note = told(next(note for note in notes if "it could be" in note))
     assert "--input-range 0,1" in note and f"aicli models show {path.name} --try PHOTO" in note
     assert ("--input-range 0,255" in note) != name.startswith("int16")
+    grey, wide = "grey" in name or "gray" in name, "int16" in name
+    assert ("--mean 0.485,0.456,0.406" in note) is not (grey or wide)
     for low, high in (PIXELS, UNIT, SIGNED):
         chosen = compare(path, photo, (low, high), input_range=f"{low},{high}")
         assert not any("it could be" in note for note in chosen.model.notes)
@@ -95,6 +98,24 @@ def test_ultralytics_predicts_the_same(examples: Path, name: str, predicted: tup
     found = {item.label: item.score for item in classifier(examples / "grace_hopper.jpg").predictions}
     assert found == pytest.approx(dict(zip(("dog", "cat", "food", "bird"), predicted, strict=True)), abs=0.003)
     assert not any("could be" in note for note in classifier.model.notes)
+
+
+def test_small_filters_may_be_those_of_keras_resnet(shared: Path) -> None:
+    """A first layer cannot tell scaling inside the model from pixels less their mean, which Keras feeds as BGR."""
+    path = shared / "cases" / "models" / "rescaling.tflite"
+    photo = shared / "images" / "parrot.jpg"
+    option = "--mean 123.68,116.779,103.939 --std 1 --channels bgr"
+    assert any(f"or {option};" in told(note) for note in Classifier(path).model.notes)
+    trials = {told(trial.option): trial.predictions for trial in try_ranges(path, photo, top_k=0)}
+    pixels = photo_for(photo, 96, 96)
+    real = pixels[..., ::-1] - np.array([103.939, 116.779, 123.68])
+    expected = plain_scores(path, real + 127.5, (-127.5, 127.5))
+    found = Classifier(path, top_k=0, mean="123.68,116.779,103.939", std="1", channels="bgr")(pixels).predictions
+    assert [item.score for item in sorted(found, key=lambda item: item.index)] == pytest.approx(expected, abs=1e-3)
+    assert (
+        trials[option][0].label
+        == Classifier(path, mean="123.68,116.779,103.939", std="1", channels="bgr")(photo).best.label
+    )
 
 
 def test_a_fixed_batch_answers_for_its_first_image(shared: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from aicli.nn.model_file.flatbuffer import Table
 
-__all__ = ["MAX_OPERATORS", "NO_EVIDENCE", "Evidence", "operator_code", "read_evidence"]
+__all__ = ["MAX_OPERATORS", "NO_EVIDENCE", "Evidence", "code_number", "operator_code", "read_evidence"]
 
 MAX_OPERATORS = 10_000
 
@@ -246,5 +246,9 @@ def quantisation(tensor: Table) -> tuple[tuple[float, ...], tuple[int, ...]]:
 
 def operator_code(model: Table, operator: Table) -> int:
     """The operator's number in the schema."""
-    code = model.item(1, operator.number(0, "I"))
+    return code_number(model.item(1, operator.number(0, "I")))
+
+
+def code_number(code: Table) -> int:
+    """The number in the schema of an entry in a file's list of operators."""
     return max(code.number(0, "b"), code.number(3, "i"))  # files before 2020 have the one-byte field only

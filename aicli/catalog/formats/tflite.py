@@ -12,6 +12,7 @@ from aicli.catalog.formats.first_layers import (
     MAX_OPERATORS,
     NO_EVIDENCE,
     Evidence,
+    code_number,
     operator_code,
     quantisation,
     read_evidence,
@@ -28,6 +29,7 @@ SOFTMAX, LOGISTIC = 25, 14
 LOGIT_MAKERS = {9, 3, 50, 126}  # FULLY_CONNECTED, CONV_2D, BATCH_MATMUL; LOG_SOFTMAX: its softmax is the probabilities
 ADD = 0  # a bias behind a BATCH_MATMUL
 SHAPE_ONLY = {22, 43, 6, 114}  # RESHAPE, SQUEEZE, DEQUANTIZE, QUANTIZE: look at what comes before
+CALL_ONCE, READ_VARIABLE, ASSIGN_VARIABLE = 129, 143, 144
 MAX_TENSORS = 64
 """How many inputs or outputs are described; a file that declares more is no classifier."""
 
@@ -57,7 +59,7 @@ class ModelInfo(NamedTuple):
     """The inputs and outputs of one graph, what each output is, and the metadata blocks by name.
 
     ``evidence`` is what the first operators tell about the range of a float input, ``custom`` names the operators of
-    the whole file that are not TFLite's own.
+    the whole file that are not TFLite's own, ``unset`` says that the graph reads variables that nobody has set.
     """
 
     description: str
@@ -68,6 +70,7 @@ class ModelInfo(NamedTuple):
     evidence: Evidence = NO_EVIDENCE
     signatures: tuple[Signature, ...] = ()
     custom: tuple[str, ...] = ()
+    unset: bool = False
 
 
 def read_model(data: Buffer, graph_number: int = 0) -> ModelInfo:
@@ -87,6 +90,7 @@ def read_model(data: Buffer, graph_number: int = 0) -> ModelInfo:
         evidence=read_evidence(model, graph, inputs[0]) if len(inputs) == 1 else NO_EVIDENCE,
         signatures=_signatures(model),
         custom=_custom(model),
+        unset=_reads_unset(model, graph),
     )
 
 
@@ -114,6 +118,15 @@ def _signatures(model: Table) -> tuple[Signature, ...]:
 def _custom(model: Table) -> tuple[str, ...]:
     codes = (model.item(1, index) for index in range(min(model.count(1), MAX_OPERATORS)))
     return tuple(dict.fromkeys(name for code in codes if (name := code.text(1))))
+
+
+def _reads_unset(model: Table, graph: Table) -> bool:
+    """Whether a graph reads variables and neither sets any nor calls the graph that would."""
+    codes = {code_number(model.item(1, index)) for index in range(min(model.count(1), MAX_OPERATORS))}
+    if READ_VARIABLE not in codes:
+        return False
+    used = {operator_code(model, graph.item(3, index)) for index in range(min(graph.count(3), MAX_OPERATORS))}
+    return READ_VARIABLE in used and not used & {ASSIGN_VARIABLE, CALL_ONCE}
 
 
 def _indices(graph: Table, field: int, name: str) -> tuple[int, ...]:
