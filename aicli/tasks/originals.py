@@ -1,4 +1,4 @@
-"""The picture of a photo in which faces are to be hidden, all faces that it can show, and what covers them."""
+"""The picture of a photo that is drawn on or in which faces are hidden, all faces in it, and what covers them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from aicli.options import DetectOptions
     from aicli.tasks.faces import FaceDetector
 
-__all__ = ["frame_to_hide_in", "open_cover", "picture_to_hide_in"]
+__all__ = ["frame_to_hide_in", "open_cover", "picture_to_draw_on", "picture_to_hide_in"]
+
+
+def picture_to_draw_on(image: DecodedImage, source: Path | bytes, *, max_pixels: int) -> Image.Image:
+    """The upright picture, transparent where the photo is."""
+    if image.transparent is not None:
+        return image.transparent
+    picture = open_transparent(source, name=image.name, max_pixels=max_pixels)
+    return picture if picture is not None and picture.size == (image.width, image.height) else image.to_pil()
 
 
 def picture_to_hide_in(

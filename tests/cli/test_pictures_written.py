@@ -292,3 +292,28 @@ def test_crops_of_one_size(aicli: Any, examples: Path, tmp_path: Path) -> None:
     for path in crops:
         with Image.open(path) as image:
             assert image.size == (96, 96)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "gif"])
+@pytest.mark.parametrize("command", [("detect-faces", "--scores", "--landmarks"), ("classify",)])
+def test_what_is_transparent_stays_so(
+    aicli: Any, tmp_path: Path, examples: Path, command: tuple[str, ...], suffix: str
+) -> None:
+    photo, sheet = tmp_path / f"photo.{suffix}", tmp_path / "sheet.png"
+    with Image.open(examples / "grace_hopper.jpg") as image:
+        clear = image.convert("RGBA").resize((256, 300))
+    clear.paste((255, 0, 0, 0), (0, 0, 60, 200))
+    clear.save(photo, save_all=suffix == "gif", append_images=[clear.copy()], duration=100)
+    frames = ["--all-frames"] if suffix == "gif" else []
+    answer = aicli(*command, photo, "-o", tmp_path / "out.png", "--sheet", sheet, *frames)
+    assert answer.code == 0, answer.err
+    with Image.open(tmp_path / "out.png") as written, Image.open(sheet) as thumbnails:
+        picture = written.convert("RGBA")
+        assert picture.getpixel((30, 100))[3] == 0 and picture.getpixel((128, 100))[3] == 255
+        assert not (np.asarray(thumbnails.convert("RGB")) == (255, 0, 0)).all(axis=2).any()
+        marked = {colour for _, colour in picture.getcolors(1 << 20) if colour[:3] in ((0, 255, 0), (255, 255, 255))}
+        assert any(alpha == 255 for *_, alpha in marked), "boxes and letters are not transparent"
+    flat = aicli(*command, photo, "-o", tmp_path / "out.jpg")
+    assert flat.code == 0
+    with Image.open(tmp_path / "out.jpg") as jpeg:
+        assert min(jpeg.convert("RGB").getpixel((30, 100))) > 240

@@ -12,9 +12,7 @@ from aicli.image.decode import open_image
 from aicli.results import Box, Face, Landmarks, Point
 from aicli.tasks import border
 from aicli.tasks.border import find_cut
-from aicli.tasks.turns import shared
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "images"
+from aicli.tasks.turns import shared as overlap
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +31,15 @@ def test_a_face_of_which_two_fifths_are_gone(detector: FaceDetector, examples: P
     bottom = y2 - y if side == "bottom" else pixels.shape[0]
     (found,) = detector(np.ascontiguousarray(pixels[top:bottom, left:right])).faces
     moved = Box(found.box.x1 + left, found.box.y1 + top, found.box.x2 + left, found.box.y2 + top)
-    assert shared(moved, face.box) > 0.6
+    assert overlap(moved, face.box) > 0.6
     clipped = detector(np.ascontiguousarray(pixels[top:bottom, left:right]), clip=True).faces[0].box
     assert clipped.x1 >= 0 and clipped.y1 >= 0 and clipped.x2 <= right - left and clipped.y2 <= bottom - top
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the photos are not here")
 @pytest.mark.parametrize("name", ["cat_720p", "grace_hopper", "hot_dog", "parrot", "solvay"])
-def test_no_face_is_lost_or_added(detector: FaceDetector, name: str) -> None:
-    photo = SHARED / f"{name}.jpg"
+def test_no_face_is_lost_or_added(detector: FaceDetector, shared: Path, name: str) -> None:
+    photo = shared / "images" / f"{name}.jpg"
     assert detector(photo).faces == FaceDetector()(photo).faces
 
 

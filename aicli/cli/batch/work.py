@@ -80,8 +80,11 @@ class ClassifyWork:
         if job.picture is not None:
             with watch.stage("drawing"):
                 from aicli.output.pictures.drawing import draw_label
+                from aicli.tasks.originals import picture_to_draw_on
 
-                saved = save(draw_label(image.to_pil(), result), job, image, self.saving)
+                most = self.classifier.options.max_pixels
+                picture = picture_to_draw_on(image, checked_source(job), max_pixels=most)
+                saved = save(draw_label(picture, result), job, image, self.saving)
         extra = {} if saved.path is None else {"output": saved.path}
         thumbnail = small(image.to_pil()) if self.thumbnail else None
         return Done(result, extra, watch.stages, thumbnail, notes_of(image), saved.data)
@@ -164,11 +167,12 @@ class DetectWork:
     ) -> tuple[Image.Image, Saved]:
         """Makes and writes the picture of a photo, and says in its record what became of it."""
         from aicli.output.pictures.compose import compose
-        from aicli.tasks.originals import picture_to_hide_in
+        from aicli.tasks.originals import picture_to_draw_on, picture_to_hide_in
 
         options = self.pictures
         if not options.hides_faces:
-            picture = compose(image.to_pil(), faces, options)
+            most = self.detector.options.max_pixels
+            picture = compose(picture_to_draw_on(image, checked_source(job), max_pixels=most), faces, options)
             saved = save(picture, job, image, options)
         else:
             original = picture_to_hide_in(self.detector, image, checked_source(job), faces)
@@ -181,9 +185,9 @@ class DetectWork:
 
     def small(self, picture: Image.Image, faces: tuple[Face, ...]) -> Image.Image:
         """The photo for a contact sheet, with boxes; anonymised where the picture is."""
-        from aicli.output.pictures.drawing import draw_faces, scaled
+        from aicli.output.pictures.drawing import draw_faces, on_white, scaled
 
-        thumbnail = small(picture).convert("RGB")
+        thumbnail = on_white(small(picture))
         if self.pictures.hides_faces:
             return thumbnail
         factor = thumbnail.width / picture.width, thumbnail.height / picture.height
@@ -224,7 +228,7 @@ class ClassifiedFrames:
         source, most = checked_source(job), self.single.frames.max_frames
         if job.picture is None:
             return self.single.classifier.open_frames(source, name=job.name, max_frames=most)
-        return open_frames(source, name=job.name, max_pixels=self.max_pixels, max_frames=most)
+        return open_frames(source, name=job.name, max_pixels=self.max_pixels, max_frames=most, keep_transparent=True)
 
     def answer(self, image: DecodedImage) -> Classification:
         return self.single.classifier.classify(image)
@@ -232,13 +236,15 @@ class ClassifiedFrames:
     def draw(self, image: DecodedImage, result: Any) -> Image.Image:
         from aicli.output.pictures.drawing import draw_label
 
-        return draw_label(image.to_pil(), result)
+        return draw_label(image.transparent or image.to_pil(), result)
 
     def cut(self, image: DecodedImage, result: Any) -> Cuts:
         return []
 
     def thumbnail(self, picture: Image.Image, result: Any) -> Image.Image:
-        return small(picture)
+        from aicli.output.pictures.drawing import on_white
+
+        return on_white(small(picture))
 
     def about(self, job: Job, answers: list[Answer]) -> tuple[tuple[Note, ...], dict[str, Any]]:
         return (), {}
@@ -257,7 +263,7 @@ class FrameFaces:
     def open(self, job: Job) -> Iterator[DecodedImage]:
         most = self.single.frames.max_frames
         return self.single.detector.open_frames(
-            checked_source(job), name=job.name, max_frames=most, keep_transparent=self.hides
+            checked_source(job), name=job.name, max_frames=most, keep_transparent=job.picture is not None
         )
 
     def answer(self, image: DecodedImage) -> Detection:
@@ -267,7 +273,7 @@ class FrameFaces:
         from aicli.output.pictures.compose import compose
         from aicli.tasks.originals import frame_to_hide_in
 
-        picture, faces = image.to_pil(), result.faces
+        picture, faces = image.transparent or image.to_pil(), result.faces
         if self.hides:
             picture, faces = frame_to_hide_in(self.single.detector, image, faces)
         return compose(picture, faces, self.single.pictures, self.single.cover)

@@ -1,6 +1,7 @@
 """Annotated pictures: boxes around faces, a label on a photo.
 
-Every function leaves its input alone and returns a new RGB image of the same size. Coordinates are pixels of the
+Every function leaves its input alone and returns a new image of the same size, RGB, or RGBA where the input may be
+transparent. Coordinates are pixels of the
 upright image. Sizes of lines and letters follow the image, so that a picture of 100 pixels and one of 8000 both read
 well.
 """
@@ -22,6 +23,7 @@ __all__ = [
     "default_line_width",
     "draw_faces",
     "draw_label",
+    "on_white",
     "parse_color",
     "pick_contrasting_text",
     "scaled",
@@ -93,7 +95,7 @@ def draw_faces(
     A box that reaches beyond the image is drawn along the image's edge; one wholly outside is left out.
     """
     rgb = parse_color(color)
-    result = image.convert("RGB")  # a copy, also of an RGB image
+    result = _in_colour(image)
     draw = ImageDraw.Draw(result)
     visible = [
         (face, box, line_width or _line_width(box, image.size))
@@ -110,6 +112,18 @@ def draw_faces(
         for face, box, width in visible:
             taken.append(_draw_score(draw, box, f"{face.score:.2f}", image.size, rgb, width, taken))
     return result
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """The image as RGB, white where it is transparent."""
+    if image.mode not in ("LA", "RGBA"):
+        return image.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
+
+
+def _in_colour(image: Image.Image) -> Image.Image:
+    """A copy that colours can be drawn on."""
+    return image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
 
 
 def _line_width(box: Box, size: tuple[int, int]) -> int:
@@ -190,7 +204,7 @@ def draw_label(image: Image.Image, classification: Classification) -> Image.Imag
     """
     best = classification.best
     label, score = (best.label, f"{best.score * 100:.1f}%") if best else ("no label", "")
-    result = image.convert("RGB")
+    result = _in_colour(image)
     width, height = result.size
     letters = max(11, round(min(width, height * 1.5) / 18))
     while letters > 11 and not _label_fits(label, score, letters, width):
@@ -204,7 +218,10 @@ def draw_label(image: Image.Image, classification: Classification) -> Image.Imag
 
     band = min(height, _line_height(font) + 2 * pad)
     strip = result.crop((0, height - band, width, height))
-    strip = Image.blend(strip, Image.new("RGB", strip.size, _BLACK), _BAND_OPACITY)
+    if strip.mode == "RGBA":
+        strip = Image.alpha_composite(strip, Image.new("RGBA", strip.size, (*_BLACK, round(255 * _BAND_OPACITY))))
+    else:
+        strip = Image.blend(strip, Image.new("RGB", strip.size, _BLACK), _BAND_OPACITY)
     draw = ImageDraw.Draw(strip)
     draw.text((pad, band / 2), label, font=font, fill=_WHITE, anchor="lm")
     draw.text((width - pad, band / 2), score, font=font, fill=_WHITE, anchor="rm")

@@ -148,13 +148,14 @@ def draw_one(
     """The picture of a photo, with boxes or with its faces hidden."""
     from aicli.output.pictures.compose import compose
     from aicli.output.pictures.saving import ImageMetadata, encode_image, jpeg_tables
-    from aicli.tasks.originals import picture_to_hide_in
+    from aicli.tasks.originals import picture_to_draw_on, picture_to_hide_in
 
     image = detector.open(photo, name=name)
-    picture, faces = image.to_pil(), detector.detect(image, options).faces
-    hides = pictures.hides_faces
+    faces, hides = detector.detect(image, options).faces, pictures.hides_faces
     if hides:
         picture, faces = picture_to_hide_in(detector, image, photo, faces, options)
+    else:
+        picture = picture_to_draw_on(image, photo, max_pixels=detector.options.max_pixels)
     format = (pictures.picture_format or "png").upper()
     data = encode_image(
         compose(picture, faces, pictures, cover),
@@ -184,10 +185,10 @@ def draw_frames(
     from aicli.tasks.originals import frame_to_hide_in
 
     hides, animation, first, count = pictures.hides_faces, None, None, 0
-    for image in detector.open_frames(photo, name=name, keep_transparent=hides):
+    for image in detector.open_frames(photo, name=name, keep_transparent=True):
         first = first or image
         animation = animation or Animation(name, detector.options.max_pixels, image.plays)
-        picture, faces = image.to_pil(), detector.detect(image, options).faces
+        picture, faces = image.transparent or image.to_pil(), detector.detect(image, options).faces
         if hides:
             picture, faces = frame_to_hide_in(detector, image, faces, options)
         animation.add(compose(picture, faces, pictures, cover), image.shown_for)
