@@ -79,11 +79,17 @@ class Extras:
         source = job.source if isinstance(job.source, Path) else None
         return {"group": self.grouping.place(job.name, source, self._folder(done.result), render)}
 
-    def finish(self, skipped: int, quiet: bool) -> None:
-        """When all photos are answered; ``skipped`` of them in a former run."""
+    def show_former(self, job: Job, done: Done) -> None:
+        """Puts a photo on the sheet that a former run answered."""
+        if self.sheet is not None and done.thumbnail is not None:
+            self.sheet.add(job.name, done.thumbnail, self._caption(done.result))
+
+    def finish(self, unseen: int, quiet: bool) -> None:
+        """When all photos are answered; ``unseen`` of a former run cannot be shown."""
         if self.sheet is not None:
-            if skipped and not quiet:
-                complain(f"note: the contact sheet shows the photos of this run, not the {skipped} answered before")
+            if unseen and not quiet:
+                count = "a photo that was" if unseen == 1 else f"{unseen} photos that were"
+                complain(f"note: {count} answered before cannot be read any more; the contact sheet is without")
             self.sheet.save()
 
 

@@ -46,13 +46,17 @@ Render = Callable[[dict[str, Any]], str | None]
 
 
 class Job(NamedTuple):
-    """One image, and where its pictures go: ``picture`` is a path that the user spelled, or a place."""
+    """One image, and where its pictures go: ``picture`` is a path that the user spelled, or a place.
+
+    With ``former``, what a run before this one answered, no more than the thumbnail is made.
+    """
 
     name: str
     source: Path | bytes | InBucket | None
     picture: str | Place | None = None
     crops: Place | None = None
     problem: AicliError | None = None
+    former: Classification | Detection | None = None
 
 
 class Note(NamedTuple):

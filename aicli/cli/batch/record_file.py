@@ -48,6 +48,7 @@ class RecordFile:
         resume: bool,
         overwrite: bool = False,
         all_frames: bool = False,
+        keeps_records: bool = False,
     ) -> None:
         if resume and format not in RESUMABLE:
             raise UsageError(f"--resume works with -f {', -f '.join(RESUMABLE)}, not with {format}")
@@ -62,6 +63,8 @@ class RecordFile:
             self.format = "jsonl"
         self.part = f"{path}.part" if self.format in RESUMABLE and is_plain(path) else None
         self.answered: set[str] = set()
+        self.records: dict[str, list[dict[str, Any]]] | None = {} if keeps_records else None
+        """Of each image that is answered, where they are asked for."""
         self._named: dict[str, list[tuple[str, str]]] = {}
         self._kept = ""
         self._plan: Plan | None = None
@@ -104,10 +107,23 @@ class RecordFile:
         for name, line, record in self._whole(text, whole=source == self.path):
             self.answered.add(name)
             self._name_files(name, record)
+            self._keep(name, record)
             lines.append(line)
         self._kept = "".join(lines)
         if text:
             write_file(part, self._kept.encode())
+
+    def _keep(self, name: str, record: dict[str, Any]) -> None:
+        if self.records is not None:
+            self.records.setdefault(name, []).append(record)
+
+    def groups(self) -> dict[str, str]:
+        """Where the photos are that the records or the plan say were put into groups."""
+        found = {image: path for image, named in self._named.items() for kind, path in named if kind == "group"}
+        for entry in self._plan.entries() if self._plan is not None else ():
+            if isinstance(entry.get("group"), str):
+                found[escape_bytes(entry["image"]) if self.format == "csv" else entry["image"]] = entry["group"]
+        return found
 
     def _read(self, source: str) -> str:
         """The records of a file or its part, as they were written."""
@@ -150,6 +166,8 @@ class RecordFile:
                 header, _, rows = record.partition("\n") if self.format == "csv" else ("", "", record)
                 self._kept = (self._kept or (header + "\n" if header else "")) + rows
                 self.answered.add(escape_bytes(image) if self.format == "csv" else image)
+                for name, _, fields in self._whole(record, whole=True):
+                    self._keep(name, fields)
                 assert self.part is not None
                 write_file(self.part, self._kept.encode())
         return self._plan
@@ -241,7 +259,7 @@ def failures(text: str, format: str) -> Iterator[str]:
 
 
 def whole_rows(text: str, whole: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Name, row, and nothing else of every complete answer in csv.
+    """Name, row and fields of every complete answer in csv.
 
     Of a part the last image is left out: its rows may lack some.
     """
@@ -257,4 +275,4 @@ def whole_rows(text: str, whole: bool) -> Iterator[tuple[str, str, dict[str, Any
             continue
         line = io.StringIO()
         csv.writer(line).writerow(row)
-        yield row[0], line.getvalue(), {}
+        yield row[0], line.getvalue(), dict(zip(columns, row, strict=True))

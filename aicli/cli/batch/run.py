@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aicli._text import shown
+from aicli.cli.batch.former import FormerAnswers
 from aicli.cli.batch.job import Done, Job
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile, format_of
@@ -58,6 +59,8 @@ class Batch:
     _stack: ExitStack = field(default_factory=ExitStack)
     _writer: Writer | None = None
     file: RecordFile | None = None
+    former: FormerAnswers | None = None
+    """Where a contact sheet shows the photos of a former run too."""
 
     def run(self) -> int:
         """Answers every image and writes it at once; returns the exit code."""
@@ -74,8 +77,11 @@ class Batch:
                 resume=options.resume,
                 overwrite=options.overwrite,
                 all_frames=self.all_frames,
+                keeps_records=options.resume and self.extras.sheet is not None,
             )
         self.extras.outputs.begin(self.file, resume=options.resume)
+        if self.file is not None and self.file.records:
+            self.former = FormerAnswers(self.task, self.file.records, self.file.groups())
         self.progress = Progress(not options.quiet)
         self._begun = time.monotonic()
         if options.verbose:
@@ -98,7 +104,7 @@ class Batch:
         finally:
             self.progress.hide()
             self.extras.outputs.end(complete=complete, tidy=not complete or self.failed > 0)
-        self.extras.finish(self.skipped, options.quiet)
+        self.extras.finish(self.former.unseen if self.former is not None else 0, options.quiet)
         total = self.done + self.skipped
         if (total > FEW or (self.failed and total > 1) or self.sources.passed_over.counts) and not options.quiet:
             complain(self._summary())
@@ -118,8 +124,14 @@ class Batch:
             elif self.file is not None and self.file.answers(item.name):
                 self.extras.outputs.skipped(item.name, self.file)
                 self.skipped += 1
+                if self.former is not None:
+                    yield from self.former.job(item)
             else:
+                if self.former is not None:
+                    yield from self.former.moved()
                 yield self._job(item)
+        if self.former is not None:
+            yield from self.former.rest()
 
     def _job(self, item: Any) -> Job:
         try:
@@ -181,9 +193,15 @@ class Batch:
         except UsageError:
             raise
         except AicliError as error:
-            self._failure(job, error)
+            if job.former is None:
+                self._failure(job, error)
+            elif self.former is not None:
+                self.former.unseen += 1
         else:
-            self._success(job, done)
+            if job.former is None:
+                self._success(job, done)
+            else:
+                self.extras.show_former(job, done)
 
     def _note(self, notes: Iterable[str]) -> None:
         if not self.options.quiet:

@@ -61,6 +61,9 @@ class ClassifyWork:
 
     def __call__(self, job: Job) -> Done:
         job = fetched(job)
+        if job.former is not None:
+            shown = self.classifier.open(checked_source(job), name=job.name)
+            return Done(job.former, {}, {}, small(shown.to_pil()))
         if self.frames.all_frames:
             from aicli.cli.batch.frames import answer_frames
 
@@ -106,6 +109,7 @@ class DetectRecipe(NamedTuple):
     pictures: PictureOptions = PictureOptions()
     thumbnail: bool = False
     frames: FrameOptions = FrameOptions()
+    writes_pictures: bool = False
 
     def start(self) -> DetectWork:
         return DetectWork(self)
@@ -121,10 +125,12 @@ class DetectWork:
 
         self.detector = FaceDetector.from_options(recipe.options)
         self.pictures, self.thumbnail, self.frames = recipe.pictures, recipe.thumbnail, recipe.frames
-        self.cover = open_cover(recipe.pictures.cover)
+        self.cover, self.writes_pictures = open_cover(recipe.pictures.cover), recipe.writes_pictures
 
     def __call__(self, job: Job) -> Done:
         job = fetched(job)
+        if job.former is not None:
+            return self.seen_before(job, job.former)
         if self.frames.all_frames:
             from aicli.cli.batch.frames import answer_frames
 
@@ -166,22 +172,31 @@ class DetectWork:
         self, job: Job, image: DecodedImage, faces: tuple[Face, ...], extra: dict[str, Any]
     ) -> tuple[Image.Image, Saved]:
         """Makes and writes the picture of a photo, and says in its record what became of it."""
-        from aicli.output.pictures.compose import compose
-        from aicli.tasks.originals import picture_to_draw_on, picture_to_hide_in
-
-        options = self.pictures
+        options, picture = self.pictures, self._composed(job, image, faces)
         if not options.hides_faces:
-            most = self.detector.options.max_pixels
-            picture = compose(picture_to_draw_on(image, checked_source(job), max_pixels=most), faces, options)
             saved = save(picture, job, image, options)
         else:
-            original = picture_to_hide_in(self.detector, image, checked_source(job), faces)
-            picture = compose(*original, options, self.cover)
             saved = save(picture, job, image, options, exif="plain" if options.keep_metadata else "dropped")
             extra["metadata"] = "kept" if options.keep_metadata else "dropped"
         if saved.path is not None:
             extra["output"] = saved.path
         return picture, saved
+
+    def _composed(self, job: Job, image: DecodedImage, faces: tuple[Face, ...]) -> Image.Image:
+        """The picture of a photo, with boxes or with its faces hidden."""
+        from aicli.output.pictures.compose import compose
+        from aicli.tasks.originals import picture_to_draw_on, picture_to_hide_in
+
+        source, most = checked_source(job), self.detector.options.max_pixels
+        if self.pictures.hides_faces:
+            return compose(*picture_to_hide_in(self.detector, image, source, faces), self.pictures, self.cover)
+        return compose(picture_to_draw_on(image, source, max_pixels=most), faces, self.pictures)
+
+    def seen_before(self, job: Job, former: Any) -> Done:
+        """The thumbnail of a photo as the run that answered it had it, from the faces of its record."""
+        image = self.detector.open(checked_source(job), name=job.name)
+        shown = self._composed(job, image, former.faces) if self.writes_pictures else image.to_pil()
+        return Done(former, {}, {}, self.small(shown, former.faces))
 
     def small(self, picture: Image.Image, faces: tuple[Face, ...]) -> Image.Image:
         """The photo for a contact sheet, with boxes; anonymised where the picture is."""

@@ -54,7 +54,11 @@ def command(
 
     def recipe(threads: int | None) -> DetectRecipe:
         return DetectRecipe(
-            options.replace(threads=threads), pictures, thumbnail=files.sheet is not None, frames=frames
+            options.replace(threads=threads),
+            pictures,
+            thumbnail=files.sheet is not None,
+            frames=frames,
+            writes_pictures=files.output is not None,
         )
 
     return Batch(
