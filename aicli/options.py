@@ -546,11 +546,11 @@ class RunOptions(Options):
         default=False, help="Add the milliseconds of each stage to json, jsonl and parquet records.", section="Output"
     )
     resume: bool = option(
-        default=False, help="Go on with an --output-file (jsonl, csv, parquet): skip what it answers.", section="Run"
+        default=False, help="Continue an --output-file (jsonl, csv, parquet): skip what it answers.", section="Run"
     )
     overwrite: bool = option(
         default=False,
-        help="Replace pictures of the same name (-o, --crop), and the records of a run that was broken off.",
+        help="Replace pictures of the same name (-o, --crop), and the records of an interrupted run.",
         section="Run",
     )
     jobs: int | None = option(

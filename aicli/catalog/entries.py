@@ -129,7 +129,7 @@ def read_entries(path: Path, *, own: bool) -> tuple[Entry, ...]:
         models = read_catalog(path).get("models", [])
         return tuple(_entry(item, own) for item in models)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: this is no catalog of models ({error!r})") from None
+        raise ModelError(f"{path}: this is not a catalog of models ({error!r})") from None
 
 
 def read_catalog(path: Path) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def read_catalog(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(f"{path}: the catalog is damaged ({error}); restore it or move it away") from None
     if not isinstance(content, dict):
-        raise ModelError(f"{path}: this is no catalog of models")
+        raise ModelError(f"{path}: this is not a catalog of models")
     return content
 
 

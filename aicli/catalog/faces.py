@@ -83,14 +83,14 @@ def _checked(net: str, path: Path, engine: Engine) -> bytes:
 
 def _check_input(net: str, path: Path, inputs: tuple[TensorInfo, ...]) -> None:
     if len(inputs) != 1 or inputs[0].dtype != "float32":
-        raise ModelError(f"{path}: this is no {net}: it must have one float32 input")
+        raise ModelError(f"{path}: no {net} of an MTCNN: it must have one float32 input")
     shape = inputs[0].shape
     side = SIDES[net]
     wanted = (-1, -1) if net == "pnet" else (side, side)
     if len(shape) != 4 or shape[3] != 3 or shape[1:3] != wanted or (net != "pnet" and shape[0] != -1):
         given = "x".join("?" if size == -1 else str(size) for size in shape)
         needed = "1x?x?x3" if net == "pnet" else f"?x{side}x{side}x3"
-        raise ModelError(f"{path}: this is no {net}: its input is {given}, not {needed} (? = left open)")
+        raise ModelError(f"{path}: no {net} of an MTCNN: its input is {given}, not {needed} (? = left open)")
 
 
 def _output_order(net: str, path: Path, outputs: tuple[TensorInfo, ...]) -> list[int]:
@@ -98,7 +98,9 @@ def _output_order(net: str, path: Path, outputs: tuple[TensorInfo, ...]) -> list
     widths = [info.shape[-1] if info.shape else 0 for info in outputs]
     wanted = OUTPUTS[net]
     if sorted(widths) != sorted(wanted) or any(info.dtype != "float32" for info in outputs):
-        raise ModelError(f"{path}: this is no {net}: its outputs have {widths} values, not {list(wanted)} of float32")
+        raise ModelError(
+            f"{path}: no {net} of an MTCNN: its outputs have {widths} values, not {list(wanted)} of float32"
+        )
     return [widths.index(width) for width in wanted]
 
 

@@ -24,10 +24,10 @@ def open_mapped(path: Path) -> Iterator[mmap.mmap]:
         if not path.exists():
             raise ModelError(f"{path}: there is no such model file; aicli models list shows the models by name")
         if not path.is_file():
-            raise ModelError(f"{path}: this is no regular file")
+            raise ModelError(f"{path}: this is not a regular file")
         with path.open("rb") as stream:
             if path.stat().st_size == 0:
-                raise ModelError(f"{path}: the file is empty, this is no TFLite model")
+                raise ModelError(f"{path}: the file is empty, this is not a TFLite model")
             with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 yield data
     except OSError as error:

@@ -69,7 +69,7 @@ def inspect_file(
             info = read_model(data, graph)
         except DamagedError as error:
             if data[4:8] != b"TFL3":
-                raise ModelError(f"{path}: no TFLite model: {_looks_like(data[:512])}") from None
+                raise ModelError(f"{path}: not a TFLite model: {_looks_like(data[:512])}") from None
             raise ModelError(f"{path}: the TFLite model is damaged: {error}") from None
         found, problem, ultralytics = None, None, None
         block = info.metadata.get("TFLITE_METADATA")

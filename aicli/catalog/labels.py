@@ -17,7 +17,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     """The labels of a file. Raises :class:`LabelsError` when it is missing, empty or no UTF-8 text."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise LabelsError(f"{path}: more than {MAX_BYTES >> 20} MiB, this is no label file")
+            raise LabelsError(f"{path}: more than {MAX_BYTES >> 20} MiB, this is not a label file")
         data = path.read_bytes()
     except OSError as error:
         raise LabelsError(f"cannot read the labels {path}: {error.strerror or error}") from None

@@ -180,7 +180,7 @@ def add_classifier(
 ) -> tuple[Entry, ClassifierModel]:
     """Registers a .tflite classifier of one's own under a name, with all that is known about it; the files are copied.
 
-    Raises :class:`ModelError` when it is no classifier and :class:`LabelsError` when labels do not fit.
+    Raises :class:`ModelError` when it is not a classifier and :class:`LabelsError` when labels do not fit.
     """
     from aicli.catalog.load import load_classifier
     from aicli.nn.engines import load_engine

@@ -26,7 +26,7 @@ def output_shapes(
     """The outputs with their shapes for one image; the interpreter is asked only where the file leaves them open."""
     outputs = info.outputs
     if not outputs:
-        raise ModelError(f"{name}: no image classifier: it has no output")
+        raise ModelError(f"{name}: not an image classifier: it has no output")
     if not has_open_shapes(info):
         return outputs
     interpreter = engine.interpreter(model, 1)
@@ -80,7 +80,7 @@ def choose_output(
             return found[0]
     listed = _listed(outputs)
     if not any(counts) or _looks_like(outputs) == "an object detector":
-        raise ModelError(f"{name}: no image classifier: it looks like {_looks_like(outputs)} (outputs {listed})")
+        raise ModelError(f"{name}: not an image classifier: it looks like {_looks_like(outputs)} (outputs {listed})")
     text = f"{name}: the model has {len(outputs)} outputs ({listed})"
     raise UsageError(text, hint=Hint("output_tensor", "choose one with {}"))
 
@@ -103,8 +103,8 @@ def output_spec(
     classes = classes_of(tensor, batch)
     if not classes:
         raise ModelError(
-            f"{name}: no image classifier: its output {index} is {tensor.dtype} {_shape(tensor)}, not 1 x classes; it"
-            f" looks like {_looks_like(outputs)}"
+            f"{name}: not an image classifier: its output {index} is {tensor.dtype} {_shape(tensor)}, not 1 x classes;"
+            f" it looks like {_looks_like(outputs)}"
         )
     said: Any = known.get("kind", "unknown")
     kind: OutputKind = said if said in ("probabilities", "logits") else info.kinds[index]

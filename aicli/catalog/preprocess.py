@@ -92,15 +92,17 @@ class InputShape(NamedTuple):
 def find_input(name: str, info: ModelInfo) -> InputShape:
     """The only input, if it takes one image. Raises :class:`ModelError` when it does not."""
     if len(info.inputs) != 1:
-        raise ModelError(f"{name}: no image classifier: it has {len(info.inputs)} inputs, not one")
+        raise ModelError(f"{name}: not an image classifier: it has {len(info.inputs)} inputs, not one")
     tensor = info.inputs[0]
     if tensor.dtype not in get_args(DType):
-        raise ModelError(f"{name}: no image classifier: its input is {tensor.dtype}, not uint8, int8, int16 or float")
+        raise ModelError(
+            f"{name}: not an image classifier: its input is {tensor.dtype}, not uint8, int8, int16 or float"
+        )
     found = _axes(tensor)
     if found is None or found.batch_size > MAX_BATCH:
         shape = "x".join("?" if size == -1 else str(size) for size in tensor.shape) or "a single number"
         raise ModelError(
-            f"{name}: no image classifier: its input is {shape}, not 1 x height x width x 3 (or 1 for grey,"
+            f"{name}: not an image classifier: its input is {shape}, not 1 x height x width x 3 (or 1 for grey,"
             " or 1 x 3 x height x width)"
         )
     return found
@@ -187,7 +189,7 @@ def _size(
             side = known.get(key) or (stored if stored > 1 else DEFAULT_SIDE)
             assumed = assumed or key not in known
         if not 1 <= side <= MAX_SIDE:
-            raise ModelError(f"{name}: no image classifier: its input {key} is {side} pixels")
+            raise ModelError(f"{name}: not an image classifier: its input {key} is {side} pixels")
         sides.append(side)
     width, height = sides
     if assumed:

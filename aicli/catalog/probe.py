@@ -80,7 +80,7 @@ def _try(path: Path, engine: AnyEngine) -> tuple[str, bool]:
     except ModelError as error:
         return _reason(str(error)), True
     except (RuntimeError, ValueError) as error:
-        return f"no TFLite model that {engine.name} can run: {error}", True
+        return f"not a TFLite model that {engine.name} can run: {error}", True
     return "", True
 
 

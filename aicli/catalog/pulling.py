@@ -150,7 +150,7 @@ def _addresses(ref: FileRef, mirror: str | None) -> Iterator[str]:
     elif mirror is not None:
         folder = _folder(mirror)
         if not folder.is_dir():
-            raise AicliError(f"the mirror {mirror} is no folder here; give a folder or an http(s) address")
+            raise AicliError(f"the mirror {mirror} is not a folder here; give a folder or an http(s) address")
         places = (folder, folder / "models", folder / "labels", folder.parent / "labels")
         found = [place / ref.file for place in places if (place / ref.file).is_file()]
         yield str(found[0] if found else folder / ref.file)

@@ -23,7 +23,7 @@ def require_classifier(name: str, file: ModelFile) -> None:
             f" from, usually of the same name without _edgetpu{there}"
         )
     if DETECTION in custom:
-        raise ModelError(f"{name}: no image classifier: this is an object detector (it ends in {DETECTION})")
+        raise ModelError(f"{name}: not an image classifier: this is an object detector (it ends in {DETECTION})")
     flex = [item.removeprefix(FLEX) for item in custom if item.startswith(FLEX)]
     if flex:
         raise ModelError(
@@ -37,7 +37,7 @@ def require_classifier(name: str, file: ModelFile) -> None:
         )
     if file.ultralytics and file.ultralytics.task != "classify":
         raise ModelError(
-            f"{name}: no image classifier: this is an Ultralytics model for the task '{file.ultralytics.task}';"
+            f"{name}: not an image classifier: this is an Ultralytics model for the task '{file.ultralytics.task}';"
             " export one whose name ends in -cls"
         )
 

@@ -426,7 +426,7 @@ class Guest:
         """
         records = np.frombuffer(self._run(pixels, request), PREDICTION)
         if np.any(records["index"] >= request.output.classes) or not np.all(np.isfinite(records["score"])):
-            raise GuestFault("the guest answered with a class or a score that cannot be")
+            raise GuestFault("the guest answered with an impossible class or score")
         return [(int(record["index"]), float(record["score"])) for record in records]
 
     def detect_faces(self, pixels: NDArray[np.uint8], request: DetectRequest) -> NDArray[np.float32]:
@@ -436,7 +436,7 @@ class Guest:
         """
         rows = np.frombuffer(self._run(pixels, request), FACE).reshape(-1, FACE_FLOATS)
         if not np.all(np.isfinite(rows)):
-            raise GuestFault("the guest answered with a box or a score that cannot be")
+            raise GuestFault("the guest answered with an impossible box or score")
         return rows
 
     @property

@@ -129,7 +129,7 @@ def expand(
     ``is_known``.
 
     Raises :class:`UsageError` when standard input is wanted twice or ``files_from`` cannot be read; while iterating,
-    when it is no list of names.
+    when it is not a list of names.
     """
     if files_from == STDIN_NAME and STDIN_NAME in arguments:
         raise UsageError("standard input (-) cannot be both an image and a list of names")
@@ -386,7 +386,7 @@ def read_names(stream: BinaryIO, null: bool, list_name: str) -> Iterator[str]:
         *names, rest = rest.split(separator)
         yield from decode_names(names, null, list_name)
         if len(rest) > LONGEST_NAME:
-            raise UsageError(f"{list_name}: no list of names; give one name a line, or names between NULs and -0")
+            raise UsageError(f"{list_name}: not a list of names; give one name a line, or names between NULs and -0")
         chunk = read_some(stream)
         if not chunk:
             break

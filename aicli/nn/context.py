@@ -59,7 +59,7 @@ class Graph:
         except UnusableError as error:
             raise NnError(Errno.UNSUPPORTED_OPERATION, f"{self.name} is not used: {error}") from None
         except (DamagedError, OSError, ValueError) as error:
-            raise NnError(Errno.INVALID_ENCODING, f"{self.name} is no TFLite model that can be read: {error}") from None
+            raise NnError(Errno.INVALID_ENCODING, f"{self.name} is not a readable TFLite model: {error}") from None
 
 
 class ExecutionContext:

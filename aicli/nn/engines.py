@@ -87,7 +87,7 @@ class Engine(NamedTuple):
     def interpreter(self, model: Path | bytes, threads: int) -> Any:
         """An interpreter over a model file or its bytes, tensors not yet allocated; 0 threads are the default number.
 
-        Raises :class:`ModelError` when it is no TFLite model that this engine can run.
+        Raises :class:`ModelError` when it is not a TFLite model that this engine can run.
         """
         source = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
         name = model.name if isinstance(model, Path) else "the model"
@@ -95,7 +95,7 @@ class Engine(NamedTuple):
             return self.make(num_threads=threads or self.default_threads(), **source)
         except (ValueError, RuntimeError, TypeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown reason"
-            raise ModelError(f"{name}: no TFLite model that {self.name} can run: {reason}") from None
+            raise ModelError(f"{name}: not a TFLite model that {self.name} can run: {reason}") from None
 
     def set_deadline(self, deadline: float | None) -> None:
         """Nothing: what runs in this process cannot be stopped."""

@@ -207,4 +207,4 @@ def read_records(path: str, task: str) -> Iterator[dict[str, Any]]:
                 yield from map(from_row, batch.to_pylist())
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"{path}: cannot be read as Parquet ({reason}); there is nothing to go on with") from None
+        raise UsageError(f"{path}: cannot be read as Parquet ({reason}); there is nothing to continue") from None

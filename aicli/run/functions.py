@@ -108,7 +108,7 @@ def read_names(path: Path) -> list[str]:
 def label(value: Value, names: list[str], path: Path | None) -> str:
     """The line of the label file that a number means, counted from 0."""
     if not isinstance(value, int):
-        raise LabelsError(f"{path}: the answer is no number, so no line of this file belongs to it")
+        raise LabelsError(f"{path}: the answer is not a number, so no line of this file belongs to it")
     if not 0 <= value < len(names):
         raise LabelsError(f"{path}: the answer is class {value}, and the file has only {len(names)} lines")
     return names[value]

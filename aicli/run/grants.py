@@ -25,7 +25,7 @@ def parse_folder(text: str, *, read_only: bool = False) -> WasiFolder:
     host = text[:drive] + host
     path = Path(host)
     if not host or not path.is_dir():
-        reason = "this is no folder" if path.exists() else "there is no such folder"
+        reason = "this is not a folder" if path.exists() else "there is no such folder"
         hint = Hint("run:dir", "{} takes HOST or HOST:GUEST, the folder on this machine first")
         raise UsageError(f"{host or text}: {reason}", hint=hint)
     return WasiFolder(path, guest or host, read_only)

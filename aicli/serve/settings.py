@@ -108,7 +108,7 @@ class Settings(Options):
         for origin in self.allow_origins:
             if not ORIGIN.fullmatch(origin):
                 raise UsageError(
-                    f"{origin!r} is no origin",
+                    f"{origin!r} is not an origin",
                     hint=Hint(
                         "serve:allow_origin",
                         "{} takes scheme, name and port as a browser sends them: https://photos.example.org",

@@ -178,11 +178,11 @@ def read_wordnet_ids(file: Path, known: Sequence[str]) -> Callable[[str, str], s
     try:
         ids = [line.split()[0] for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"the WordNet ids cannot be read ({reason})").of(shown(str(file))) from None
     names = known[1:] if len(known) == len(ids) + 1 and "background" in known[0].casefold() else known
     if wrong := next((name for name in ids if not WORDNET_ID.fullmatch(name)), None):
-        raise UsageError(f"'{shown(wrong)}' is no WordNet id; a line begins with one, as n01440764").of(
+        raise UsageError(f"'{shown(wrong)}' is not a WordNet id; a line begins with one, as n01440764").of(
             shown(str(file))
         )
     if len(ids) != len(names) or len(set(ids)) != len(ids):

@@ -111,7 +111,7 @@ def train(
     like ``output``, they may be none that the training reads.
 
     The same photos, options and versions give the same file. Raises :class:`UsageError` for photos that cannot be
-    trained on, :class:`aicli.errors.ModelError` for a base that is no classifier, :class:`aicli.errors.WriteError`.
+    trained on, :class:`aicli.errors.ModelError` for a base that is not a classifier, :class:`aicli.errors.WriteError`.
     """
     chosen = TrainOptions(**options)
     require_solver()
@@ -208,7 +208,7 @@ def require_each(classes: Any, labels: Sequence[str]) -> None:
     for index, label in enumerate(labels):
         if counts[index] < FEWEST:
             left = "no photo is" if not counts[index] else "one photo is"
-            raise UsageError(f"{left} left to train the class '{shown(label)}' on; it needs {FEWEST} at the least")
+            raise UsageError(f"{left} left to train the class '{shown(label)}' on; it needs {FEWEST} at least")
 
 
 def balance(classes: Any, labels: Sequence[str]) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class Sizes(NamedTuple):
 def read_module(path: Path) -> bytes:
     """The bytes of a guest's file.
 
-    Raises :class:`GuestError` when it is absent, cannot be read, is larger than 64 MiB or is no WebAssembly module.
+    Raises :class:`GuestError` when it is absent, cannot be read, is larger than 64 MiB or is not a WebAssembly module.
     """
     try:
         with path.open("rb") as file:

@@ -185,7 +185,7 @@ class Runtime(Protocol):
     def prepare(self, wasm: bytes, limits: Limits) -> bytes:
         """The module as this runtime will compile it under these limits; what a compiled module is cached under.
 
-        Raises :class:`aicli.errors.GuestError` when it is no WebAssembly module.
+        Raises :class:`aicli.errors.GuestError` when it is not a WebAssembly module.
         """
         ...
 

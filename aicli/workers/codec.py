@@ -71,7 +71,7 @@ class Plain(Codec):
         if kind not in (JOB, ANSWER):
             return header
         if not isinstance(header, dict):
-            raise WireError("a header is no JSON object")
+            raise WireError("a header is not a JSON object")
         return header, blobs
 
 

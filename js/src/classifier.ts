@@ -110,7 +110,7 @@ function readLabels(given: string | readonly string[] | undefined, entry: Entry 
   if (typeof given !== "string") return given;
   let bytes: Uint8Array;
   try {
-    if (statSync(given).size > MAX_LABEL_BYTES) throw new LabelsError(`${given}: more than 64 MiB, this is no label file`);
+    if (statSync(given).size > MAX_LABEL_BYTES) throw new LabelsError(`${given}: more than 64 MiB, this is not a label file`);
     bytes = readFileSync(given);
   } catch (error) {
     if (error instanceof LabelsError) throw error;

@@ -67,7 +67,7 @@ class Values {
 
 function toNumber(name: string, value: string): number {
   const number = Number(value);
-  if (!value.trim() || !Number.isFinite(number)) throw new UsageError(`--${name}: '${value}' is no number`);
+  if (!value.trim() || !Number.isFinite(number)) throw new UsageError(`--${name}: '${value}' is not a number`);
   return number;
 }
 
@@ -180,7 +180,7 @@ async function detecting(values: Values, images: readonly string[]): Promise<Ans
 
 function drawingOptions(values: Values): DrawingOptions {
   const color = values.text("color") ?? "lime";
-  if (!/^(#[0-9a-f]{6}|[a-z]+)$/i.test(color)) throw new UsageError(`${color} is no colour; give a name such as lime, or #00ff00`);
+  if (!/^(#[0-9a-f]{6}|[a-z]+)$/i.test(color)) throw new UsageError(`${color} is not a colour; give a name such as lime, or #00ff00`);
   const lineWidth = values.number("line-width");
   if (lineWidth !== undefined && !(lineWidth >= 1 && lineWidth <= 500)) throw new UsageError("--line-width is a number from 1 to 500");
   return { color, lineWidth, landmarks: values.flag("landmarks") };

@@ -64,7 +64,7 @@ test("an answer outside the memory", async () => {
 test("records that cannot be", async () => {
   await fails({ body: result(0, 1 << 30, 64, 0, 0, 0) }, GuestFault, /1073741824 records where 131072 are the most/);
   const nan = `${word(128, 0x7fc00000)} ${result(0, 1, 128, 0, 0, 0)}`;
-  await fails({ body: nan }, GuestFault, /a box or a score that cannot be/);
+  await fails({ body: nan }, GuestFault, /an impossible box or score/);
   await fails({ body: result(9, 0, 0, 0, 0, 0) }, GuestFault, /status 9: it gives no reason/);
 });
 

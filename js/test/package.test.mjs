@@ -71,7 +71,7 @@ test("a request that is wrong says what is right", async () => {
     [Classifier, { model: "mtcnn" }, ModelError, /for the task detect-faces/],
     [Classifier, { model: "mobilenet_v2" }, ModelError, /aicli models pull mobilenet_v2/],
     [Classifier, { model }, ModelError, /nothing says what range its input has/],
-    [Classifier, { model: damaged, inputRange: [0, 1] }, ModelError, /no TFLite model that can be read/],
+    [Classifier, { model: damaged, inputRange: [0, 1] }, ModelError, /not a TFLite model that can be read/],
     [Classifier, { model, inputRange: [1, 0] }, UsageError, /two numbers, the smaller first/],
     [Classifier, { labels: ["a", "b"] }, LabelsError, /1000 classes, but there are 2 labels/],
     [Classifier, { topK: 1.5 }, UsageError, /topK is a whole number/],

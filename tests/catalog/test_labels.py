@@ -95,7 +95,7 @@ def test_label_files(content: bytes, labels: tuple[str, ...]) -> None:
         (b"", "no labels"),
         (b"\n\n", "no labels"),
         (b"\xff\x00\xfe", "not UTF-8"),
-        (b"a\0b", "no text file"),
+        (b"a\0b", "not a text file"),
         (b"caf\xe9", "not UTF-8"),
         (b"\x1c\0\0\0TFL3", "a .tflite model"),
         (b"PK\x03\x04", "a zip file"),

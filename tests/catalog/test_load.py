@@ -161,7 +161,7 @@ def test_several_outputs(tmp_path: Path, engine: Engine) -> None:
 )
 def test_no_image_classifier(tmp_path: Path, engine: Engine, shape: tuple[int, ...], dtype: str, words: str) -> None:
     path = write(tmp_path, TinyModel(dtype, shape).flat().finish())
-    with pytest.raises(ModelError, match=f"no image classifier: .*{words}"):
+    with pytest.raises(ModelError, match=f"not an image classifier: .*{words}"):
         load_classifier(path, LABELS, engine=engine)
 
 

@@ -339,7 +339,7 @@ def test_folder_as_mirror(
     monkeypatch.setenv("AICLI_MODEL_MIRROR", str(mirror))
     pull("tiny")
     assert server.requests == []
-    with pytest.raises(AicliError, match="no folder"):
+    with pytest.raises(AicliError, match="not a folder"):
         pull("tiny", mirror=str(tmp_path / "none"), force=True)
 
 

@@ -81,7 +81,7 @@ def test_models_for_something_else(tmp_path: Path, shapes: list[tuple[int, ...]]
         model.outputs.append(result)
     path = tmp_path / "other.tflite"
     path.write_bytes(model.finish())
-    with pytest.raises(ModelError, match=f"no image classifier: .*{words}"):
+    with pytest.raises(ModelError, match=f"not an image classifier: .*{words}"):
         load_classifier(path, engine=ENGINE, input_range="0,1")
 
 

@@ -92,7 +92,7 @@ def test_archives_in_lists_and_folders_and_with_pictures(
     one = aicli("detect-faces", archive, "-o", tmp_path / "one.png")
     assert one.code == 2 and "cannot hold the pictures of several images" in one.err
     grouped = aicli("classify", archive, "--group", tmp_path / "groups")
-    assert grouped.code == 1 and f"{archive}/img2.png: it is no file on this machine" in grouped.err
+    assert grouped.code == 1 and f"{archive}/img2.png: it is not a file on this machine" in grouped.err
 
 
 def test_resume_of_an_archive_skips_what_is_answered(aicli: Any, photos: Path, tmp_path: Path) -> None:

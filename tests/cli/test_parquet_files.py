@@ -42,7 +42,7 @@ def test_a_finished_file_and_the_part_of_a_broken_run_are_resumed(aicli: Any, ph
     broken.write_bytes(good)
     stopped = aicli("classify", photos, "-O", tmp_path / "other.parquet", "--on-error", "stop", "-j", 1)
     assert stopped.code == 1 and "the records are in" in stopped.err
-    assert "records of a run that was broken off" in aicli("classify", photos, "-O", tmp_path / "other.parquet").err
+    assert "records of an interrupted run" in aicli("classify", photos, "-O", tmp_path / "other.parquet").err
     aicli("classify", photos, "-O", tmp_path / "other.parquet", "--resume", "-q")
     names = [record["image"] for record in read_records(str(tmp_path / "other.parquet"), "classify")]
     assert sorted(names) == sorted(record["image"] for record in records)

@@ -150,7 +150,7 @@ def test_lists_that_are_none(folder: Path) -> None:
             expand([], files_from=name)
     with pytest.raises(UsageError, match="give -0 too"):
         list(expand([], files_from="-", stdin=io.BytesIO(b"a.jpg\0b.jpg\0")))
-    with pytest.raises(UsageError, match="no list of names"):
+    with pytest.raises(UsageError, match="not a list of names"):
         list(expand([], files_from="-", stdin=io.BytesIO(b"x" * 1_000_000)))
     assert list(expand([], files_from="-", stdin=io.BytesIO())) == []
 

@@ -158,7 +158,7 @@ def test_colours() -> None:
         (255, 255, 255),
         (0, 0, 0),
     ]
-    with pytest.raises(UsageError, match="'greenish' is no colour"):
+    with pytest.raises(UsageError, match="'greenish' is not a colour"):
         draw_faces(grey(), [], color="greenish")
 
 

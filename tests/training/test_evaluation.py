@@ -87,7 +87,7 @@ def test_a_file_of_wordnet_ids(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"photos: .*ids\.txt has no id n00000001"):
         find("n00000001", "photos")
     for text, message in (
-        ("tench\n", "'tench' is no WordNet id"),
+        ("tench\n", "'tench' is not a WordNet id"),
         ("n01440764\n" * 4, "it has 1 WordNet ids, and the model 4 classes"),
         ("n01440764\n", "it has 1 WordNet ids, and the model 4 classes"),
     ):

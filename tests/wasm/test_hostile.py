@@ -51,7 +51,7 @@ HARMS = {
     "more records than asked for": (result_at(64, 0, 6, 0, 0, 0, 0), GuestFault),
     "a class that does not exist": (result_at(64, 0, 1, 128, 0, 0, 0).replace("(return", (
         "(i32.store (i32.const 128) (i32.const 1000)) (return")), GuestFault),
-    "a score that is no number": (result_at(64, 0, 1, 128, 0, 0, 0).replace("(return", (
+    "a score that is not a number": (result_at(64, 0, 1, 128, 0, 0, 0).replace("(return", (
         "(i32.store (i32.const 132) (i32.const 0x7fc00000)) (return")), GuestFault),
     "a message outside": (result_at(64, 4, 0, 0, 0xFFFFFFFF, 100, 0), GuestFault),
     "a message of 4 GiB": (result_at(64, 4, 0, 0, 128, 0xFFFFFFFF, 0), GuestFault),

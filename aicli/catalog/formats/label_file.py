@@ -65,7 +65,7 @@ def _text(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         raise LabelsError(f"{name}: byte {error.start} is not UTF-8; save the labels as UTF-8 text") from None
     if "\0" in text:
-        raise LabelsError(f"{name}: this is no text file; a label file has one name per line")
+        raise LabelsError(f"{name}: this is not a text file; a label file has one name per line")
     return text
 
 

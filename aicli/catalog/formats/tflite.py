@@ -31,7 +31,7 @@ ADD = 0  # a bias behind a BATCH_MATMUL
 SHAPE_ONLY = {22, 43, 6, 114}  # RESHAPE, SQUEEZE, DEQUANTIZE, QUANTIZE: look at what comes before
 CALL_ONCE, READ_VARIABLE, ASSIGN_VARIABLE = 129, 143, 144
 MAX_TENSORS = 64
-"""How many inputs or outputs are described; a file that declares more is no classifier."""
+"""How many inputs or outputs are described; a file that declares more is not a classifier."""
 
 
 class TensorInfo(NamedTuple):

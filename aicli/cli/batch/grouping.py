@@ -57,7 +57,7 @@ class Grouping:
         afterwards nobody finds the photo under its name, so nobody could answer it again.
         """
         if source is None:
-            raise AicliError(f"{image}: it is no file on this machine that could be put into a group; name files")
+            raise AicliError(f"{image}: it is not a file on this machine that could be put into a group; name files")
         folder = os.path.join(self._root, folder_name(label or NONE))
         if self._dry_run:
             target = self._next(folder, source)

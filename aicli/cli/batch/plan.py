@@ -38,7 +38,7 @@ class Plan:
         if path is not None and os.path.lexists(path):
             entries = read_entries(path)
             if entries is None:
-                raise UsageError(f"{path}: no file of aicli's, but one would be written here; move it away")
+                raise UsageError(f"{path}: not one of aicli's files, but one would be written here; move it away")
             if resume:
                 self._take_up(entries)
 

@@ -78,9 +78,9 @@ class RecordFile:
         text = "" if os.path.islink(part) or not os.path.isfile(part) else read(part)
         begin = text[:1] == "{" if self.format == "jsonl" else text.startswith("image,")
         if not begin and (text or os.path.islink(part) or not os.path.isfile(part)):
-            raise UsageError(f"{part}: no file of aicli's, but the records are written there first; move it away")
+            raise UsageError(f"{part}: not one of aicli's files, but the records are written there first; move it away")
         if not may_replace and any(True for _ in self._whole(text, whole=False)):
-            raise UsageError(f"{part}: records of a run that was broken off; go on with --resume, or --overwrite them")
+            raise UsageError(f"{part}: records of an interrupted run; continue with --resume, or --overwrite them")
 
     def _whole(self, text: str, *, whole: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
         lines = whole_lines(text) if self.format == "jsonl" else whole_rows(text, whole)

@@ -66,7 +66,7 @@ class Batch:
         """Answers every image and writes it at once; returns the exit code."""
         options = self.options
         if options.resume and options.output_file is None:
-            raise UsageError("--resume takes up an --output-file; name it")
+            raise UsageError("--resume continues an --output-file; name it")
         if options.output_file is not None:
             self.sources.refuse_as_output(options.output_file, "--output-file")
             chosen = options.format or format_of(options.output_file)
@@ -297,7 +297,7 @@ class Batch:
     def _how_to_go_on(self) -> str:
         if self.file is None or self.file.part is None or not Path(self.file.part).exists():
             return ""
-        return f"; the records are in {self.file.part}, go on with --resume"
+        return f"; the records are in {self.file.part}, continue with --resume"
 
     def _summary(self) -> str:
         seconds = time.monotonic() - self._begun

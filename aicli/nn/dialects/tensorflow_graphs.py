@@ -79,7 +79,7 @@ class TensorflowGraph:
         try:
             definition.ParseFromString(data)
         except Exception as error:
-            raise NnError(Errno.INVALID_ARGUMENT, f"the guest's model is no TensorFlow graph: {error}") from None
+            raise NnError(Errno.INVALID_ARGUMENT, f"the guest's model is not a TensorFlow graph: {error}") from None
         # Nodes that are never asked for never run: a graph may have kept those that wrote its checkpoints.
         check_operations({node.op for function in definition.library.function for node in function.node_def})
         graph = tf.Graph()
@@ -95,7 +95,7 @@ class TensorflowGraph:
         try:
             saved.ParseFromString((folder / "saved_model.pb").read_bytes())
         except Exception as error:
-            raise NnError(Errno.INVALID_ARGUMENT, f"{folder.name} is no saved model: {error}") from None
+            raise NnError(Errno.INVALID_ARGUMENT, f"{folder.name} is not a saved model: {error}") from None
         for meta in saved.meta_graphs:
             # All of them: a saved model runs operations of its own while it is loaded.
             inside = (node for function in meta.graph_def.library.function for node in function.node_def)

@@ -102,7 +102,7 @@ def image_bytes(width: int, height: int, kind: str) -> int:
 
 
 def work_bytes(source: Size, wanted: Size) -> int:
-    """What a picture takes at the most: decoded and as an array, filtered in one direction and in both, with copies."""
+    """What a picture takes at most: decoded and as an array, filtered in one direction and in both, with copies."""
     return 14 * source.pixels + 24 * source.width * wanted.height + 40 * wanted.pixels
 
 

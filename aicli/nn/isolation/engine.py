@@ -83,14 +83,14 @@ class IsolatedEngine:
     def interpreter(self, model: Path | bytes, threads: int) -> RemoteInterpreter:
         """An interpreter over a model file or its bytes, tensors not yet allocated.
 
-        Raises :class:`ModelError` when it is no TFLite model that this engine can run, :class:`EngineDied`.
+        Raises :class:`ModelError` when it is not a TFLite model that this engine can run, :class:`EngineDied`.
         """
         name = model.name if isinstance(model, Path) else "the model"
         try:
             content = model.read_bytes() if isinstance(model, Path) else model
             tensors = read_tensors(content)
         except (OSError, DamagedError) as error:
-            raise ModelError(f"{name}: no TFLite model that can be read: {error}") from None
+            raise ModelError(f"{name}: not a TFLite model that can be read: {error}") from None
         self.start()
         assert self._process is not None
         try:
@@ -98,7 +98,7 @@ class IsolatedEngine:
         except EngineDied:
             raise
         except RuntimeError as error:
-            raise ModelError(f"{name}: no TFLite model that {self.name} can run: {error}") from None
+            raise ModelError(f"{name}: not a TFLite model that {self.name} can run: {error}") from None
 
 
 class EngineProcess:
@@ -306,7 +306,7 @@ class RemoteInterpreter:
         shapes = answer.get("shapes")
         right = isinstance(shapes, list) and len(shapes) == len(self._tensors.outputs)
         if not right or not all(is_shape(shape) for shape in shapes):  # type: ignore[union-attr]
-            raise RuntimeError("the engine process gave shapes that cannot be")
+            raise RuntimeError("the engine process gave impossible shapes")
         return [tuple(shape) for shape in shapes]  # type: ignore[union-attr]
 
     def _share(self, *, collect: bool) -> None:

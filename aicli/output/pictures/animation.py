@@ -51,7 +51,7 @@ class Animation:
         if self._pixels > self._max_pixels:
             raise ImageTooLargeError(
                 f"{self.name}: the {len(self.frames) + 1} first frames have {self._pixels:,} pixels together, and a "
-                f"picture of all is written of {self._max_pixels:,} at the most",
+                f"picture of all is written of {self._max_pixels:,} at most",
                 hint=Hint("max_pixels", "raise the limit with {}"),
             )
         self.frames.append(Shown(image, duration))

@@ -45,7 +45,7 @@ def parse_color(color: Color) -> RGB:
     try:
         return ImageColor.getrgb(color)[:3]
     except ValueError:
-        raise UsageError(f"{color!r} is no colour; give a CSS name such as lime, or #00ff00") from None
+        raise UsageError(f"{color!r} is not a colour; give a CSS name such as lime, or #00ff00") from None
 
 
 def pick_contrasting_text(color: Color) -> RGB:

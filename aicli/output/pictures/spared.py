@@ -37,7 +37,7 @@ def face_numbers(text: str | None) -> set[int]:
     if text is None:
         return set()
     if not re.fullmatch(r"\s*[1-9][0-9]{0,5}(\s*,\s*[1-9][0-9]{0,5})*\s*", text, re.ASCII):
-        raise UsageError(f"{text!r} are no numbers of faces; write them as 1,3, counted from 1 as in the records")
+        raise UsageError(f"{text!r} are not numbers of faces; write them as 1,3, counted from 1 as in the records")
     return {int(part) for part in text.split(",")}
 
 
@@ -48,5 +48,5 @@ def point(text: str) -> tuple[float, float]:
     except ValueError:
         x = y = math.nan
     if not (math.isfinite(x) and math.isfinite(y)):
-        raise UsageError(f"{text!r} is no place in a photo; write x,y in pixels, such as 120,80")
+        raise UsageError(f"{text!r} is not a place in a photo; write x,y in pixels, such as 120,80")
     return x, y

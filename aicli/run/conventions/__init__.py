@@ -22,7 +22,7 @@ CONVENTIONS: tuple[type[Convention], ...] = (
 
 
 def own_convention(module: Described) -> type[Convention] | None:
-    """The convention that a module was made for; ``None`` when it offers functions of numbers at the most."""
+    """The convention that a module was made for; ``None`` when it offers functions of numbers at most."""
     return next((convention for convention in CONVENTIONS if convention.callables(module)), None)
 
 

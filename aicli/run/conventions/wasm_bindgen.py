@@ -1,6 +1,6 @@
 """wasm-bindgen 0.2.61 and later without JavaScript: what ssvmup and rustwasmc made, as SSVM's own hosts called it.
 
-Bytes and text are a pointer and a length, whose memory the guest owns from then on; a result that is no number lies
+Bytes and text are a pointer and a length, whose memory the guest owns from then on; a result that is not a number lies
 where the first argument points. Types are not in the file: they follow from the arguments that are given.
 """
 
@@ -25,7 +25,7 @@ SHAPES = {
 }
 """The second forms have an alignment, in versions from 0.2.88 on."""
 RESULT = 8
-"""Where 0.2.61 has a result put that is no number."""
+"""Where 0.2.61 has a result put that is not a number."""
 RESULT_I64 = 0
 """Where it has a number of 64 bits put."""
 ROOM = 16
@@ -133,7 +133,7 @@ def find_layout(item: ExternType, arguments: Sequence[Argument]) -> tuple[bool, 
         layout = match(tuple(arguments), rest, set())
         if layout is not None:
             return has_place, layout
-    text = "bytes and text take two parameters, a number one, and a result that is no number the first"
+    text = "bytes and text take two parameters, a number one, and a result that is not a number the first"
     raise UsageError(
         f"{printable(item.name)} is {signature(item)}, which these {len(arguments)} arguments do not fill; {text}"
     )

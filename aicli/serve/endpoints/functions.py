@@ -113,7 +113,7 @@ async def keep_function(
             raise Problem(
                 422,
                 "guest",
-                "the body is no WebAssembly module; send a .wasm file: curl --data-binary @f.wasm ...",
+                "the body is not a WebAssembly module; send a .wasm file: curl --data-binary @f.wasm ...",
             )
         job = {"kind": "check_function"}
         header, blobs = await service.run(request, service.quarantine, job, [wasm], uuid4().hex, once=True)

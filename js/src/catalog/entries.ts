@@ -85,7 +85,7 @@ export function readModelFile(path: string): ModelFile {
 
 function readModelBytes(path: string): Uint8Array {
   if (!existsSync(path)) throw new ModelError(`${path}: there is no such model file`);
-  if (!statSync(path).isFile()) throw new ModelError(`${path}: this is no regular file`);
+  if (!statSync(path).isFile()) throw new ModelError(`${path}: this is not a regular file`);
   return readFileSync(path);
 }
 
@@ -93,7 +93,7 @@ export function asModel(name: string, bytes: Uint8Array): ModelFile {
   try {
     return new ModelFile(name, bytes);
   } catch (error) {
-    if (error instanceof DamagedError) throw new ModelError(`${name}: no TFLite model that can be read: ${error.message}`);
+    if (error instanceof DamagedError) throw new ModelError(`${name}: not a TFLite model that can be read: ${error.message}`);
     throw error;
   }
 }

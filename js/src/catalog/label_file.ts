@@ -41,7 +41,7 @@ function decode(bytes: Uint8Array, name: string): string {
   } catch {
     // said below
   }
-  throw new LabelsError(`${name}: this is no text in UTF-8; a label file has one name per line`);
+  throw new LabelsError(`${name}: this is not text in UTF-8; a label file has one name per line`);
 }
 
 function parsed(text: string): unknown {

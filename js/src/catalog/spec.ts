@@ -68,9 +68,9 @@ export function inputSpec(
 ): InputSpec {
   const { name, inputs } = model;
   const tensor = inputs[0];
-  if (!tensor || inputs.length !== 1) throw new ModelError(`${name}: no image classifier: it has ${inputs.length} inputs, not one`);
+  if (!tensor || inputs.length !== 1) throw new ModelError(`${name}: not an image classifier: it has ${inputs.length} inputs, not one`);
   if (!INPUT_TYPES.includes(tensor.dtype)) {
-    throw new ModelError(`${name}: no image classifier: its input is ${tensor.dtype}, not uint8, int8, int16 or float`);
+    throw new ModelError(`${name}: not an image classifier: its input is ${tensor.dtype}, not uint8, int8, int16 or float`);
   }
   const axes = axesOf(tensor);
   const size = (axis: number | undefined, open: number): number => {
@@ -80,12 +80,12 @@ export function inputSpec(
   const batch = size(axes?.batch, 1);
   if (!axes || batch > MAX_BATCH) {
     const shape = tensor.shape.map((side) => (side === -1 ? "?" : side)).join("x") || "a single number";
-    throw new ModelError(`${name}: no image classifier: its input is ${shape}, not 1 x height x width x 3 (or 1 for grey, or 1 x 3 x height x width)`);
+    throw new ModelError(`${name}: not an image classifier: its input is ${shape}, not 1 x height x width x 3 (or 1 for grey, or 1 x 3 x height x width)`);
   }
   const side = (axis: number, key: "width" | "height"): number => {
     const stored = tensor.stored[axis] ?? 0;
     const found = size(axis, known[key] ?? (stored > 1 ? stored : DEFAULT_SIDE));
-    if (found < 1 || found > MAX_SIDE) throw new ModelError(`${name}: no image classifier: its input ${key} is ${found} pixels`);
+    if (found < 1 || found > MAX_SIDE) throw new ModelError(`${name}: not an image classifier: its input ${key} is ${found} pixels`);
     return found;
   };
   const [width, height] = [side(axes.width, "width"), side(axes.height, "height")];
@@ -160,7 +160,7 @@ export function outputSpec(
   const tensor = outputs[index];
   const classes = tensor ? classesOf(tensor, batch) : 0;
   if (!tensor || !classes) {
-    throw new ModelError(`${name}: no image classifier: its output ${index} is ${tensor?.dtype} ${tensor?.shape.join("x")}, not 1 x classes`);
+    throw new ModelError(`${name}: not an image classifier: its output ${index} is ${tensor?.dtype} ${tensor?.shape.join("x")}, not 1 x classes`);
   }
   const { kind } = known;
   return {
@@ -181,7 +181,7 @@ function chooseOutput({ name, outputs }: ModelFile, batch: number, wanted: numbe
     if (found.length === 1 && found[0] !== undefined) return found[0];
   }
   const listed = outputs.map(({ shape }, index) => `${index}: ${shape.join("x")}`).join(", ");
-  if (!usable.length) throw new ModelError(`${name}: no image classifier (outputs ${listed})`);
+  if (!usable.length) throw new ModelError(`${name}: not an image classifier (outputs ${listed})`);
   throw new UsageError(`${name}: the model has ${outputs.length} outputs (${listed}); choose one with outputTensor (--output-tensor)`);
 }
 

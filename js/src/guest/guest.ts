@@ -241,7 +241,7 @@ export class Guest {
       (memory, record) => {
         const [index, score] = [memory.u32(record), memory.f32(record + 4)];
         if (index >= classes || !Number.isFinite(score)) {
-          throw new GuestFault("the guest answered with a class or a score that cannot be");
+          throw new GuestFault("the guest answered with an impossible class or score");
         }
         return { index, score };
       },
@@ -256,7 +256,7 @@ export class Guest {
       request.maxFaces || MAX_FACES,
       (memory, record) => {
         const row = Array.from({ length: FACE_BYTES / 4 }, (_, index) => memory.f32(record + 4 * index));
-        if (!row.every(Number.isFinite)) throw new GuestFault("the guest answered with a box or a score that cannot be");
+        if (!row.every(Number.isFinite)) throw new GuestFault("the guest answered with an impossible box or score");
         return row;
       },
     );

@@ -42,7 +42,7 @@ function readVarint(bytes: Uint8Array, place: number): { value: number; next: nu
     value += (byte & 127) * 2 ** shift;
     if (byte < 128) return { value, next: place };
   }
-  throw new GuestError("it is no WebAssembly module that can be read");
+  throw new GuestError("it is not a WebAssembly module that can be read");
 }
 
 function varint(value: number): number[] {
