@@ -9,7 +9,7 @@ from aicli import _files
 from aicli._files import platform_folder
 from aicli.errors import UsageError
 
-__all__ = ["bundled_folders", "bundled_models", "cache_folder", "catalog_file", "user_models"]
+__all__ = ["bundled_folders", "bundled_models", "cache_folder", "catalog_file", "models_stamp", "user_models"]
 
 
 def _bundled(kind: str) -> Path:
@@ -36,6 +36,14 @@ def user_models() -> Path:
     """The user's models: ``AICLI_MODELS_DIR``, else ``aicli/models`` in the platform's place for data."""
     given = os.environ.get("AICLI_MODELS_DIR")
     return Path(given).expanduser() if given else _at_home(platform_folder("data")) / "models"
+
+
+def models_stamp() -> int:
+    """A number that changes with every file that is added to the user's models, replaced or removed."""
+    try:
+        return user_models().stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def cache_folder() -> Path:

@@ -11,6 +11,7 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from aicli.catalog.folders import models_stamp
 from aicli.errors import UsageError
 from aicli.options import ClassifyOptions, DetectOptions, FrameOptions, PictureOptions
 from aicli.output.pictures.spared import check_spared
@@ -50,11 +51,11 @@ class Upload:
 
 def known_models(task: str) -> dict[str, str]:
     """The models of the catalog that are here, by name and alias: what a request may ask for beside uploads."""
-    return dict(_known(task))
+    return dict(_known(task, models_stamp()))
 
 
 @lru_cache(maxsize=4)
-def _known(task: str) -> tuple[tuple[str, str], ...]:
+def _known(task: str, stamp: int) -> tuple[tuple[str, str], ...]:
     from aicli.catalog import list_models
 
     here = [entry for entry in list_models() if entry.task == task and entry.state in ("bundled", "pulled", "own")]

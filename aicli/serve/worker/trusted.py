@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from aicli.catalog.folders import models_stamp, user_models
 from aicli.errors import AicliError
 from aicli.guest.client import Guest
 from aicli.options import ClassifyOptions, DetectOptions, PictureOptions, SandboxOptions
@@ -33,8 +34,10 @@ class Tasks:
         self._classifiers: OrderedDict[ClassifyOptions, Classifier] = OrderedDict()
         self._detectors: OrderedDict[str, FaceDetector] = OrderedDict()
         self._used: Guest | GuestProcess | None = None
+        self._stamp = models_stamp()
 
     def __call__(self, frame: Frame) -> Frame:
+        self._drop_changed()
         return respond({"classify": self.classify, "faces": self.faces}, frame)
 
     def warm(self) -> None:
@@ -46,6 +49,16 @@ class Tasks:
             header, _ = run(job, [picture.getvalue()])
             if "error" in header["results"][0]:
                 raise AicliError(header["results"][0]["error"]["message"])
+
+    def _drop_changed(self) -> None:
+        """Drops the user's own models when one was added, replaced or removed since: names may mean others now."""
+        stamp = models_stamp()
+        if stamp != self._stamp:
+            self._stamp, own = stamp, user_models()
+            for key in [key for key, kept in self._classifiers.items() if own in kept.model.path.parents]:
+                del self._classifiers[key]
+            for name in [name for name, kept in self._detectors.items() if own in kept.model.pnet.parents]:
+                del self._detectors[name]
 
     def classifier(self, options: ClassifyOptions) -> Classifier:
         key = any_answer(options).replace(**self.sandbox.keywords())
