@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from aicli._same_file import FileSet
 from aicli._text import shown
 from aicli.errors import UsageError
 from aicli.image.inputs import expand, natural_key
@@ -76,17 +77,19 @@ def wordnet_photos(
 
 def refuse_sources(targets: Iterable[str | os.PathLike[str]], sources: Iterable[str | os.PathLike[str]]) -> None:
     """Raises :class:`UsageError` when a file to write is one that is read, under whatever name or link."""
-    existing = {identity: target for target in targets if (identity := _identity(target)) is not None}
-    if existing and (found := next((place for source in sources if (place := _identity(source)) in existing), None)):
-        raise UsageError("this file is read here; give another name to write to").of(shown(str(existing[found])))
+    existing = FileSet(map(_at_home, targets))
+    found = existing and next(
+        (target for source in sources if (target := existing.find(_at_home(source))) is not None), None
+    )
+    if found:
+        raise UsageError("this file is read here; give another name to write to").of(shown(str(found)))
 
 
-def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+def _at_home(path: str | os.PathLike[str]) -> Path:
     try:
-        facts = os.stat(Path(path).expanduser())
-    except (OSError, ValueError, RuntimeError):
-        return None
-    return facts.st_dev, facts.st_ino
+        return Path(path).expanduser()
+    except RuntimeError:  # nobody of this name has a home
+        return Path(path)
 
 
 def _limited(photos: Iterable[Labelled], limit: int | None) -> Iterator[Labelled]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aicli._files import NO_HARD_LINKS, publish, write_file
+from aicli._same_file import name_key, same_file
 from aicli.cli.batch.pictures import make_folder
 from aicli.cli.console import complain
 from aicli.errors import AicliError
@@ -97,7 +98,7 @@ class Grouping:
         """Whether a move that was broken off had its copy complete; then the photo is removed, which was to come."""
         if is_same_entry(source, target) or not os.path.lexists(target):
             return False
-        if os.path.islink(source) or not (source.samefile(target) or have_same_content(source, target)):
+        if os.path.islink(source) or not (same_file(source, target) or have_same_content(source, target)):
             return False
         try:
             os.unlink(source)
@@ -115,11 +116,20 @@ class Grouping:
             except FileExistsError:
                 return False
             except OSError as error:  # Windows without the right to make links, file systems without them
-                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EINVAL):
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
                     raise
-                return link_hard(source, target)
+                return self._link_hard(source, target)
             return True
         return self._copy(source, target)
+
+    def _link_hard(self, source: Path, target: str) -> bool:
+        try:
+            return link_hard(source, target)
+        except OSError as error:
+            if error.errno not in NO_HARD_LINKS | {errno.EXDEV}:
+                raise
+            where = os.path.dirname(target)
+            raise AicliError(f"{source}: a link to it cannot lie in {where}, on this file system; use --copy") from None
 
     def _move(self, source: Path, target: str) -> bool:
         if os.path.islink(source) and not self._sources.may_hold(os.path.realpath(source)):
@@ -194,7 +204,7 @@ def is_done(how: str, source: Path, target: str) -> bool:
         return True
     try:
         if how == "link":
-            return source.samefile(target)
+            return same_file(source, target)
         return how == "copy" and have_same_content(source, target)
     except OSError:
         return False
@@ -203,10 +213,17 @@ def is_done(how: str, source: Path, target: str) -> bool:
 def is_same_entry(source: Path, target: str) -> bool:
     """Whether both paths are one entry of one folder."""
     try:
-        folders = os.path.samefile(source.parent, os.path.dirname(target))
-        return folders and source.name == os.path.basename(target)
+        folders = same_file(source.parent, os.path.dirname(target))
+        return folders and (source.name == os.path.basename(target) or is_one_name(source, target))
     except OSError:
         return False
+
+
+def is_one_name(source: Path, target: str) -> bool:
+    """Whether two names in one folder are spellings of one, as its list has no more than one of them."""
+    if name_key(source.name) != name_key(os.path.basename(target)) or not os.path.lexists(target):
+        return False
+    return not {source.name, os.path.basename(target)} <= set(os.listdir(source.parent))
 
 
 def have_same_content(source: Path, target: str) -> bool:

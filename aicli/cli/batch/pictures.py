@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aicli._same_file import name_key
 from aicli.cli.batch.plan import Plan, remove_parts
 from aicli.errors import UsageError
 from aicli.output.pictures.animation import ANIMATION_SUFFIXES, animation_format
-from aicli.output.pictures.places import Place, crop_stem, name_key, numbered
+from aicli.output.pictures.places import Place, crop_stem, numbered
 from aicli.output.pictures.saving import IMAGE_SUFFIXES, image_format
 
 if TYPE_CHECKING:

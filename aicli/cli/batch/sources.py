@@ -11,6 +11,7 @@ from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Any
 
+from aicli._same_file import FileSet, same_file
 from aicli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Sources:
         self.excluded: list[str] = []
         self.passed_over = PassedOver(self.excluded)
         self._outputs: list[tuple[str, str]] = []
-        self._identities: set[tuple[int, int]] | None = None
+        self._photos: FileSet | None = None
         self._first: Iterator[Input] | None = self._expand(tells=True)  # now, because it may raise UsageError
 
     @property
@@ -113,13 +114,13 @@ class Sources:
         if self.is_slow:
             items = [item.held() for item in self._first or ()]
             self._first = iter(items)
-            self._identities = identities(items)
+            self._photos = files_of(items)
 
     def holds(self, path: str) -> bool:
         """Whether a file is one of the images, or a link to one."""
-        if self._identities is None:
-            self._identities = identities(self._expand(opens=False))
-        return identity_of(path) in self._identities
+        if self._photos is None:
+            self._photos = files_of(self._expand(opens=False))
+        return self._photos.find(path) is not None
 
     def may_hold(self, path: str) -> bool:
         """Whether a real path is named as an image, or lies in a folder that is; lists of names are not looked at."""
@@ -231,24 +232,8 @@ def in_background(inputs: Iterable[Any]) -> Iterator[Any]:
         ended.set()
 
 
-def same_file(first: str, second: str) -> bool:
-    try:
-        return os.path.samefile(first, second)
-    except OSError:
-        return False
-
-
-def identity_of(path: str | Path) -> tuple[int, int] | None:
-    """What tells a file from all others, whatever links lead to it; ``None`` where there is none."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
-
-
-def identities(inputs: Iterable[Input]) -> set[tuple[int, int]]:
-    return {identity for item in inputs if item.path is not None and (identity := identity_of(item.path)) is not None}
+def files_of(inputs: Iterable[Input]) -> FileSet:
+    return FileSet(item.path for item in inputs if item.path is not None)
 
 
 def looks_like_a_photo(path: str) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import PurePath
@@ -17,7 +16,7 @@ from typing import Literal, NamedTuple
 from aicli._files import naming, publish
 from aicli.errors import AicliError
 
-__all__ = ["Place", "crop_stem", "name_key", "numbered", "write_crops", "write_picture"]
+__all__ = ["Place", "crop_stem", "numbered", "write_crops", "write_picture"]
 
 _CROP = re.compile(r"(.*)\.face[0-9]+\.jpg", re.DOTALL | re.IGNORECASE)
 _LAST_NUMBER = 1_000_000
@@ -48,11 +47,6 @@ def numbered(name: str, number: int) -> str:
         return name
     path = PurePath(name)
     return f"{path.stem}-{number}{path.suffix}"
-
-
-def name_key(path: str) -> str:
-    """What two paths have in common that are one file where letters' case or Unicode's composition do not count."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
 def write_picture(data: bytes | memoryview, place: Place) -> str:
