@@ -114,7 +114,7 @@ def naming(path: PathLike) -> Iterator[None]:
 
 def publish(part: str, path: str) -> bool:
     """Gives a finished file its name, if nothing has that name; returns whether. Raises :class:`OSError`."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         try:
             os.rename(part, path)  # fails where the name exists, unlike elsewhere
         except FileExistsError:

@@ -16,7 +16,7 @@ from aicli.errors import UnavailableError
 __all__ = ["TARGET", "Toolchain", "find_toolchain", "made_by", "toolchains"]
 
 TARGET = "wasm32-unknown-unknown"
-EXE = ".exe" if os.name == "nt" else ""
+EXE = ".exe" if sys.platform == "win32" else ""
 SYSTEM_FOLDERS = ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/opt/rustup/bin")
 
 

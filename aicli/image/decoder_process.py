@@ -80,7 +80,7 @@ class DecoderProcess:
         command = python_command("aicli.image.decoder_child:main")
         # An arena for each thread would reserve more memory than most pictures have.
         environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
-        options: dict[str, Any] = {"start_new_session": True} if os.name == "posix" else {}  # Ctrl-C is not for it
+        options: dict[str, Any] = {"start_new_session": True} if sys.platform != "win32" else {}  # Ctrl-C is not for it
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, **options
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from aicli.errors import Hint, ModelError, UsageError
@@ -20,7 +21,7 @@ def parse_folder(text: str, *, read_only: bool = False) -> WasiFolder:
     Raises :class:`UsageError` when the folder is not there.
     """
     # The colon of a Windows drive separates nothing.
-    drive = 2 if os.name == "nt" and text[1:2] == ":" else 0
+    drive = 2 if sys.platform == "win32" and text[1:2] == ":" else 0
     host, _, guest = text[drive:].partition(":")
     host = text[:drive] + host
     path = Path(host)

@@ -36,7 +36,7 @@ STALE = 3600.0
 WAIT = 5.0
 """Seconds to wait for another process that compiles the same module."""
 
-POSIX = os.name == "posix"
+POSIX = sys.platform != "win32"
 SAFE_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 BINARY = getattr(os, "O_BINARY", 0)
 

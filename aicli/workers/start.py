@@ -96,7 +96,7 @@ def spawn(
     Raises :class:`AicliError` when the system gives no process.
     """
     command = python_command(f"aicli.workers.child:{program}")
-    ours, theirs = socket_pair() if os.name == "posix" else (None, None)
+    ours, theirs = socket_pair() if sys.platform != "win32" else (None, None)
     end = subprocess.PIPE if theirs is None else theirs.fileno()
     try:
         process = subprocess.Popen(command, stdin=end, stdout=end, env=env, start_new_session=group)
@@ -126,7 +126,7 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def end_process(process: subprocess.Popen[bytes], group: bool) -> int:
-    if group:
+    if group and sys.platform != "win32":
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()

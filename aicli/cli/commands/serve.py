@@ -1,5 +1,6 @@
 """``aicli serve``."""
 
+import sys
 from importlib.util import find_spec
 
 from aicli.cli.options import option_command
@@ -25,6 +26,8 @@ def command(settings: Settings) -> int:
     from aicli._extras import install_command
     from aicli.errors import UnavailableError
 
+    if sys.platform == "win32":
+        raise UnavailableError("aicli serve needs Linux or macOS: its workers are held by limits that Windows lacks")
     if any(find_spec(package) is None for package in PACKAGES):
         raise UnavailableError(f"aicli serve needs more packages; run: {install_command('serve')}")
     from aicli.serve.http.server import run
