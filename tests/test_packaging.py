@@ -13,6 +13,7 @@ import tarfile
 import zipfile
 from email.message import Message
 from email.parser import HeaderParser
+from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
@@ -96,6 +97,27 @@ def test_the_wheel_holds_every_licence(wheel: dict[str, bytes]) -> None:
     named = {model["license_file"] for model in models if model.get("license_file")}
     assert named
     assert all(f"{licences}models/{name}" in wheel for name in named)
+
+
+def test_every_file_that_is_no_text_has_its_licence_named() -> None:
+    """Models, labels, pictures and modules: docs/licences.md names each, or the folder whose files are of one origin."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("no git checkout")
+    page = (PROJECT / "docs" / "licences.md").read_text(encoding="utf-8")
+    patterns = re.findall(r"`([\w./*-]+/[\w.*-]+)`", page)
+    files = [name for name in listed.stdout.split("\0") if name]
+    foreign = [name for name in files if is_foreign(PROJECT / name)]
+    assert "models/pnet.tflite" in foreign and "labels/imagenet_1000.txt" in foreign
+    assert [name for name in foreign if not any(fnmatch(name, pattern) for pattern in patterns)] == []
+    assert [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in files)] == []
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a file is of a kind that others make, or holds a zero byte, as no text does."""
+    if path.parent.name == "labels" or path.suffix in {".svg", ".ttf", ".woff2"}:
+        return True
+    return path.is_file() and b"\0" in path.read_bytes()
 
 
 def test_the_source_archive_holds_every_tracked_file(dist: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 BUNDLED = "aicli/_bundled/"
+RUST = "Compiled from guest-rust/, with parts of Rust's standard library (MIT or Apache-2.0)."
 
 
 def describe(wheel: Path) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def describe(wheel: Path) -> dict[str, Any]:
             for name in (f"{BUNDLED}models/{file['file']}", f"{BUNDLED}labels/{file['file']}")
             if name in held
         ]
-        files.append(component(archive, f"{BUNDLED}aicli_guest.wasm", "Apache-2.0", "Compiled from guest-rust/."))
+        files.append(component(archive, f"{BUNDLED}aicli_guest.wasm", "Apache-2.0", RUST))
     purl = f"pkg:pypi/{metadata['Name']}@{metadata['Version']}"
     root = {
         "type": "application",
