@@ -100,7 +100,7 @@ def test_the_wheel_holds_every_licence(wheel: dict[str, bytes]) -> None:
 
 
 def test_every_file_that_is_no_text_has_its_licence_named() -> None:
-    """Models, labels, pictures and modules: docs/licences.md names each, or the folder whose files are of one origin."""
+    """Models, labels, pictures and modules: docs/licences.md names each, or a folder whose files are of one origin."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=False)
     if listed.returncode != 0:
         pytest.skip("no git checkout")
