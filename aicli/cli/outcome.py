@@ -14,8 +14,8 @@ from aicli.cli.console import complain, told
 
 if TYPE_CHECKING:
     from aicli.training.evaluation import Evaluation
+    from aicli.training.fitting import Training
     from aicli.training.scoring import Scores
-    from aicli.training.train import Training
 
 __all__ = ["one_source", "read_share", "report_writer", "show_outcome", "shown_progress"]
 

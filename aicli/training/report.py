@@ -14,8 +14,8 @@ from typing import Any
 from aicli._files import write_file
 from aicli.errors import AicliError, UsageError
 from aicli.training.evaluation import Evaluation
+from aicli.training.fitting import Training
 from aicli.training.scoring import Scores
-from aicli.training.train import Training
 
 __all__ = ["FORMATS", "write_report"]
 
