@@ -623,6 +623,7 @@ class TrainOptions(LabelledOptions):
         section="Model",
         metavar="NAME|FILE",
         models="classify",
+        http="base",
     )
     validation: str | float | Path | None = option(
         default=None,
@@ -638,10 +639,19 @@ class TrainOptions(LabelledOptions):
         metavar="FOLDER",
     )
     augment: bool = option(
-        default=False, help="Train on mirrored, cropped and otherwise lit views too.", section="Model"
+        default=False,
+        help="Train on mirrored, cropped and otherwise lit views too.",
+        section="Model",
+        http="augment",
     )
     seed: int = option(
-        default=0, help="Seed of everything random.", section="Model", metavar="N", least=0, most=2**63 - 1
+        default=0,
+        help="Seed of everything random.",
+        section="Model",
+        metavar="N",
+        least=0,
+        most=2**63 - 1,
+        http="seed",
     )
     features: Literal["resume", "no-resume"] = option(
         default="resume",

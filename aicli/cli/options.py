@@ -22,7 +22,7 @@ __all__ = ["SIZE", "given", "option_command", "some_options", "spelled"]
 
 SECTIONS = (
     *("Input", "Model", "Output", "Pictures", "Run", "Call", "Grants"),
-    *("Address", "Access", "Uploads", "Work", "Times", "Sandbox"),
+    *("Address", "Access", "Uploads", "Training", "Work", "Times", "Sandbox"),
 )
 """The sections of a long ``--help``, in their order."""
 OTHER = "Other"

@@ -19,8 +19,9 @@ from aicli.serve.http.origins import host_name
 from aicli.serve.http.problems import Problem
 from aicli.serve.settings import LOOPBACK, Settings, is_loopback
 from aicli.serve.store import Store
+from aicli.serve.trainings import Trainings
 from aicli.serve.worker.folders import remove_abandoned
-from aicli.serve.worker.recipes import quarantine_starter, trusted_starter
+from aicli.serve.worker.recipes import quarantine_starter, trainer_starter, trusted_starter
 from aicli.workers.aio import REPLACED, AsyncPool, Busy, DeadlineExceeded
 from aicli.workers.codec import Frame
 
@@ -46,6 +47,8 @@ class Service:
         limits = sandbox.limits.replace(memory=memory // 2)
         foreign = quarantine_starter(sandbox.replace(limits=limits), memory)
         self.quarantine = AsyncPool("quarantine", 1, QUARANTINE_QUEUE, foreign, self.report)
+        trainer = trainer_starter(sandbox.replace(limits=limits), memory)
+        self.trainings = Trainings(settings, AsyncPool("training", 1, 1, trainer, self.report))
         self.tasks_admission, self.quarantine_admission = Admission(self.pool), Admission(self.quarantine)
 
     async def start(self) -> None:
@@ -55,8 +58,11 @@ class Service:
             log.info("removed folders of a killed service", extra={"fields": {"folders": removed}})
         await self.pool.start()
         await self.quarantine.start()
+        if self.settings.train:
+            await self.trainings.pool.start()
 
     async def close(self) -> None:
+        await self.trainings.close()
         await asyncio.gather(self.pool.close(), self.quarantine.close())
 
     def report(self, event: str, fields: dict[str, Any]) -> None:
@@ -132,7 +138,7 @@ class Service:
         return Problem(500, "worker_died", f"{cause}; try again")
 
     def update_gauges(self) -> None:
-        for pool in (self.pool, self.quarantine):
+        for pool in (self.pool, self.quarantine, *([self.trainings.pool] if self.settings.train else [])):
             labels = {"pool": pool.name}
             self.metrics.set("aicli_workers", pool.ready, labels)
             self.metrics.set("aicli_workers_busy", pool.busy, labels)

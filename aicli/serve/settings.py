@@ -45,6 +45,12 @@ class Settings(Options):
     functions: bool = option(
         default=False, help="Let holders of the token upload and run WebAssembly functions.", section="Uploads"
     )
+    train: bool = option(
+        default=False, help="Train classifiers on photos that are sent, and show the page for it.", section="Training"
+    )
+    train_time: float = option(
+        default=300.0, help="Time for one training.", section="Training", metavar="SECONDS", least=1
+    )
     data: str | Path | None = option(
         default=None, help="Where uploads are kept.", section="Uploads", metavar="FOLDER", kw_only=False
     )
@@ -96,6 +102,9 @@ class Settings(Options):
         shown="the first installed",
     )
     max_parts: int = option(default=16)
+    train_body: int = option(default=128 * MIB)
+    train_photos: int = option(default=2000)
+    train_classes: int = option(default=100)
     buffered: int = option(default=512 * MIB)
     quarantine_memory: int = option(default=1024 * MIB)
 

@@ -27,7 +27,7 @@ from aicli.tasks.guests import load_guest
 from aicli.tasks.many import Failure, run_many
 from aicli.training.surgery import Body
 
-__all__ = ["VIEWS", "FeatureStore", "Features", "extract"]
+__all__ = ["VIEWS", "ExtractorRecipe", "FeatureStore", "Features", "Wanted", "extract", "features_of"]
 
 VIEWS = 4
 """Views of a photo with augmentation: as it is, mirrored, and two random crops in other light, one of them mirrored."""
@@ -62,6 +62,8 @@ class ExtractorRecipe(NamedTuple):
     input: InputSpec
     output: OutputSpec
     threads: int | None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    engine: str | None = None
 
     def start(self) -> Extractor:
         return Extractor(*self)
@@ -72,18 +74,29 @@ class Extractor:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, file: Path, input: InputSpec, output: OutputSpec, threads: int | None) -> None:
-        self._input = input
+    def __init__(
+        self,
+        file: Path,
+        input: InputSpec,
+        output: OutputSpec,
+        threads: int | None,
+        max_pixels: int,
+        engine: str | None,
+    ) -> None:
+        self._input, self._max_pixels = input, max_pixels
         self._request = ClassifyRequest(input, output, 0, -math.inf)
         options = SandboxOptions(threads=threads)
-        self._guest = load_guest("classify", {"classifier": file}, load_engine(None), options)
+        self._guest = load_guest("classify", {"classifier": file}, load_engine(engine), options)
 
     def __call__(self, photo: Wanted) -> Features:
         """Raises :class:`aicli.errors.ImageError` for a photo that cannot be read."""
-        size = 2 * max(self._input.width, self._input.height)
         # From the bytes that the digest is of: the file may change meanwhile.
-        data = read(photo.path)
-        pixels = open_image(data, name=photo.path, min_size=size, max_pixels=DEFAULT_MAX_PIXELS).pixels
+        return self.of_bytes(read(photo.path), photo)
+
+    def of_bytes(self, data: bytes, photo: Wanted) -> Features:
+        """The features of a photo that is in memory; its path is a name."""
+        size = 2 * max(self._input.width, self._input.height)
+        pixels = open_image(data, name=photo.path, min_size=size, max_pixels=self._max_pixels).pixels
         digest = hashlib.sha256(data).digest()
         rows = np.empty((photo.views, self._request.output.classes), np.float32)
         for view in range(photo.views):
@@ -250,14 +263,12 @@ def extract(
     What a former run computed for the same bytes is taken from the store, and what is computed is put there at once, so
     that a run that is broken off loses nothing.
     """
-    dtype: Any = body.dtype
-    output = OutputSpec(0, body.size, dtype, body.scale, body.zero_point, "probabilities")  # as they are
     try:
         store = FeatureStore(body.features_file(), input, use=reuse)
     except OSError as error:
         raise WriteError(error.filename or "the cache folder", str(error.strerror)) from None
     _, threads = share_cores(jobs, None, available_cores())
-    recipe = ExtractorRecipe(store.body, input, output, threads)
+    recipe = ExtractorRecipe(store.body, input, features_of(body), threads)
     known: list[bytes | None] = []
 
     def recalled(place: int, digest: bytes) -> Features | Failure:
@@ -290,6 +301,12 @@ def extract(
                 yield recalled(later, digest)
     finally:
         store.close()
+
+
+def features_of(body: Body) -> OutputSpec:
+    """The features as the network's output: taken as they are, not as logits."""
+    dtype: Any = body.dtype
+    return OutputSpec(0, body.size, dtype, body.scale, body.zero_point, "probabilities")
 
 
 def digest_of(path: str) -> bytes | None:

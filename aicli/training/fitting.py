@@ -158,7 +158,7 @@ def fit_table(
     Raises :class:`UsageError` when a class has too few photos.
     """
     sample = Sample(table.train.rows, table.train.classes)
-    require_each(sample.classes, labels)
+    require_each(sample.classes, labels, table)
     notes = table.notes + balance(sample.classes, labels)
     head = fit_head(sample, len(labels), seed=seed)
     paths = [str(photo.path) for photo in table.train.photos]
@@ -179,12 +179,15 @@ def fit_table(
     ), data
 
 
-def require_each(classes: Any, labels: Sequence[str]) -> None:
+def require_each(classes: Any, labels: Sequence[str], table: Table) -> None:
+    """Raises :class:`UsageError` when a class has too few photos, with what was left out that may be the reason."""
     counts = Counter(int(index) for index in classes)
     for index, label in enumerate(labels):
         if counts[index] < FEWEST:
             left = "no photo is" if not counts[index] else "one photo is"
-            raise UsageError(f"{left} left to train the class '{shown(label)}' on; it needs {FEWEST} at least")
+            reasons = [*table.notes[:1], *(f"left out: {failure.error}" for failure in table.failures[:1])]
+            why = f" ({'; '.join(reasons)})" if reasons else ""
+            raise UsageError(f"{left} left to train the class '{shown(label)}' on; it needs {FEWEST} at least{why}")
 
 
 def balance(classes: Any, labels: Sequence[str]) -> tuple[str, ...]:

@@ -6,18 +6,19 @@ import base64
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from aicli._files import write_file
 from aicli.errors import AicliError, UsageError
+from aicli.image.decode import DEFAULT_MAX_PIXELS, open_image
 from aicli.training.evaluation import Evaluation
 from aicli.training.fitting import Training
 from aicli.training.scoring import Scores
 
-__all__ = ["FORMATS", "write_report"]
+__all__ = ["FORMATS", "data_address", "page", "small_jpeg", "write_report"]
 
 FORMATS = (".html", ".md", ".json")
 MOST_CLASSES = 40
@@ -39,6 +40,27 @@ svg text { font-size: 11px; fill: currentColor; }
 """
 
 Outcome = Training | Evaluation
+
+
+def small_jpeg(photo: str | bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
+    """A small JPEG of a photo, named or in memory; empty for one that has gone."""
+    try:
+        image: Any = open_image(photo, min_size=THUMBNAIL, max_pixels=max_pixels).to_pil()
+    except AicliError:
+        return b""
+    image.thumbnail((2 * THUMBNAIL, THUMBNAIL))
+    image.info.clear()
+    target = io.BytesIO()
+    image.save(target, "JPEG", quality=80)
+    return target.getvalue()
+
+
+def data_address(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode() if jpeg else ""
+
+
+def thumbnail_of(path: str) -> str:
+    return data_address(small_jpeg(path))
 
 
 def write_report(outcome: Outcome, path: Path) -> None:
@@ -132,7 +154,8 @@ def notes(outcome: Outcome) -> list[str]:
     return [*outcome.notes, *(f"left out: {failure.error}" for failure in outcome.failures[:50])]
 
 
-def page(outcome: Outcome) -> Iterator[str]:
+def page(outcome: Outcome, thumbnail: Callable[[str], str] = thumbnail_of) -> Iterator[str]:
+    """The lines of the page; ``thumbnail`` gives the address of a small picture of a photo."""
     scores = outcome.scores
     yield "<!doctype html>"
     yield f'<html lang="en"><meta charset="utf-8"><title>{escape(title(outcome))}</title><style>{STYLE}</style>'
@@ -211,18 +234,3 @@ def calibration(scores: Scores) -> str:
     parts.append(f'<text x="{edge + side / 2}" y="{edge + side + 34}" text-anchor="middle">score</text>')
     parts.append(f'<text x="{edge}" y="{edge - 12}">answers that are right</text>')
     return "".join(parts) + "</svg>"
-
-
-def thumbnail(path: str) -> str:
-    """A small JPEG as a data address; empty for a photo that has gone."""
-    from aicli.image.decode import open_image
-
-    try:
-        image: Any = open_image(path, min_size=THUMBNAIL).to_pil()
-    except AicliError:
-        return ""
-    image.thumbnail((2 * THUMBNAIL, THUMBNAIL))
-    image.info.clear()
-    target = io.BytesIO()
-    image.save(target, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode()

@@ -18,6 +18,8 @@ __all__ = [
     "Size",
     "StoredFunction",
     "StoredModel",
+    "TrainingLimits",
+    "TrainingRun",
 ]
 
 
@@ -110,3 +112,106 @@ class Executable(TypedDict):
 class NewExecutable(Executable):
     SSVM_Usage_Key: str
     SSVM_Admin_Key: str
+
+
+class _Enabled(TypedDict):
+    enabled: bool
+
+
+class TrainingLimits(_Enabled, total=False):
+    """The most that a training takes: photos, classes, bytes of the form, seconds."""
+
+    photos: int
+    classes: int
+    bytes: int
+    seconds: float
+
+
+class Share(TypedDict):
+    """A share and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ClassFacts(TypedDict):
+    """How often a class was right, named and there."""
+
+    label: str
+    photos: int
+    named: int
+    right: int
+    precision: float | None
+    recall: float | None
+
+
+class Confusion(TypedDict):
+    label: str
+    answer: str
+    photos: int
+
+
+class Calibration(TypedDict):
+    """Answers with scores of one tenth, their mean and the share of right ones."""
+
+    photos: int
+    mean_score: float
+    right: float
+
+
+class Doubted(TypedDict):
+    path: str
+    label: str
+    answer: str
+    score: float
+
+
+class LeftOut(TypedDict):
+    image: str
+    error: str
+
+
+class TrainingReport(TypedDict):
+    """As ``aicli train --report FILE.json`` writes it."""
+
+    model: str
+    base: str
+    bytes: int
+    labels: list[str]
+    trained_on: dict[str, int]
+    measured_on: str
+    temperature: float
+    photos: int
+    accuracy: Share
+    top_5: Share
+    mean_recall: float | None
+    calibration_error: float | None
+    classes: list[ClassFacts]
+    confusion: list[Confusion]
+    calibration: list[Calibration]
+    mistakes: list[Doubted]
+    suspects: list[Doubted]
+    failures: list[LeftOut]
+    notes: list[str]
+
+
+class Progress(TypedDict):
+    """Photos."""
+
+    done: int
+    failed: int
+    total: int
+
+
+class _Run(TypedDict):
+    id: str
+    state: str
+    photos: Progress
+
+
+class TrainingRun(_Run, total=False):
+    """A training that is ``running``, ``done`` or ``failed``, and what came of it."""
+
+    error: ErrorText
+    training: TrainingReport

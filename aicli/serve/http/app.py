@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aicli.serve.endpoints import faas, functions, photos, uploads
+from aicli.serve.endpoints import faas, functions, photos, training, uploads
 from aicli.serve.http import pages
 from aicli.serve.http.guard import Guard
 from aicli.serve.http.problems import Problem
@@ -43,6 +43,12 @@ ENDPOINTS: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/api/run/{id}/{function}/bytes", faas.run_bytes),
     ("POST", "/api/multipart/run/{id}/{function}", faas.run_text),
     ("POST", "/api/multipart/run/{id}/{function}/bytes", faas.run_bytes),
+    ("GET", "/v1/train", training.limits),
+    ("POST", "/v1/train", training.add_training),
+    ("GET", "/v1/train/{id}", training.get_training),
+    ("DELETE", "/v1/train/{id}", training.drop_training),
+    ("GET", "/v1/train/{id}/model", training.get_model),
+    ("GET", "/v1/train/{id}/report", training.get_report),
     ("GET", "/healthz", pages.health),
     ("GET", "/readyz", pages.ready),
     ("GET", "/metrics", pages.metrics),
@@ -85,7 +91,7 @@ def make_app(settings: Settings) -> Guarded:
         allow_origins=settings.allow_origins,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=CORS_HEADERS,
-        expose_headers=["Retry-After", "X-Request-ID"],
+        expose_headers=["Location", "Retry-After", "X-Request-ID"],
     )
     app = Starlette(routes=routes, middleware=[cors] if settings.allow_origins else [], exception_handlers=answers)
     app.router.redirect_slashes = False

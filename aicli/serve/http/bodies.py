@@ -136,14 +136,17 @@ class Collector:
         kind, options = parse_options_header(self.headers.get("content-disposition", ""))
         if kind != b"form-data" or b"name" not in options:
             raise malformed("a part has no Content-Disposition: form-data with a name")
-        texts = {key: clean(options.get(key, b"").decode("utf-8", "replace")) for key in (b"name", b"filename")}
-        self.parts.append(Part(texts[b"name"], texts[b"filename"], b"".join(self.pieces)))
+        name, file = (options.get(key, b"").decode("utf-8", "replace") for key in (b"name", b"filename"))
+        self.parts.append(Part(printable(name), clean(file), b"".join(self.pieces)))
 
 
 def clean(text: str) -> str:
     """A name that is only ever shown: without folders and control characters."""
-    base = text.replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(char for char in base if char.isprintable())[:MAX_NAME]
+    return printable(text.replace("\\", "/").rsplit("/", 1)[-1])
+
+
+def printable(text: str) -> str:
+    return "".join(char for char in text if char.isprintable())[:MAX_NAME]
 
 
 def malformed(reason: str) -> Problem:

@@ -19,8 +19,10 @@ from aicli.serve.http.answers import (
     NewExecutable,
     StoredFunction,
     StoredModel,
+    TrainingLimits,
+    TrainingRun,
 )
-from aicli.serve.http.params import CLASSIFY, FACES, NAME, Parameter
+from aicli.serve.http.params import CLASSIFY, FACES, NAME, TRAIN, Parameter
 from aicli.serve.settings import Settings
 
 __all__ = ["describe"]
@@ -40,6 +42,8 @@ ANSWERS = {
     "Model": StoredModel,
     "Models": Models,
     "NewExecutable": NewExecutable,
+    "Run": TrainingRun,
+    "Training": TrainingLimits,
 }
 """The schemas by their names in the document; one that has a name is referred to where it is part of another."""
 NAMES = {kind: name for name, kind in ANSWERS.items()}
@@ -85,6 +89,8 @@ def answer(kind: Any) -> dict[str, Any]:
         return PLAIN[kind]
     if NoneType in get_args(kind):
         return part(next(each for each in get_args(kind) if each is not NoneType))
+    if get_origin(kind) is dict:
+        return {"type": "object", "additionalProperties": part(get_args(kind)[1])}
     if get_origin(kind) is list or get_args(kind)[1:] == (...,):
         return listing(part(get_args(kind)[0]))
     hints = get_type_hints(kind)
@@ -154,6 +160,8 @@ def body(*contents: dict[str, Any]) -> dict[str, Any]:
 
 RAW = {"application/octet-stream": {"schema": BINARY}}
 TOKEN: list[dict[str, list[str]]] = [{"token": []}]
+TOKEN_ELSEWHERE: list[dict[str, list[str]]] = [*TOKEN, {}]
+"""From the machine itself no token is needed."""
 
 
 def operation(summary: str, responses: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -166,7 +174,8 @@ def query(table: Sequence[Parameter]) -> list[dict[str, Any]]:
 
 def describe(settings: Settings) -> dict[str, Any]:
     """The document, for the service as it was started."""
-    paths = photo_paths() | model_paths() | (function_paths() if settings.functions else {}) | other_paths()
+    paths = photo_paths() | model_paths() | (function_paths() if settings.functions else {})
+    paths |= training_paths(settings) | other_paths()
     limits = f"Bodies up to {settings.max_body} bytes, photos up to {settings.max_pixels} pixels, "
     limits += f"{settings.max_parts} parts in a form, {settings.deadline:g} s for the work on a request."
     return {
@@ -264,6 +273,42 @@ def function_paths() -> dict[str, Any]:
         "/v1/functions/{id}": single,
         "/v1/functions/{id}/run": {"parameters": named("id"), "post": run},
     } | former_paths(output)
+
+
+def training_paths(settings: Settings) -> dict[str, Any]:
+    limits = {
+        "get": operation("Whether photos can be trained on", answers({200: ("Limits.", json_of("Training"))}, (400,)))
+    }
+    if not settings.train:
+        return {"/v1/train": limits}
+    run = json_of("Run")
+    begin = operation(
+        "Train a classifier",
+        answers({202: ("Begun: Location says where to ask for it.", run)}, STORE_ERRORS),
+        requestBody=body(form([])),
+        parameters=query(TRAIN),
+        security=TOKEN_ELSEWHERE,
+        description="A form of photos, each in a field with the name of its class. One training at a time, of "
+        f"{settings.train_photos} photos of {settings.train_classes} classes, {settings.train_body} bytes and "
+        f"{settings.train_time:g} s at the most. The last results are kept for an hour.",
+    )
+    few = (400, 401, 403, 404)
+    drop = operation("Stop or forget a training", answers({204: ("Gone.", {})}, few), security=TOKEN_ELSEWHERE)
+    found = {
+        "/v1/train": {**limits, "post": begin},
+        "/v1/train/{id}": {
+            "parameters": named("id"),
+            "get": operation(
+                "How far a training is", answers({200: ("The state.", run)}, few), security=TOKEN_ELSEWHERE
+            ),
+            "delete": drop,
+        },
+    }
+    page = {"text/html": {"schema": STRING}}
+    for name, what, content in (("model", "The trained model", RAW), ("report", "The report as a page", page)):
+        get = operation(what, answers({200: ("It.", content)}, (*few, 409)), security=TOKEN_ELSEWHERE)
+        found[f"/v1/train/{{id}}/{name}"] = {"parameters": named("id"), "get": get}
+    return found
 
 
 def former_paths(output: dict[str, Any]) -> dict[str, Any]:

@@ -16,14 +16,21 @@ __all__ = ["health", "metrics", "openapi", "page", "ready"]
 
 FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
+    "/train": ("train.html", "text/html; charset=utf-8"),
     "/docs": ("docs.html", "text/html; charset=utf-8"),
     "/static/app.css": ("app.css", "text/css; charset=utf-8"),
     "/static/app.js": ("app.js", "text/javascript; charset=utf-8"),
     "/static/draw.js": ("draw.js", "text/javascript; charset=utf-8"),
+    "/static/train.js": ("train.js", "text/javascript; charset=utf-8"),
     "/static/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
     "/static/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """Every address of a file: a request names one of these or nothing, never a path."""
+
+
+LINK = b'<a href="/train">'
+HIDDEN_LINK = b'<a href="/train" hidden>'
+"""To the page that trains, which a service has only where that is asked for."""
 
 
 @cache
@@ -33,7 +40,13 @@ def content(name: str) -> bytes:
 
 async def page(request: Request) -> Response:
     name, kind = FILES[request.url.path]
-    return Response(content(name), headers={"content-type": kind, "cache-control": "no-cache"})
+    service: Service = request.app.state.service
+    shown = content(name)
+    if service.settings.train:
+        shown = shown.replace(HIDDEN_LINK, LINK)
+    elif request.url.path == "/train":
+        raise Problem(404, "no_training", "training is switched off; the service's operator can allow it")
+    return Response(shown, headers={"content-type": kind, "cache-control": "no-cache"})
 
 
 async def health(request: Request) -> Response:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aicli._option import Option, Options
-from aicli.options import ClassifyOptions, DetectOptions, FrameOptions, PictureOptions
+from aicli.options import ClassifyOptions, DetectOptions, FrameOptions, PictureOptions, TrainOptions
 from aicli.serve.http.problems import Problem
 
-__all__ = ["CLASSIFY", "FACES", "NAME", "Given", "Parameter", "parameter_of", "read_parameters"]
+__all__ = ["CLASSIFY", "FACES", "NAME", "TRAIN", "Given", "Parameter", "parameter_of", "read_parameters"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names of models and functions: nothing that could be a path."""
@@ -132,11 +132,12 @@ def parameters(*classes: type[Options]) -> Iterator[Parameter]:
 
 CLASSIFY = tuple(parameters(ClassifyOptions, FrameOptions))
 FACES = tuple(parameters(DetectOptions, FrameOptions, PictureOptions))
+TRAIN = tuple(parameters(TrainOptions))
 
 
 def parameter_of(option: str) -> str | None:
     """A hint's option as a request has it; ``None`` for one that is the service's own."""
-    names = (parameter.name for parameter in (*CLASSIFY, *FACES) if parameter.option.name == option)
+    names = (parameter.name for parameter in (*CLASSIFY, *FACES, *TRAIN) if parameter.option.name == option)
     return next(names, None)
 
 
