@@ -187,7 +187,7 @@ def require_each(classes: Any, labels: Sequence[str], table: Table) -> None:
             left = "no photo is" if not counts[index] else "one photo is"
             reasons = [*table.notes[:1], *(f"left out: {failure.error}" for failure in table.failures[:1])]
             why = f" ({'; '.join(reasons)})" if reasons else ""
-            raise UsageError(f"{left} left to train the class '{shown(label)}' on; it needs {FEWEST} at least{why}")
+            raise UsageError(f"{left} left to train the class '{shown(label)}' on; it needs at least {FEWEST}{why}")
 
 
 def balance(classes: Any, labels: Sequence[str]) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("given", "query", "status", "message"),
     [
-        ([("cat", "1.png", b"x"), ("cat", "2.png", b"y")], {}, 400, "two classes at the least"),
+        ([("cat", "1.png", b"x"), ("cat", "2.png", b"y")], {}, 400, "at least two classes"),
         ([("cat", "1.png", b"x"), ("cat", "2.png", b"y"), ("dog", "3.png", b"z")], {}, 400, "one photo of the class"),
         ([("cat", "", b"x")], {}, 400, "is no file"),
         ([(" ", "a.png", b"x")], {}, 400, "has no name"),

@@ -93,11 +93,11 @@ def put_photos(run: Run, parts: list[Part], settings: Settings) -> None:
         run.labels.append(label)
         run.photos.append(part.content)
     if len(counts) < FEWEST:
-        raise Problem(400, "classes", f"a classifier needs photos of two classes at the least: {HOW}")
+        raise Problem(400, "classes", f"a classifier needs photos of at least two classes: {HOW}")
     if len(counts) > settings.train_classes:
-        raise Problem(413, "classes", f"these are {len(counts)} classes; here {settings.train_classes} are the most")
+        raise Problem(413, "classes", f"these are {len(counts)} classes; at most {settings.train_classes} are taken here")
     if few := next((label for label, count in counts.items() if count < FEWEST), None):
-        raise Problem(400, "classes", f"there is one photo of the class {few!r}; it needs {FEWEST} at the least")
+        raise Problem(400, "classes", f"there is one photo of the class {few!r}; it needs at least {FEWEST}")
 
 
 async def get_training(request: Request) -> Response:

@@ -290,7 +290,7 @@ def training_paths(settings: Settings) -> dict[str, Any]:
         security=TOKEN_ELSEWHERE,
         description="A form of photos, each in a field with the name of its class. One training at a time, of "
         f"{settings.train_photos} photos of {settings.train_classes} classes, {settings.train_body} bytes and "
-        f"{settings.train_time:g} s at the most. The last results are kept for an hour.",
+        f"{settings.train_time:g} s at most. The last results are kept for an hour.",
     )
     few = (400, 401, 403, 404)
     drop = operation("Stop or forget a training", answers({204: ("Gone.", {})}, few), security=TOKEN_ELSEWHERE)

@@ -112,9 +112,9 @@ function missing(found) {
   if (found.has("")) return "A box with photos has no name.";
   if (found.size < 2) return "Two named boxes with two photos each are needed.";
   const lonely = [...found].find(([, photos]) => photos.length < 2);
-  if (lonely) return `"${lonely[0]}" has one photo; two are needed at the least.`;
-  if (found.size > limits.classes) return `These are ${found.size} classes; this service takes ${limits.classes} at the most.`;
-  if (total > limits.photos) return `These are ${total} photos; this service takes ${limits.photos} at the most.`;
+  if (lonely) return `"${lonely[0]}" has one photo; at least two are needed.`;
+  if (found.size > limits.classes) return `These are ${found.size} classes; this service takes at most ${limits.classes}.`;
+  if (total > limits.photos) return `These are ${total} photos; this service takes at most ${limits.photos}.`;
   return "";
 }
 
@@ -185,7 +185,7 @@ async function formOf(found) {
       progress(done / total, `Preparing photo ${done} of ${total} …`);
     }
   }
-  if (bytes > limits.bytes) throw new Error(`These photos are ${Math.ceil(bytes / 2 ** 20)} MiB; this service takes ${Math.floor(limits.bytes / 2 ** 20)} MiB at the most.`);
+  if (bytes > limits.bytes) throw new Error(`These photos are ${Math.ceil(bytes / 2 ** 20)} MiB; this service takes at most ${Math.floor(limits.bytes / 2 ** 20)} MiB.`);
   return form;
 }
 
