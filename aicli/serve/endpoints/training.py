@@ -95,7 +95,9 @@ def put_photos(run: Run, parts: list[Part], settings: Settings) -> None:
     if len(counts) < FEWEST:
         raise Problem(400, "classes", f"a classifier needs photos of at least two classes: {HOW}")
     if len(counts) > settings.train_classes:
-        raise Problem(413, "classes", f"these are {len(counts)} classes; at most {settings.train_classes} are taken here")
+        raise Problem(
+            413, "classes", f"these are {len(counts)} classes; at most {settings.train_classes} are taken here"
+        )
     if few := next((label for label, count in counts.items() if count < FEWEST), None):
         raise Problem(400, "classes", f"there is one photo of the class {few!r}; it needs at least {FEWEST}")
 
