@@ -92,7 +92,7 @@ def instantiate(
         host.connect(instance.memory)
         yield instance
     except GuestTrap as trap:
-        reason = host.session.last_error
+        reason = host.last_failure()
         raise GuestTrap(f"{trap}" + (f" (before it: {reason})" if reason else "")).of(request.guest) from None
     except (GuestFault, UsageError) as error:
         raise error.of(request.guest) from None

@@ -115,6 +115,11 @@ class CommandHost:
         for module in self._modules:
             module.memory = memory
 
+    def last_failure(self) -> str | None:
+        """The reason of the last host call that failed, unless the user has been told it already."""
+        reason = self.session.last_error
+        return None if any(reason in module.told for module in self._modules) else reason
+
     def raise_interrupt(self) -> None:
         """Raises what interrupted a host function, now that no native frames are in between."""
         for module in self._modules:

@@ -1,4 +1,4 @@
-"""Functions of each calling convention: arguments and results of each kind, errors, and what a hostile one may try."""
+"""Functions of each calling convention: arguments and results of each kind, and errors."""
 
 from __future__ import annotations
 
@@ -141,106 +141,6 @@ def test_inspect_says_what_can_be_called(build, guest: tuple[str, ...], name: st
     assert facts["runnable"] and (found["convention"], found["usage"]) == (convention, f"aicli run FILE {usage}")
     text = subprocess.run(line, capture_output=True, check=True, text=True, timeout=120).stdout
     assert usage in text and "can run      yes" in text
-
-
-# Hostile ones
-
-MEMORY = '(memory (export "memory") 1 4)'
-FREE = '(func (export "__wbindgen_free") (param i32 i32))'
-MALLOC = '(func (export "__wbindgen_malloc") (param i32) (result i32) (i32.const {0}))'
-GIVE = '(func (export "f") (param i32 i32 i32) (i32.store (i32.const {0}) (i32.const {1})))'
-
-
-def bindgen(malloc: str = "64", place: str = "8", value: str = "64", free: str = FREE) -> str:
-    return f"(module {MEMORY} {MALLOC.format(malloc)} {free} {GIVE.format(place, value)})"
-
-
-def framed(answer: str, allocate: str = "(i32.const 64)", more: str = "") -> str:
-    return f"""(module {MEMORY} {more}
-        (func (export "allocate") (param i32) (result i32) {allocate})
-        (func (export "deallocate") (param i32 i32))
-        (func (export "f") (param i32 i32) (result i32) {answer}))"""
-
-
-def returning(body: str, module: str = "env") -> str:
-    return f"""(module (import "{module}" "return_result" (func $result (param i32 i32)))
-        (import "{module}" "return_error" (func $error (param i32 i32))) {MEMORY}
-        (func (export "allocate") (param i32) (result i32) (call $result (i32.const -1) (i32.const -1)) (i32.const 64))
-        (func (export "deallocate") (param i32 i32))
-        (func (export "f") (param i32 i32) {body}))"""
-
-
-def runnable(body: str) -> str:
-    return f"""(module (import "env" "return_result" (func $result (param i32 i32 i32)))
-        (import "env" "return_error" (func $error (param i32 i32 i32 i32))) {MEMORY}
-        (func (export "allocate") (param i32) (result i32) (i32.const 64))
-        (func (export "deallocate") (param i32 i32))
-        (func (export "run_e") (param i32 i32 i32) {body}))"""
-
-
-AT_END = "(i32.const 65535)"
-FLAG = '(data (i32.const 128) "\\{0}\\00\\00\\00\\00\\ff\\ff\\ff\\ff")'
-LOOP = "(loop $again (br $again))"
-HOSTILE = {
-    "malloc outside memory": (bindgen(malloc="-16"), "bad pointer"),
-    "malloc at the very end": (bindgen(malloc="65535"), "bad pointer"),
-    "malloc that has nothing": (bindgen(malloc="0"), "no memory for 3 bytes"),
-    "a result of 4 GiB": (bindgen(place="12", value="-1"), "bad pointer"),
-    "a result that begins outside": (
-        bindgen().replace("(i32.store (i32.const 8) (i32.const 64))", "(i64.store (i32.const 8) (i64.const -1))"),
-        "bad pointer",
-    ),
-    "no memory at all": (bindgen().replace(MEMORY, '(memory (export "other") 1)'), "exports no memory"),
-    "a malloc that never ends": (bindgen().replace("(i32.const 64))", f"{LOOP} (i32.const 64))", 1), "its 1 seconds"),
-    "a free that never ends": (
-        bindgen(place="12", value="4", free=f'(func (export "__wbindgen_free") (param i32 i32) {LOOP})'),
-        "its 1 seconds",
-    ),
-    "a frame outside memory": (framed("(i32.const 128)", "(i32.const -4)"), "bad pointer"),
-    "a result outside memory": (framed("(i32.const -9)"), "bad pointer"),
-    "a result at the very end": (framed(AT_END), "bad pointer"),
-    "4 Gi values": (framed("(i32.const 128)", more=FLAG.format("00")), "4294967295 values; at most 256"),
-    "an error of 4 GiB": (framed("(i32.const 128)", more=FLAG.format("01")), "bad pointer"),
-    "a flag that is none": (framed("(i32.const 128)", more=FLAG.format("07")), "the flag 7"),
-    "an unknown type": (
-        framed("(i32.const 128)", more='(data (i32.const 128) "\\00\\a0\\00\\00\\00\\01\\00\\00\\00") '
-               '(data (i32.const 164) "\\63")'),
-        "a value of type 99",
-    ),
-    "the same memory many times": (
-        framed("(i32.const 128)", more='(data (i32.const 128) "\\00\\00\\10\\00\\00\\ff\\00\\00\\00") '
-               f'(data (i32.const 4096) "{chr(92)}00{chr(92)}00{chr(92)}00{chr(92)}00{chr(92)}1f{chr(92)}00{chr(92)}00'
-               f'{chr(92)}00{chr(92)}00{chr(92)}00{chr(92)}00{chr(92)}7f")'),
-        "more than a gigabyte",
-    ),
-    "handed over from outside": (returning("(call $result (i32.const -8) (i32.const 64))"), "bad pointer"),
-    "an error from outside": (returning("(call $error (i32.const 8) (i32.const -1))"), "bad pointer"),
-    "handed over again and again": (
-        returning("(loop $again (call $result (i32.const 0) (i32.const 65536)) (br $again))"), "its 1 seconds",
-    ),
-    "records outside": (returning("(call $result (i32.const -8) (i32.const 4))", "wasmedge-bindgen"), "bad pointer"),
-    "a runnable's answer from outside": (runnable("(call $result (i32.const 0) (i32.const -1) (i32.const 1))"), "bad"),
-    "a runnable's error from outside": (
-        runnable("(call $error (i32.const 1) (i32.const -1) (i32.const 9) (i32.const 1))"), "bad pointer",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_function_is_named_and_ended(assemble, aicli_run, name: str) -> None:
-    text, words = HOSTILE[name]
-    done = aicli_run(assemble(text), "--arg", "abc", "--guest-timeout", "1")
-    assert done.returncode == 1 and done.stdout == ""
-    assert words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
-
-
-def test_functions_cannot_import_anything_else(assemble, aicli_run) -> None:
-    text = bindgen().replace("(module", '(module (import "wbg" "__wbindgen_throw" (func (param i32 i32)))')
-    done = aicli_run(assemble(text), "--arg", "abc")
-    assert done.returncode == 2 and "wasm-bindgen's JavaScript provides" in done.stderr
-    text = framed("(i32.const 128)").replace("(module", '(module (import "env" "return_result" (func (param i64)))')
-    done = aicli_run(assemble(text), "--arg", "abc")
-    assert done.returncode == 2 and "env.return_result" in done.stderr
 
 
 def test_sockets_are_there_and_say_that_they_are_not(assemble, aicli_run) -> None:

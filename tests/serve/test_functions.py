@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.run.conftest import assemble, build  # noqa: F401
-from tests.run.test_functions import HOSTILE
+from tests.run.test_hostile_functions import HOSTILE
 from tests.serve.conftest import PROJECT, Server, form, running, wait_for
 
 MODEL = PROJECT / "models" / "dog_breeds.tflite"
@@ -127,7 +127,16 @@ def test_the_addresses_of_the_faas(server: Server, build) -> None:  # noqa: F811
 
 @pytest.mark.parametrize(
     "name",
-    ["malloc outside memory", "a result of 4 GiB", "4 Gi values", "an error of 4 GiB", "handed over from outside"],
+    [
+        "malloc outside memory",
+        "a result of 4 GiB",
+        "a malloc that calls the function, which calls it",
+        "4 Gi values",
+        "a gigabyte of numbers",
+        "an error of 4 GiB",
+        "handed over from outside",
+        "a runnable's result of 4 GiB",
+    ],
 )
 def test_hostile_functions_fail_alone(server: Server, assemble, photo: bytes, name: str) -> None:  # noqa: F811
     text, words = HOSTILE[name]
@@ -136,6 +145,18 @@ def test_hostile_functions_fail_alone(server: Server, assemble, photo: bytes, na
     assert (refused.status, refused.code) == (422, "function_failed")
     assert words in refused.json["error"]["message"] and str(server.data) not in refused.body.decode()
     assert server.ask("POST", "/v1/classify", photo).status == 200
+
+
+def test_the_reason_that_a_legacy_call_cannot_give_is_in_the_answer(server: Server, assemble) -> None:  # noqa: F811
+    text = """(module
+        (import "ssvm_tensorflowlite" "ssvm_tensorflowlite_create_session" (func $load (param i32 i32) (result i64)))
+        (memory (export "memory") 1)
+        (func (export "__wbindgen_malloc") (param i32) (result i32) (i32.const 64))
+        (func (export "__wbindgen_free") (param i32 i32))
+        (func (export "f") (param i32 i32 i32) (drop (call $load (local.get 1) (local.get 2))) unreachable))"""
+    reply = server.ask("POST", "/v1/functions", assemble(text).read_bytes(), server.tokens)
+    refused = call(server, reply.json["id"], b"no model")
+    assert refused.status == 422 and refused.json["error"]["message"].count("is no TFLite file") == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process serves several calls where it can be copied")

@@ -32,6 +32,8 @@ ANSWER = struct.Struct("<BII")
 RECORD = struct.Struct("<III")
 MAX_RESULTS = 256
 """Far more than a tuple in Rust has."""
+MAX_NUMBERS = 1 << 22
+"""Numbers in arrays: each of them takes some ten times as much memory here as in the guest."""
 MAX_BYTES = 1 << 30
 """Bytes of all results together: records may name the same memory many times."""
 
@@ -65,6 +67,9 @@ def read_records(guest: Guest, pointer: int, count: int) -> list[Value]:
     records = list(RECORD.iter_unpack(guest.view(pointer, RECORD.size * count)))
     if sum(size for _, _, size in records) > MAX_BYTES:
         raise GuestFault("the guest's values have more than a gigabyte together")
+    numbers = sum(size // struct.calcsize(ARRAYS[kind]) for _, kind, size in records if kind in ARRAYS)
+    if numbers > MAX_NUMBERS:
+        raise GuestFault(f"the guest answered {numbers} numbers; at most {MAX_NUMBERS} are possible, or bytes")
     return [read_value(guest, *record) for record in records]
 
 
@@ -79,9 +84,9 @@ def read_value(guest: Guest, pointer: int, kind: int, size: int) -> Value:
         code = guest.words(pointer, 1)[0]
         return chr(code).encode("utf-8", "replace") if code < 0x110000 else b""
     if kind in ARRAYS:
-        data = guest.view(pointer, size)
-        if size % struct.calcsize(ARRAYS[kind]):
-            raise GuestFault(f"the guest answered {size} bytes for numbers of {struct.calcsize(ARRAYS[kind])} bytes")
+        data, each = guest.view(pointer, size), struct.calcsize(ARRAYS[kind])
+        if size % each:
+            raise GuestFault(f"the guest answered {size} bytes for numbers of {each} bytes")
         return [number for (number,) in struct.iter_unpack(f"<{ARRAYS[kind]}", data)]
     raise GuestFault(f"the guest answered a value of type {kind}, which wasmedge_bindgen does not have")
 

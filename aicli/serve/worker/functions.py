@@ -99,7 +99,8 @@ def run_module(job: dict[str, Any], path: Path, blobs: Sequence[bytes], sandbox:
     )
     with streams(b"" if is_function else blobs[0]) as (out, err):
         try:
-            code = run_guest(request)
+            # With what it writes itself, so that an answer has the reason that a legacy call could not give to it.
+            code = run_guest(request, lambda text: print(text, file=sys.stderr, flush=True))
         except GuestFault as fault:
             words = complaint(err)
             if words:
