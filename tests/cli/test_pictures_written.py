@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageCms
 from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngInfo
+
+from aicli.output.pictures.profile import tags_of, written
 
 FACE = (150, 20, 300, 210)
 """Where astronaut.png shows a face, and some of what lies around it."""
@@ -116,11 +118,18 @@ def jpeg_with_everything(photo: Image.Image) -> bytes:
     exif[0x8769] = {0x9003: "2024:05:06 07:08:09", 0x927C: face, 0x9286: b"ASCII\0\0\0" + face, 0x829A: 0.01}
     exif[0x8825] = {1: "N", 2: (48.0, 8.0, 14.0), 0x1B: face}
     main = io.BytesIO()
-    photo.save(main, "JPEG", exif=exif, quality=90, comment=face[:60_000], xmp=b"<x:xmpmeta>" + face.hex().encode())
+    more = {"comment": face[:60_000], "xmp": b"<x:xmpmeta>" + face.hex().encode(), "icc_profile": profile_with(face)}
+    photo.save(main, "JPEG", exif=exif, quality=90, **more)
     data = main.getvalue()
     block = b"Photoshop 3.0\0" + face
     segment = b"\xff\xed" + struct.pack(">H", len(block) + 2) + block
     return data[:2] + segment + data[2:] + face
+
+
+def profile_with(picture: bytes) -> bytes:
+    """sRGB with a picture in a tag of its own."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return written(bytearray(srgb[:128]), {**dict(tags_of(srgb)), b"face": b"data\0\0\0\0" + picture})
 
 
 def png_with_everything(photo: Image.Image) -> bytes:
@@ -132,7 +141,8 @@ def png_with_everything(photo: Image.Image) -> bytes:
     out = io.BytesIO()
     exif = Image.Exif()
     exif[0x9C9C] = small.getvalue()
-    photo.convert("RGBA").save(out, "PNG", pnginfo=info, exif=exif)
+    profile = profile_with(small.getvalue())
+    photo.convert("RGBA").save(out, "PNG", pnginfo=info, exif=exif, icc_profile=profile)
     return out.getvalue()
 
 

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TextIO
 
 from aicli._files import closing, naming, replacing
 from aicli.errors import AicliError, UsageError
+from aicli.output.pictures.profile import plain_profile
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -135,8 +136,8 @@ def encode_image(
 
     Of ``metadata`` the colour profile is kept where it fits the image's mode, and the EXIF block as ``exif`` says. Its
     orientation is set to upright; its thumbnail and maker note, which may show the unedited picture, are dropped;
-    ``plain`` keeps no more than texts and numbers that the standard knows. Nothing else is carried over: no XMP, no
-    comment, nothing from ``image.info``.
+    ``plain`` keeps no more than texts and numbers that the standard knows. Unless it is ``kept`` the profile is made anew
+    of its primaries and curves. Nothing else is carried over: no XMP, no comment, nothing from ``image.info``.
 
     ``quality``: 1 to 100, for JPEG and WebP; by default 90, or for JPEG the ``tables`` that the source was compressed
     with. ``png_level``: 1 (fast) to 9 (small). Raises :class:`UsageError` for a bad quality and :class:`AicliError`
@@ -197,6 +198,8 @@ def metadata_options(image: Image.Image, format: str, metadata: ImageMetadata, e
     """What of the metadata is kept, as options of Pillow's ``save``; ``exif`` is as for :func:`encode_image`."""
     options: dict[str, Any] = {}
     profile = metadata.icc_profile
+    if profile and exif != "kept":
+        profile = plain_profile(profile)
     if profile and profile[16:20] == (b"GRAY" if image.mode in ("L", "LA") else b"RGB "):  # ICC.1: the colour space
         options["icc_profile"] = profile
     if exif != "dropped" and metadata.exif:
