@@ -136,8 +136,8 @@ def encode_image(
 
     Of ``metadata`` the colour profile is kept where it fits the image's mode, and the EXIF block as ``exif`` says. Its
     orientation is set to upright; its thumbnail and maker note, which may show the unedited picture, are dropped;
-    ``plain`` keeps no more than texts and numbers that the standard knows. Unless it is ``kept`` the profile is made anew
-    of its primaries and curves. Nothing else is carried over: no XMP, no comment, nothing from ``image.info``.
+    ``plain`` keeps no more than texts and numbers that the standard knows. Unless EXIF is ``kept`` the profile is made
+    anew of its primaries and curves. Nothing else is carried over: no XMP, no comment, nothing from ``image.info``.
 
     ``quality``: 1 to 100, for JPEG and WebP; by default 90, or for JPEG the ``tables`` that the source was compressed
     with. ``png_level``: 1 (fast) to 9 (small). Raises :class:`UsageError` for a bad quality and :class:`AicliError`
