@@ -290,6 +290,11 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self.refuse(Problem(408, "slow_headers", "the request's headers did not arrive in time"))
 
+    def address(self, end: str) -> tuple[str, int] | None:
+        """Host and port of an end of the connection; ``None`` where it has none (a socket without a network)."""
+        found = self.transport.get_extra_info(end)
+        return (found[0], found[1]) if isinstance(found, tuple) else None
+
     @property
     def waits(self) -> bool:
         """Whether no request is being read or answered, so that the connection may be closed for another's sake."""

@@ -39,12 +39,13 @@ def content(name: str) -> bytes:
 
 
 async def page(request: Request) -> Response:
-    name, kind = FILES[request.url.path]
+    path = request.scope["path"]  # its URL is made of the Host header, which says anything
+    name, kind = FILES[path]
     service: Service = request.app.state.service
     shown = content(name)
     if service.settings.train:
         shown = shown.replace(HIDDEN_LINK, LINK)
-    elif request.url.path == "/train":
+    elif path == "/train":
         raise Problem(404, "no_training", "training is switched off; the service's operator can allow it")
     return Response(shown, headers={"content-type": kind, "cache-control": "no-cache"})
 
