@@ -168,7 +168,11 @@ class BuildError(AicliError):
 
 
 class WorkerDied(AicliError):
-    """A worker process ended while it worked on an image, or while it started."""
+    """A worker process ended while it worked on an image, or while it started; ``signal`` is what ended it, if any."""
+
+    def __init__(self, message: str = "", *, signal: int | None = None, hint: Hint | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.signal = signal
 
 
 class ImageError(AicliError):

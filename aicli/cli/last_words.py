@@ -8,13 +8,26 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 
 from aicli._text import printable
 
-__all__ = ["name_when_killed"]
+__all__ = ["is_crash", "name_when_killed", "words"]
 
 SHELL = "/bin/sh"
+CRASHES = ("SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS", "SIGILL")
 WAIT = 'if read -r line && [ -n "$line" ]; then printf "%s\\n" "$1" >&2; fi'
+
+
+def words(model: str) -> str:
+    """What is said of a model that crashed the process it ran in."""
+    name = printable(model, longest=500)
+    return f"{name}: the model crashed the program; with --isolate it runs in a process of its own"
+
+
+def is_crash(number: int | None) -> bool:
+    """Whether a signal is one of native code that went wrong."""
+    return number in {getattr(signal, name, None) for name in CRASHES} - {None}
 
 
 def name_when_killed(model: str) -> None:
@@ -24,10 +37,7 @@ def name_when_killed(model: str) -> None:
     """
     if faulthandler.is_enabled() or not hasattr(os, "posix_spawn") or not os.path.exists(SHELL):
         return
-    message = (
-        f"aicli: {printable(model, longest=500)}: the model crashed the program; "
-        "with --isolate it runs in a process of its own"
-    )
+    message = f"aicli: {words(model)}"
     reader, writer = os.pipe()
     try:
         actions = [(os.POSIX_SPAWN_DUP2, reader, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]

@@ -8,7 +8,9 @@ what they print is counted (:mod:`aicli.image.decoder_child`).
 from __future__ import annotations
 
 import atexit
+import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +21,7 @@ from PIL import Image
 
 from aicli._child import python_command
 from aicli.errors import UnavailableError
-from aicli.image.decoder_child import read_frame, write_frame
+from aicli.image.decoder_child import PATIENCE, processor_seconds, read_frame, write_frame
 from aicli.image.guard import DecoderDied, Messages
 
 __all__ = ["DecoderProcess", "decoder_process", "image_of"]
@@ -33,6 +35,8 @@ class DecoderProcess:
         self.owner = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
         self._opened: object = None
+        self._pixels = 0
+        self._late = False
 
     def open(self, owner: object, kind: str, data: bytes, messages: Messages) -> dict[str, Any]:
         """Reads a file's header: ``size``, ``frames`` and the frame that is its ``first``.
@@ -45,7 +49,7 @@ class DecoderProcess:
     def _open(self, owner: object, kind: str, data: bytes, messages: Messages) -> dict[str, Any]:
         self._opened = None
         header, _ = self._ask({"do": "open", "kind": kind}, data, messages)
-        self._opened = owner
+        self._opened, self._pixels = owner, math.prod(header["size"])
         return header
 
     def frame(
@@ -58,11 +62,17 @@ class DecoderProcess:
         with self._lock:
             if self._opened is not owner:  # another thread has had the process meanwhile
                 self._open(owner, kind, data, messages)
-            return self._ask({"do": "frame", "index": index, "max_pixels": max_pixels}, b"", messages)
+            most = min(self._pixels, max_pixels)
+            job = {"do": "frame", "kind": kind, "index": index, "max_pixels": max_pixels, "pixels": most}
+            return self._ask(job, b"", messages, most)
 
-    def _ask(self, job: dict[str, Any], data: bytes, messages: Messages) -> tuple[dict[str, Any], bytes]:
+    def _ask(self, job: dict[str, Any], data: bytes, messages: Messages, most: int = 0) -> tuple[dict[str, Any], bytes]:
         process = self._process or self._start()
         assert process.stdin is not None and process.stdout is not None
+        clock = threading.Timer(PATIENCE * processor_seconds(job["kind"], most), self._give_up, (process,))
+        clock.daemon = True
+        self._late = False
+        clock.start()
         try:
             write_frame(process.stdin, job, data)
             header, pixels = read_frame(process.stdout)
@@ -71,6 +81,8 @@ class DecoderProcess:
         except BaseException:  # interrupted with half an answer read
             self.close()
             raise
+        finally:
+            clock.cancel()
         messages.add(header)
         if "error" in header:
             raise error_of(header)
@@ -87,6 +99,10 @@ class DecoderProcess:
         )
         return self._process
 
+    def _give_up(self, process: subprocess.Popen[bytes]) -> None:
+        self._late = True
+        process.kill()
+
     def close(self) -> str:
         """Ends the process; how it ended, in words."""
         process, self._process, self._opened = self._process, None, None
@@ -101,6 +117,8 @@ class DecoderProcess:
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
+        if self._late or code == -getattr(signal, "SIGXCPU", 0):
+            return "it took too long"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def end(self) -> None:

@@ -56,7 +56,7 @@ def guarded(label: str, kind: str | None) -> Iterator[None]:
     except DecoderDied as error:
         raise ImageError(
             f"{shown(label)}: the decoder of this {what} ended ({one_line(error)}), for it is damaged or takes more "
-            "memory than its size allows; get or export it again"
+            "memory or time than its size allows; get or export it again"
         ) from error
     except Exception as error:
         raise ImageError(

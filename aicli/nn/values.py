@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["DTYPES", "Errno", "NnError", "TensorType"]
+__all__ = ["DTYPES", "MAX_WORK", "Errno", "NnError", "TensorType"]
+
+MAX_WORK = 1 << 30
+"""Bytes that decoding and resizing one picture may take beside the guest's own memory: 76 megapixels in a file."""
 
 
 class Errno(IntEnum):

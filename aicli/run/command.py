@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aicli._text import printable
-from aicli.errors import GuestError, Hint, UsageError
+from aicli.errors import GuestError, GuestFault, Hint, UsageError
 from aicli.run.conventions import Convention, find_convention, find_functions, own_convention
 from aicli.run.functions import call_function
 from aicli.run.guests import RunRequest, instantiate, load_guest
@@ -27,6 +27,19 @@ def run_guest(request: RunRequest, warn: Callable[[str], None] = lambda _: None)
     """
     module = load_guest(request.guest, request.runtime, request.limits)
     item, convention = choose_entry(request, module)
+    try:
+        return run_entry(request, module, item, convention, warn)
+    except GuestFault as error:
+        raise error.of(request.guest) from None
+
+
+def run_entry(
+    request: RunRequest,
+    module: Module,
+    item: ExternType,
+    convention: type[Convention] | None,
+    warn: Callable[[str], None],
+) -> int:
     if convention is None:
         if request.values or request.labels or request.returns:
             what = f"{request.guest}: a command takes words; values belong to a function"
@@ -44,7 +57,7 @@ def run_command(request: RunRequest, module: Module, warn: Callable[[str], None]
             return exit_code(end.code)
         return 0
 
-    return supervise(call, request.limits)
+    return supervise(call, request.limits, request.suspects)
 
 
 def choose_entry(request: RunRequest, module: Module) -> tuple[ExternType, type[Convention] | None]:

@@ -50,7 +50,7 @@ def call_function(
             write(stream, encode_answer(values, exact=request.returns == "bytes"))
         return 0
 
-    return supervise(call, request.limits)
+    return supervise(call, request.limits, request.suspects)
 
 
 def answer(

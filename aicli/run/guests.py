@@ -28,7 +28,7 @@ class RunRequest:
     ``models`` are named models: files, or the bytes of one that a stranger uploaded. ``call`` is an export instead of
     ``_start``; a function of a calling convention is given ``values``, then ``arguments`` as numbers and files.
     ``returns`` says the kind of its answer where the file does not (``bytes``: nothing is added to it); ``labels`` has
-    the name of a class that it answers.
+    the name of a class that it answers. ``isolate`` has the models run in a process of their own.
     """
 
     guest: Path
@@ -44,8 +44,14 @@ class RunRequest:
     runtime: str | None = None
     engine: str | None = None
     xnnpack: bool = True
+    isolate: bool = False
     threads: int | None = None
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def suspects(self) -> tuple[str, ...]:
+        """The user's models that run in the guest's process, and so may end it."""
+        return () if self.isolate else tuple(str(path) for path in self.models.values() if isinstance(path, Path))
 
 
 def load_guest(path: Path, runtime_name: str | None, limits: Limits) -> Module:
@@ -81,6 +87,7 @@ def instantiate(
         request.folders,
         engine=request.engine,
         xnnpack=request.xnnpack,
+        isolate=request.isolate,
         threads=request.threads,
         dialect=request.dialect,
         limits=request.limits,

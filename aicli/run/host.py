@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from aicli.nn.engines import Engine, load_engine
+from aicli.nn.engines import AnyEngine, load_engine
 from aicli.nn.host import HostModule
 from aicli.nn.session import Errno, NnError, Session, networks_budget
 from aicli.wasm.runtime import WASI_MODULE, ExternType, HostFunction, Limits, Memory, WasiFolder
@@ -33,12 +33,12 @@ HOST_MODULES = {
 class LazyEngine:
     """An engine that is imported when the guest first runs a model: many guests never do, and starts stay short."""
 
-    def __init__(self, name: str | None, *, xnnpack: bool) -> None:
-        self._name, self._xnnpack = name, xnnpack
+    def __init__(self, load: Callable[[], AnyEngine]) -> None:
+        self._load = load
 
     @cached_property
-    def _engine(self) -> Engine:
-        return load_engine(self._name, xnnpack=self._xnnpack)
+    def _engine(self) -> AnyEngine:
+        return self._load()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -58,19 +58,30 @@ class CommandHost:
         *,
         engine: str | None = None,
         xnnpack: bool = True,
+        isolate: bool = False,
         threads: int | None = None,
         dialect: str = "witx",
         limits: Limits | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        lazy: Any = LazyEngine(engine, xnnpack=xnnpack)
         limits = limits or Limits()
         deadline = None if limits.timeout is None else time.monotonic() + limits.timeout
+        memory = networks_budget(limits.memory)
+
+        def load() -> AnyEngine:
+            found = load_engine(engine, xnnpack=xnnpack)
+            if not isolate:
+                return found
+            from aicli.nn.isolation.engine import IsolatedEngine
+
+            return IsolatedEngine(found, memory, deadline)
+
+        lazy: Any = LazyEngine(load)
         self.session = Session(
             lazy,
             models or {},
             threads or 1,
-            memory=networks_budget(limits.memory),
+            memory=memory,
             deadline=deadline,
             foreign=frozenset(name for name, model in (models or {}).items() if isinstance(model, bytes)),
         )

@@ -15,11 +15,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from aicli.errors import AicliError, GuestTimeout, GuestTrap, Hint
+from aicli._child import limit
+from aicli._text import printable
+from aicli.errors import AicliError, GuestMemoryError, GuestTimeout, GuestTrap, Hint
+from aicli.nn.session import networks_budget
+from aicli.nn.values import MAX_WORK
 from aicli.wasm.runtime import Limits
 
 __all__ = ["supervise"]
@@ -30,17 +34,21 @@ LONGEST_WAIT = 3600.0
 GRACE = 0.5
 """Seconds that a guest's own runtime has to end it first, which lets what it wrote reach its streams."""
 PR_SET_PDEATHSIG = 1
+ROOM = 1 << 30
+"""Bytes for the runtime, the engine and their threads; TensorFlow alone takes half of it."""
 END = b"\n"
 
 
-def supervise(call: Callable[[], int], limits: Limits) -> int:
+def supervise(call: Callable[[], int], limits: Limits, suspects: Sequence[str] = ()) -> int:
     """What ``call``, which runs a guest to its end, returns: an exit code.
+
+    ``suspects`` are models of the user's that run in the guest's process, and may be what ends it.
 
     Raises what it raises, :class:`GuestTimeout` half a second after the time limit at the latest, and
     ``KeyboardInterrupt`` at once.
     """
     # macOS' own libraries do not survive a copy.
-    return in_process(call, limits) if sys.platform == "linux" else in_thread(call, limits)
+    return in_process(call, limits, suspects) if sys.platform == "linux" else in_thread(call, limits)
 
 
 def in_thread(call: Callable[[], int], limits: Limits) -> int:
@@ -81,7 +89,7 @@ def check_deadline(deadline: float, limits: Limits) -> float:
     return left
 
 
-def in_process(call: Callable[[], int], limits: Limits) -> int:
+def in_process(call: Callable[[], int], limits: Limits, suspects: Sequence[str] = ()) -> int:
     """Runs it in a copy of this process and ends that after the time limit."""
     reader, writer = os.pipe()
     sys.stdout.flush()
@@ -90,6 +98,7 @@ def in_process(call: Callable[[], int], limits: Limits) -> int:
     child = os.fork()
     if child == 0:
         os.close(reader)
+        bound_memory(limits)
         run_child(call, writer, parent)
     os.close(writer)
     ended = False
@@ -105,11 +114,26 @@ def in_process(call: Callable[[], int], limits: Limits) -> int:
             os.waitpid(child, 0)
     if not answer:
         name = signal.Signals(-os.waitstatus_to_exitcode(status)).name if os.WIFSIGNALED(status) else "no reason given"
-        raise GuestTrap(f"the guest's process died ({name})")
+        if not suspects:
+            raise GuestTrap(f"the guest's process died ({name})")
+        models = ", ".join(printable(model, longest=500) for model in suspects)
+        what = f"the guest's process died ({name}), perhaps of a model: {models}"
+        raise GuestTrap(what, hint=Hint("run:isolate", "{} runs models in a process of their own"))
     kind, value = json.loads(answer)
     if kind == "exit":
         return int(value)
     raise AicliError.from_dict(value)
+
+
+def bound_memory(limits: Limits) -> None:
+    """Lets this process take what the guest was granted, its networks and a picture, and ``ROOM`` for what runs them.
+
+    Each has a bound of its own; this one is for what they miss, and for TensorFlow, which has none.
+    """
+    with open("/proc/self/statm", encoding="ascii") as file:
+        held = int(file.read().split()[5]) * os.sysconf("SC_PAGESIZE")
+    granted = limits.memory + networks_budget(limits.memory) + MAX_WORK
+    limit({"RLIMIT_DATA": held + granted + ROOM, "RLIMIT_CORE": 0})
 
 
 def run_child(call: Callable[[], int], writer: int, parent: int) -> NoReturn:
@@ -124,6 +148,9 @@ def run_child(call: Callable[[], int], writer: int, parent: int) -> NoReturn:
         answer: tuple[str, int | dict[str, Any]] = ("exit", call())
     except AicliError as error:
         answer = ("error", error.to_dict())
+    except MemoryError:
+        what = "the guest's process needs more memory than it was granted"
+        answer = ("error", GuestMemoryError(what, hint=Hint("limits.memory")).to_dict())
     except BaseException as error:
         answer = ("error", AicliError(f"unexpected {type(error).__name__}: {error}").to_dict())
     os.write(writer, json.dumps(answer).encode() + END)

@@ -6,11 +6,12 @@ A compiler's work may grow with the cube of a function's size, and nothing stops
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 from aicli._child import limit, python_command
-from aicli.errors import GuestError
+from aicli.errors import AicliError, GuestError
 from aicli.wasm import load_runtime
 from aicli.wasm.runtime import GIB, Runtime
 
@@ -43,7 +44,7 @@ def compile_apart(runtime: Runtime, prepared: bytes) -> bytes:
     if kind == COMPILED:
         return rest
     if kind == REFUSED:
-        raise GuestError(rest.decode(errors="replace"))
+        raise AicliError.from_dict(json.loads(rest))
     raise GuestError(f"compiling it needs more than {MEMORY >> 20} MiB of memory; make its functions smaller")
 
 
@@ -58,6 +59,6 @@ def main() -> None:
     try:
         answer = COMPILED + runtime.compile(sys.stdin.buffer.read()).serialize()
     except GuestError as error:
-        answer = REFUSED + str(error).encode()
+        answer = REFUSED + json.dumps(error.to_dict()).encode()
     sys.stdout.buffer.write(answer)
     sys.stdout.flush()

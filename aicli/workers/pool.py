@@ -13,7 +13,7 @@ from typing import Any
 from aicli.errors import AicliError, GuestTimeout, Hint, WorkerDied
 from aicli.workers.child import Recipe
 from aicli.workers.codec import ANSWER, JOB, Codec, receive, send
-from aicli.workers.start import Refused, Starter, Worker, can_fork, describe_end
+from aicli.workers.start import Refused, Starter, Worker, can_fork, describe_end, signal_of
 
 __all__ = ["Refused", "WorkerPool"]
 
@@ -87,7 +87,8 @@ def ask(worker: Worker, codec: type[Codec], job: Any, timeout: float | None) -> 
         code = worker.kill()
         if late.is_set():
             raise GuestTimeout(f"took longer than {timeout:g} s", hint=Hint("timeout")) from None
-        raise WorkerDied(f"the worker process ended ({describe_end(code)}); the other images go on") from None
+        how = describe_end(code)
+        raise WorkerDied(f"the worker process ended ({how}); the other images go on", signal=signal_of(code)) from None
     finally:
         if timer is not None:
             timer.cancel()

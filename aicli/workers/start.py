@@ -55,7 +55,9 @@ class Worker:
         except TimeoutError:
             raise WorkerDied(f"a worker process was not ready within {patience:g} s") from None
         except (EOFError, OSError, WireError):
-            raise WorkerDied(f"a worker process ended while it started ({describe_end(self.kill())})") from None
+            code = self.kill()
+            what = f"a worker process ended while it started ({describe_end(code)})"
+            raise WorkerDied(what, signal=signal_of(code)) from None
         if kind == REFUSED:
             raise Refused(value)
         if self.connection is not None:
@@ -175,9 +177,9 @@ class Starter:
             return self._loaded(self._new("worker"))
         with self._forking:  # whoever comes first waits for the process to copy, and the others for him
             copy = self._copy() or self._copy()
-        if copy is None:
-            raise WorkerDied("the process that starts the workers has ended")
-        return copy
+            # What it ran to warm up may have ended it: a fresh process runs nothing before its first job.
+            self._fork = copy is not None
+        return copy or self._loaded(self._new("worker"))
 
     def _copy(self) -> Worker | None:
         """A copy of the one server, which is started if there is none; ``None`` when it has ended."""
@@ -246,6 +248,11 @@ class Starter:
         for process in reversed(processes):  # the process that others are copies of is before them
             process.kill()
         return processes
+
+
+def signal_of(code: int | None) -> int | None:
+    """The signal that ended a process."""
+    return -code if code is not None and code < 0 else None
 
 
 def describe_end(code: int | None) -> str:

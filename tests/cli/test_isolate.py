@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from aicli import Classifier
+from aicli.cli.last_words import words
 from aicli.errors import InferenceError
 from tests.made_models import divides_by
 
@@ -73,3 +74,18 @@ def test_models_of_the_catalog_answer_the_same(examples: Path, engine: str) -> N
     photo = examples / "astronaut.png"
     here, there = (Classifier(engine=engine, isolate=isolate, threads=1)(photo) for isolate in (False, True))
     assert here == there
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="needs posix_spawn")
+def test_the_last_line_with_jobs_and_by_name(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = classify(photos, "-j", "2")
+    assert done.returncode == 1, done.stderr
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["black.png", "black.png"]
+    assert "white.png: the worker process ended (signal 8)" in done.stderr
+    assert done.stderr.splitlines()[-1] == f"aicli: {words('model.tflite')}"
+    monkeypatch.setenv("AICLI_MODELS_DIR", str(photos / "models"))
+    added = [sys.executable, "-m", "aicli", "models", "add", "mine", "model.tflite", "-l", "labels.txt"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    subprocess.run([*added, "--input-range", "0,255"], cwd=photos, env=environment, check=True, capture_output=True)
+    done = classify(photos, "-m", "mine")
+    assert done.returncode == -8 and done.stderr.splitlines()[-1] == f"aicli: {words('mine')}", done.stderr

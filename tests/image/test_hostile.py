@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import signal
 import struct
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import pytest
 from PIL import Image
 
 from aicli.errors import ImageError, ImageTooLargeError
+from aicli.image import decoder_process
 from aicli.image.av1 import stream_sizes
 from aicli.image.decode import open_image
-from aicli.image.decoder_process import decoder_process
+from aicli.image.guard import DecoderDied, Messages
 from tests.corpus import encode, photo
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits the memory of a process so")
@@ -68,6 +70,44 @@ def test_a_flood_is_bounded(tmp_path: Path) -> None:
     code = "import sys; from aicli.image.decode import open_image; print(open_image(sys.argv[1]).messages[0])"
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
     assert done.stderr == "" and int(done.stdout) > 3000
+
+
+def test_a_decoder_has_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the processor in the decoder process, and of the wall here."""
+    process = decoder_process.DecoderProcess()
+    monkeypatch.setattr(decoder_process, "_mine", process)
+    data = encode(photo(2000, 1500), "TIFF", compression="tiff_lzw")
+    assert open_image(data).pixels.shape == (1500, 2000, 3)
+    monkeypatch.setattr(decoder_process, "processor_seconds", lambda kind, pixels: 1.0)
+    child = process._process
+    assert child is not None
+    child.send_signal(signal.SIGSTOP)  # it stands still, and takes no time of the processor
+    monkeypatch.setattr(decoder_process, "PATIENCE", 0.3)
+    with pytest.raises(ImageError, match=r"TIFF image ended \(it took too long\)"):
+        open_image(data)
+    monkeypatch.undo()
+    assert open_image(data).pixels.shape == (1500, 2000, 3)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on processor time")
+def test_a_flood_is_cut_off_by_the_time_of_the_processor(tmp_path: Path) -> None:
+    """Nine million lines for 1 KB: some 25 seconds of work, of which a small picture may have none."""
+    code = (
+        "from aicli.image import decoder_child as child; child.PROCESSOR_SECONDS = 1; "
+        "child.MICROSECONDS_PER_PIXEL = {'TIFF': 0}; child.main()"
+    )
+    process = decoder_process.DecoderProcess()
+    flood = fax(10, 9_000_000, 3, noise(600))
+    messages = Messages()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoder_process, "python_command", lambda _: [sys.executable, "-c", code])
+        owner = object()
+        try:
+            process.open(owner, "TIFF", flood, messages)
+            with pytest.raises(DecoderDied, match="it took too long"):
+                process.frame(owner, "TIFF", flood, 0, 100_000_000, messages)
+        finally:
+            process.end()
 
 
 def test_what_a_decoder_printed_is_the_reason_of_the_error(capfd: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +168,7 @@ def test_a_decoder_takes_no_more_memory_than_the_header_is_worth(kind: str) -> N
         open_image(data)
     except ImageError as error:
         assert "\n" not in str(error)
-    process = decoder_process()._process
+    process = decoder_process.decoder_process()._process
     if process is not None and process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
@@ -138,7 +178,7 @@ def test_a_decoder_takes_no_more_memory_than_the_header_is_worth(kind: str) -> N
 def test_a_decoder_that_dies_costs_one_file() -> None:
     good = encode(photo(), "TIFF", compression="tiff_lzw")
     assert open_image(good).width == 61
-    process = decoder_process()._process
+    process = decoder_process.decoder_process()._process
     assert process is not None
     process.kill()
     with pytest.raises(ImageError, match="ended \\(signal 9\\)"):
@@ -152,8 +192,8 @@ def test_the_decoder_process_ends_with_its_owner(tmp_path: Path) -> None:
     path.write_bytes(encode(photo(), "TIFF", compression="tiff_lzw"))
     code = (
         "import sys, os, signal; from aicli.image.decode import open_image;"
-        "from aicli.image.decoder_process import decoder_process; open_image(sys.argv[1]);"
-        "print(decoder_process()._process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        "from aicli.image import decoder_process; open_image(sys.argv[1]);"
+        "print(decoder_process.decoder_process()._process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     pid, until = int(done.stdout), time.monotonic() + 5

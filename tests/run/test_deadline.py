@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from aicli.errors import GuestError, GuestTimeout, GuestTrap
+from aicli.errors import GuestError, GuestMemoryError, GuestTimeout, GuestTrap
+from aicli.run import supervise
 from aicli.run.supervise import in_process, in_thread
 from aicli.wasm import Limits
-from tests.made_models import endless
+from tests.made_models import divides_by, endless
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and signals as POSIX has them")
 
@@ -156,3 +157,32 @@ def test_threads_are_none_of_its_business() -> None:
     before = threading.stack_size()
     in_thread(lambda: 0, Limits())
     assert threading.stack_size() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the program itself ends, and says the same")
+def test_a_model_that_ends_the_process_is_named(assemble, aicli_run, tmp_path: Path) -> None:
+    model = tmp_path / "m.tflite"
+    model.write_bytes(divides_by(0))
+    guest = assemble(COMPUTE)
+    done = aicli_run("--model", f"m={model}", guest)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"aicli: {guest}: the guest's process died (SIGFPE), perhaps of a model: {model}; "
+        "--isolate runs models in a process of their own"
+    )
+    done = aicli_run("--isolate", "--model", f"m={model}", guest)
+    assert (done.returncode, done.stderr) == (0, "")  # the guest was told, and went on
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process so")
+def test_the_guests_process_has_a_limit_on_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "ROOM", 64 << 20)
+    monkeypatch.setattr(supervise, "MAX_WORK", 64 << 20)
+
+    def take(size: int) -> int:
+        return bytearray(size).count(1)
+
+    limits = Limits(memory=1 << 20)  # with the least for its networks: 385 MiB
+    assert in_process(lambda: take(256 << 20), limits) == 0
+    with pytest.raises(GuestMemoryError, match="more memory than it was granted"):
+        in_process(lambda: take(512 << 20), limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import socket
 import threading
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from starlette.requests import Request
 
+from aicli.serve.http.pages import FILES, page
 from tests.serve.conftest import PHOTO, PROJECT, TOKEN, Server, form, running, wait_for
 
 MODEL = (PROJECT / "models" / "dog_breeds.tflite").read_bytes()
@@ -359,3 +362,11 @@ def test_metrics_are_exact() -> None:
     assert 'aicli_request_seconds_bucket{route="/",le="0.005"} 1000001' in lines
     assert 'aicli_request_seconds_count{route="/"} 1000001' in lines
     assert 'aicli_request_seconds_sum{route="/"} 976.5634765625' in lines
+
+
+@pytest.mark.parametrize("host", [None, "localhost/x", "a?b", "", "[", "a:99999999", "a#/static/app.js"])
+def test_a_page_does_not_depend_on_the_host_header(host: str | None) -> None:
+    headers = [] if host is None else [(b"host", host.encode())]
+    for path in FILES:
+        scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "server": None, "query_string": b""}
+        assert asyncio.run(page(Request(scope | {"scheme": "http"}))).status_code == 200

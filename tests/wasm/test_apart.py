@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aicli.errors import GuestError
+from aicli.errors import GuestError, Hint
 from aicli.wasm import Limits, Runtime, apart, installed_runtimes, load_runtime
 from aicli.wasm.cache import ModuleCache, load_module
 from tests.wasm.hostile import wat
@@ -76,3 +76,18 @@ def test_a_strangers_module_is_compiled_in_a_process_of_its_own_once(
         load_module(runtime, broken, Limits(), cache)
     load_module(runtime, wasm, Limits(), None, trusted=True)
     assert len(calls) == 2
+
+
+def test_the_error_of_the_process_arrives_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what it is about and what helps, which a line of text would have lost."""
+    code = (
+        "import sys; from aicli.wasm import apart; from aicli.errors import GuestError, Hint\n"
+        "def refuse(name): raise GuestError('it is refused', hint=Hint('limits.memory')).of('a.wasm')\n"
+        "apart.load_runtime = lambda name: type('R', (), {'compile': refuse})()\n"
+        "sys.argv[1:] = ['wasmtime', '1000000000']\n"
+        "apart.main()"
+    )
+    monkeypatch.setattr(apart, "python_command", lambda *_: [sys.executable, "-c", code])
+    with pytest.raises(GuestError, match="it is refused") as caught:
+        apart.compile_apart(load_runtime("wasmtime"), b"")
+    assert caught.value.subject == "a.wasm" and caught.value.hint == Hint("limits.memory")

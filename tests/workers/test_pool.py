@@ -56,6 +56,8 @@ class Handle:
         self.warm = True
         if self.notes == ("cold",):
             raise AicliError("nothing to warm up with")
+        if self.notes == ("deadly",):
+            os.kill(os.getpid(), signal.SIGFPE)
 
     def __call__(self, job: Any) -> Any:
         if job == "crash":
@@ -164,6 +166,14 @@ def test_a_server_that_was_ended_is_started_again() -> None:
         answers = [pool.submit(job) for job in ("leave", "leave", 2, 3)]
         assert [future.result()[0] for future in answers[2:]] == [2, 3]
         assert all(isinstance(future.exception(), WorkerDied) for future in answers[:2])
+
+
+@linux
+def test_a_warm_up_that_ends_its_process_costs_no_image() -> None:
+    with WorkerPool(Recipe("deadly"), 2, fork=True) as pool:
+        answers = [future.result() for future in [pool.submit(job) for job in range(4)]]
+    assert [answer[0] for answer in answers] == [0, 1, 2, 3]
+    assert all(answer[1] == answer[2] for answer in answers)  # fresh processes, which have not warmed up
 
 
 @linux

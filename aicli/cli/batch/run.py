@@ -18,7 +18,7 @@ from aicli.cli.batch.job import Done, Job
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile, format_of
 from aicli.cli.console import EXIT_INTERRUPTED, complain, told
-from aicli.errors import AicliError, UsageError
+from aicli.errors import AicliError, UsageError, WorkerDied
 from aicli.output.records import Task, Writer, make_writer
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ class Stopped(Exception):
 @dataclass(eq=False, repr=False)
 class Batch:
     """One run. ``recipe`` makes the work from the number of threads, which ``threads`` asks for; ``extras`` says where
-    pictures go, sees each answer, in order, in this process, and gives what else belongs into its record."""
+    pictures go, sees each answer, in order, in this process, and gives what else belongs into its record. ``suspect``
+    is a model that the user chose and that may crash a worker.
+    """
 
     task: Task
     sources: Sources
@@ -52,9 +54,11 @@ class Batch:
     threads: int | None = None
     top_given: bool = False
     all_frames: bool = False
+    suspect: str | None = None
     done: int = 0
     failed: int = 0
     skipped: int = 0
+    _crashed: bool = False
     _said: set[str] = field(default_factory=set)
     _stack: ExitStack = field(default_factory=ExitStack)
     _writer: Writer | None = None
@@ -100,6 +104,7 @@ class Batch:
             return EXIT_INTERRUPTED
         except Stopped:
             complain(f"stopped after {self._so_far()} (--on-error stop){self._how_to_go_on()}")
+            self._name_suspect()
             return 1
         finally:
             self.progress.hide()
@@ -108,7 +113,15 @@ class Batch:
         total = self.done + self.skipped
         if (total > FEW or (self.failed and total > 1) or self.sources.passed_over.counts) and not options.quiet:
             complain(self._summary())
+        self._name_suspect()
         return 1 if self.failed else 0
+
+    def _name_suspect(self) -> None:
+        """The last line, when workers crashed that ran a model of the user's."""
+        if self._crashed and self.suspect is not None:
+            from aicli.cli.last_words import words
+
+            complain(words(self.suspect))
 
     def _say_passed_over(self, path: str) -> None:
         self.progress.hide()
@@ -281,6 +294,10 @@ class Batch:
     def _failure(self, job: Job, error: AicliError) -> None:
         self.progress.hide()
         line = told(error)
+        if isinstance(error, WorkerDied):
+            from aicli.cli.last_words import is_crash
+
+            self._crashed = self._crashed or is_crash(error.signal)
         self._open_writer().failure(job.name, line)
         self.done += 1
         self.failed += 1

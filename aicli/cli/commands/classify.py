@@ -51,10 +51,11 @@ def command(
     sources = Sources(inputs, "aicli classify")
     extras = Extras(sources, files, run, saving, folder=folder, caption=caption, all_frames=frames.all_frames)
     pull_if_absent(str(options.model), run.pull)
-    if str(options.model).endswith((".tflite", ".lite")) and not options.isolate:
+    suspect = str(options.model) if given("model") and not options.isolate else None
+    if suspect is not None:
         from aicli.cli.last_words import name_when_killed
 
-        name_when_killed(str(options.model))
+        name_when_killed(suspect)
 
     def recipe(threads: int | None) -> ClassifyRecipe:
         return ClassifyRecipe(
@@ -70,4 +71,5 @@ def command(
         threads=options.threads,
         top_given=given("top_k"),
         all_frames=frames.all_frames,
+        suspect=suspect,
     ).run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aicli.cli.options import option_command
+from aicli.cli.options import given, option_command
 from aicli.options import ClassifierOptions, EvaluateOptions, OutcomeOptions
 
 __all__ = ["command"]
@@ -25,6 +25,10 @@ def command(files: OutcomeOptions, reading: EvaluateOptions, options: Classifier
 
     source = one_source(files.photos, "aicli evaluate -m model.tflite photos/")
     write = report_writer(files.report)
+    if given("model") and not options.isolate:
+        from aicli.cli.last_words import name_when_killed
+
+        name_when_killed(str(options.model))
     with shown_progress(files.quiet) as progress:
         reports = [] if files.report is None else [files.report]
         outcome = evaluate(

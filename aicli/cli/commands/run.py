@@ -90,6 +90,11 @@ class CommandOptions(Options):
         help="Run networks without XNNPACK: slower, with the scores of hosts that lack it to the last digit.",
         section="Sandbox",
     )
+    isolate: bool = option(
+        default=False,
+        help="Run the models in a process of their own that can reach nothing and whose crash the guest survives.",
+        section="Sandbox",
+    )
     threads: int | None = option(
         default=None,
         help="Threads of the network.",
@@ -176,9 +181,14 @@ def run(options: CommandOptions) -> int:
         runtime=options.runtime,
         engine=options.engine,
         xnnpack=not options.no_xnnpack,
+        isolate=options.isolate,
         threads=options.threads,
         limits=options.limits,
     )
+    if request.suspects and sys.platform != "linux":  # there they have a process apart from this one
+        from aicli.cli.last_words import name_when_killed
+
+        name_when_killed(", ".join(request.suspects))
     return run_guest(request, complain)
 
 

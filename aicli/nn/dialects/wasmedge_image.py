@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from aicli.nn.dialects.resample import resize_corners, resize_cubic
 from aicli.nn.host import HostModule
 from aicli.nn.session import Errno, NnError
+from aicli.nn.values import MAX_WORK
 from aicli.wasm.runtime import HostFunction
 
 __all__ = ["LEGACY_PREFIXES", "MODULE", "WasmedgeImage"]
@@ -27,8 +28,6 @@ MODULE = "wasmedge_image"
 LEGACY_PREFIXES = {MODULE: f"{MODULE}_", "ssvm_image": "ssvm_image_"}
 """The modules with functions of the old signatures, and what those functions' names begin with."""
 
-MAX_WORK = 1 << 30
-"""Bytes that decoding and resizing one picture may take beside the guest's own memory: 76 megapixels in a file."""
 FAILED = 1
 GAMMA = 2.2
 TYPES = ("rgb8", "bgr8", "rgb32f", "bgr32f")
