@@ -10,6 +10,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -366,7 +368,9 @@ def test_metrics_are_exact() -> None:
 
 @pytest.mark.parametrize("host", [None, "localhost/x", "a?b", "", "[", "a:99999999", "a#/static/app.js"])
 def test_a_page_does_not_depend_on_the_host_header(host: str | None) -> None:
+    service = SimpleNamespace(state=SimpleNamespace(service=SimpleNamespace(settings=SimpleNamespace(train=True))))
     headers = [] if host is None else [(b"host", host.encode())]
     for path in FILES:
-        scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "server": None, "query_string": b""}
-        assert asyncio.run(page(Request(scope | {"scheme": "http"}))).status_code == 200
+        scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": headers, "server": None}
+        scope |= {"query_string": b"", "scheme": "http", "app": service}
+        assert asyncio.run(page(Request(scope))).status_code == 200

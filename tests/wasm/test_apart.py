@@ -82,7 +82,7 @@ def test_the_error_of_the_process_arrives_as_it_was(monkeypatch: pytest.MonkeyPa
     """With what it is about and what helps, which a line of text would have lost."""
     code = (
         "import sys; from aicli.wasm import apart; from aicli.errors import GuestError, Hint\n"
-        "def refuse(name): raise GuestError('it is refused', hint=Hint('limits.memory')).of('a.wasm')\n"
+        "def refuse(self, code): raise GuestError('it is refused', hint=Hint('limits.memory')).of('a.wasm')\n"
         "apart.load_runtime = lambda name: type('R', (), {'compile': refuse})()\n"
         "sys.argv[1:] = ['wasmtime', '1000000000']\n"
         "apart.main()"
