@@ -32,6 +32,13 @@ def test_a_frozen_graph(build, aicli_run, tmp_path: Path, cfg: tuple[str, ...]) 
     assert done.stderr == ""
 
 
+def test_tensorflow_prints_nothing_of_its_own(build, aicli_run, tmp_path: Path) -> None:
+    (tmp_path / "graph.pb").write_bytes(make_graph().as_graph_def().SerializeToString())
+    talkative = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_ENABLE_ONEDNN_OPTS": "1"}
+    done = aicli_run(build("graph"), "--dir", f"{tmp_path}:.", "graph.pb", **talkative)
+    assert (done.stdout, done.stderr) == (ANSWER, "")
+
+
 def test_a_saved_model(build, aicli_run, tmp_path: Path) -> None:
     graph = make_graph()
     with tf.compat.v1.Session(graph=graph) as session:
@@ -41,7 +48,7 @@ def test_a_saved_model(build, aicli_run, tmp_path: Path) -> None:
     done = aicli_run(build("graph"), "--dir", f"{tmp_path}:/models", "--saved", "/models/saved", text="")
     assert done.returncode == 2  # --saved is the guest's own option
     done = aicli_run(build("graph"), "--dir", f"{tmp_path}:/models", "--", "--saved", "/models/saved")
-    assert (done.stdout, done.returncode) == (ANSWER, 0), done.stderr
+    assert (done.stdout, done.stderr, done.returncode) == (ANSWER, "", 0)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "link").symlink_to("../saved")
     for path in ("/models/../saved", "/models/link", str(tmp_path / "saved")):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +23,7 @@ from aicli.nn.session import Errno, NnError
 
 __all__ = ["DTYPES", "MISSING", "TensorflowGraph", "is_installed"]
 
+STANDARD_ERROR = 2
 MISSING = "this guest runs a TensorFlow graph, which needs TensorFlow; run: pip install tensorflow"
 
 DTYPES = {
@@ -58,7 +61,26 @@ def load_tensorflow() -> Any:
         raise NnError(Errno.UNSUPPORTED_OPERATION, MISSING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    return import_module("tensorflow")
+    with quiet():
+        return import_module("tensorflow")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drops what is written to standard error meanwhile: notices that TensorFlow prints whatever its settings say.
+
+    What fails is an exception, and no line that is lost.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(STANDARD_ERROR), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, STANDARD_ERROR)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, STANDARD_ERROR)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class TensorflowGraph:
@@ -83,9 +105,9 @@ class TensorflowGraph:
         # Nodes that are never asked for never run: a graph may have kept those that wrote its checkpoints.
         check_operations({node.op for function in definition.library.function for node in function.node_def})
         graph = tf.Graph()
-        with graph.as_default():
+        with quiet(), graph.as_default():
             tf.import_graph_def(definition, name="")
-        return cls(graph, tf.compat.v1.Session(graph=graph), definition)
+            return cls(graph, tf.compat.v1.Session(graph=graph), definition)
 
     @classmethod
     def saved_model(cls, folder: Path, tags: Iterable[str]) -> TensorflowGraph:
@@ -101,8 +123,8 @@ class TensorflowGraph:
             inside = (node for function in meta.graph_def.library.function for node in function.node_def)
             check_operations({node.op for node in (*meta.graph_def.node, *inside)}, restoring=True)
         graph = tf.Graph()
-        session = tf.compat.v1.Session(graph=graph)
-        with graph.as_default():
+        with quiet(), graph.as_default():
+            session = tf.compat.v1.Session(graph=graph)
             tf.compat.v1.saved_model.load(session, list(tags), str(folder))
         return cls(graph, session)
 
@@ -116,7 +138,8 @@ class TensorflowGraph:
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: list[str]) -> list[NDArray[Any]]:
         """The outputs for these inputs, both by tensor names such as ``input:0``."""
         self._check(outputs)
-        found = self._session.run(outputs, feed_dict=dict(inputs))
+        with quiet():
+            found = self._session.run(outputs, feed_dict=dict(inputs))
         return [np.asarray(value) for value in found]
 
     def _check(self, outputs: Iterable[str]) -> None:
@@ -132,7 +155,8 @@ class TensorflowGraph:
             del self._unchecked[name]
 
     def close(self) -> None:
-        self._session.close()
+        with quiet():
+            self._session.close()
 
 
 def source_of(name: str) -> str:
