@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +11,11 @@ import numpy as np
 
 from aicli._text import shown
 from aicli.catalog import ClassifierModel
-from aicli.errors import AicliError, UsageError, WriteError
+from aicli.errors import AicliError, UsageError
 from aicli.tasks.many import Failure
 from aicli.training.dataset import Labelled
 from aicli.training.features import Features
-from aicli.training.head import Floats, Head, Sample, fit_head, softmax
+from aicli.training.head import Floats, Head, Sample, fit_head, rows_for, softmax
 from aicli.training.model_file import trained_file
 from aicli.training.scoring import Scores
 from aicli.training.surgery import Body
@@ -27,9 +25,6 @@ __all__ = ["Doubt", "Progress", "Training", "fit_table", "gather"]
 FEWEST = 2
 FEW = 10
 UNEVEN = 10
-IN_MEMORY = 1 << 28
-"""Features beyond so many bytes lie in a file that the system pages in."""
-
 Progress = Callable[[int, int, int], None]
 
 
@@ -205,21 +200,6 @@ def balance(classes: Any, labels: Sequence[str]) -> tuple[str, ...]:
             "the rare one will be named less often"
         )
     return tuple(notes)
-
-
-def rows_for(photos: int, views: int, size: int) -> Floats:
-    """Room for the features: memory, or beyond a bound a file without a name."""
-    shape = (photos, views, size)
-    if 4 * photos * views * size <= IN_MEMORY:
-        return np.zeros(shape, np.float32)
-    with tempfile.TemporaryFile() as file:
-        try:  # a page of a sparse file that finds the disk full would end the process
-            os.posix_fallocate(file.fileno(), 0, 4 * photos * views * size)
-        except AttributeError:  # macOS and Windows have no such call
-            pass
-        except OSError as error:
-            raise WriteError(tempfile.gettempdir(), f"no room for the features ({error.strerror})") from None
-        return np.memmap(file, np.float32, "w+", shape=shape)
 
 
 def moved_up(rows: Floats, places: Sequence[int]) -> Floats:

@@ -331,7 +331,7 @@ def test_a_full_disk_for_features_beyond_the_memory(monkeypatch: pytest.MonkeyPa
     """Room is taken before it is used: a page that finds the disk full would end the process."""
     import resource
 
-    module = sys.modules["aicli.training.fitting"]
+    module = sys.modules["aicli.training.head"]
     monkeypatch.setattr(module, "IN_MEMORY", 0)
     rows = module.rows_for(3, 1, 5)
     assert isinstance(rows, np.memmap) and rows.shape == (3, 1, 5) and not rows.any()
