@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from aicli._option import Options, option
+from aicli.errors import UsageError
 
 __all__ = [
     "ClassifierOptions",
@@ -305,6 +306,10 @@ class DetectOptions(SandboxOptions):
         section="Output",
         http="clip",
     )
+
+    def check(self) -> None:
+        if self.max_box is not None and self.max_box < self.min_box:
+            raise UsageError(f"no box is at least {self.min_box:g} and at most {self.max_box:g} pixels wide and high")
 
 
 class FrameOptions(Options):

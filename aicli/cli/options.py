@@ -64,6 +64,18 @@ class SectionedOption(click.Option):
 class SectionedCommand(click.Command):
     """A command whose ``--help`` lists its options in sections, all in the same columns."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, which lets the last of several switches of one option win in silence."""
+        words = args[: args.index("--")] if "--" in args else args
+        switches: dict[str, list[str]] = {}
+        for param in self.params:
+            if isinstance(param, click.Option) and param.name and isinstance(param.flag_value, str):
+                switches.setdefault(param.name, []).extend(flag for flag in param.opts if flag in words)
+        for flags in switches.values():
+            if len(flags) > 1:
+                raise click.UsageError(f"{flags[0]} and {flags[1]} ask for different things; choose one", ctx)
+        return super().parse_args(ctx, args)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows: dict[str, list[tuple[str, str]]] = {name: [] for name in (*SECTIONS, OTHER)}
         for param in self.get_params(ctx):

@@ -7,11 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from aicli.cli.batch.pictures import STANDARD_OUTPUT, Outputs, is_folder
+from aicli.cli.batch.pictures import STANDARD_OUTPUT, Outputs
 from aicli.cli.console import complain
-from aicli.cli.options import given
 from aicli.errors import UsageError
 from aicli.options import ClassifyFiles, DetectFiles, RunOptions, SavingOptions
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
     from aicli.cli.batch.job import Done, Job, Render
     from aicli.cli.batch.sources import Sources
 
-__all__ = ["Extras", "check_format", "refuse_without_effect"]
+__all__ = ["Extras"]
 
 
 class Extras:
@@ -104,16 +101,3 @@ def check_streams(files: ClassifyFiles | DetectFiles, run: RunOptions) -> None:
         raise UsageError(f"{given[0]}: standard output holds the picture; say with -O where the records go")
     if sys.stdout.isatty():
         raise UsageError(f"{given[0]}: standard output is a terminal; send the picture on (> out.png), or name a file")
-
-
-def refuse_without_effect(needs: dict[str, tuple[str, bool]]) -> None:
-    """Raises a usage error for an option that was given without what it works with."""
-    for name, (what, has) in needs.items():
-        if given(name) and not has:
-            raise click.UsageError(f"--{name.replace('_', '-')} has no effect without {what}")
-
-
-def check_format(output: str | None, sheet: str | None) -> None:
-    """Raises a usage error when --picture-format has no effect: a file's suffix says its format."""
-    if given("picture_format") and sheet != "-" and (output is None or (output != "-" and not is_folder(output))):
-        raise click.UsageError("--picture-format has no effect without -o FOLDER, -o - or --sheet -")

@@ -154,13 +154,21 @@ class DetectWork:
                 if job.crops is not None:
                     extra["crops"] = write_crops(self.cuts(image, result.faces), job.crops)
         notes = notes_of(image)
-        if job.picture is not None and "metadata" in extra and not result.faces:
-            notes += (self.nothing_hidden(job),)
+        if job.picture is not None and self.pictures.hides_faces:
+            notes += self.what_was_not_hidden(job, result.faces)
         thumbnail = self.small(shown, result.faces) if self.thumbnail else None
         return Done(result, extra, watch.stages, thumbnail, notes, saved.data)
 
     def warm_up(self) -> None:
         self.detector.warm_up()
+
+    def what_was_not_hidden(self, job: Job, faces: tuple[Face, ...]) -> tuple[Note, ...]:
+        """Notes on a photo without a face, and without one that was to be left as it is."""
+        from aicli.output.pictures.spared import not_there
+
+        missing = not_there(faces, self.pictures)
+        spared = () if missing is None else (Note("spared", f"there is no face {missing} to be left as it is"),)
+        return spared if faces else (*spared, self.nothing_hidden(job))
 
     def nothing_hidden(self, job: Job) -> Note:
         options = self.detector.options

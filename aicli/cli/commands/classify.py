@@ -28,7 +28,8 @@ def command(
 
     Text output is PATH, LABEL and SCORE between tabs: the best label only, or as many as -k says.
     """
-    from aicli.cli.batch.extras import Extras, check_format, refuse_without_effect
+    from aicli.cli.batch.effects import check_effects
+    from aicli.cli.batch.extras import Extras
     from aicli.cli.batch.run import Batch
     from aicli.cli.batch.sources import Sources
     from aicli.cli.batch.work import ClassifyRecipe
@@ -41,13 +42,7 @@ def command(
     def caption(result: Classification) -> str:
         return f"{result.best.label} {result.best.score * 100:.0f}%" if result.best else "no label"
 
-    refuse_without_effect(
-        {
-            "quality": ("-o or --sheet", bool(files.output or files.sheet)),
-            "max_frames": ("--all-frames", frames.all_frames),
-        }
-    )
-    check_format(files.output, files.sheet)
+    check_effects(inputs, frames, options, files, saving.picture_format, run, {})
     sources = Sources(inputs, "aicli classify")
     extras = Extras(sources, files, run, saving, folder=folder, caption=caption, all_frames=frames.all_frames)
     pull_if_absent(str(options.model), run.pull)

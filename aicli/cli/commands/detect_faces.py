@@ -31,13 +31,16 @@ def command(
     Coordinates are pixels of the upright image; left and right are as seen in it. An image without a face is an
     answer: an empty list, exit code 0. Text output is PATH, X1, Y1, X2, Y2 and SCORE between tabs, a line per face.
     """
-    check_pictures(files, pictures, frames)
+    from aicli.cli.batch.effects import check_effects
     from aicli.cli.batch.extras import Extras
     from aicli.cli.batch.run import Batch
     from aicli.cli.batch.sources import Sources
     from aicli.cli.batch.work import DetectRecipe, open_cover
     from aicli.cli.pulling import pull_if_absent
     from aicli.results import Detection
+
+    needs = what_pictures_need(files, pictures)
+    check_effects(inputs, frames, options, files, pictures.picture_format, run, needs)
 
     def folder(result: Detection) -> str:
         return "with faces" if result.faces else "without faces"
@@ -66,8 +69,11 @@ def command(
     ).run()
 
 
-def check_pictures(files: DetectFiles, pictures: PictureOptions, frames: FrameOptions) -> None:
-    """Raises a usage error for options that do not go together or have no effect, before anything is loaded."""
+def what_pictures_need(files: DetectFiles, pictures: PictureOptions) -> dict[str, tuple[str, bool]]:
+    """For each option of pictures what it needs, and whether that is there.
+
+    Raises a usage error for options that do not go together.
+    """
     hides: list[str] = [pictures.anonymize] if pictures.anonymize is not None else []
     hides += ["cover"] if pictures.cover is not None else []
     if len(hides) > 1:
@@ -75,7 +81,10 @@ def check_pictures(files: DetectFiles, pictures: PictureOptions, frames: FrameOp
     if hides and files.output is None:
         raise click.UsageError(f"--{hides[0]} writes pictures; say where with -o")
     boxes = files.output is not None and (not hides or pictures.landmarks or pictures.scores)
-    needs = {
+    from aicli.output.pictures.compose import check_picture_options
+
+    check_picture_options(pictures)
+    return {
         "landmarks": ("-o", files.output is not None),
         "scores": ("-o", files.output is not None),
         "color": ("-o or --sheet", boxes or (files.sheet is not None and not hides)),
@@ -87,13 +96,4 @@ def check_pictures(files: DetectFiles, pictures: PictureOptions, frames: FrameOp
         "margin": ("--crop, --blur, --pixelate or --cover", files.crop is not None or bool(hides)),
         "align": ("--crop", files.crop is not None),
         "size": ("--crop", files.crop is not None),
-        "max_frames": ("--all-frames", frames.all_frames),
-        "quality": ("-o, --crop or --sheet", any((files.output, files.crop, files.sheet))),
     }
-    from aicli.cli.batch.extras import check_format, refuse_without_effect
-
-    refuse_without_effect(needs)
-    check_format(files.output, files.sheet)
-    from aicli.output.pictures.compose import check_picture_options
-
-    check_picture_options(pictures)

@@ -10,7 +10,7 @@ from aicli.errors import UsageError
 from aicli.options import PictureOptions
 from aicli.results import Face
 
-__all__ = ["check_spared", "faces_to_hide"]
+__all__ = ["check_spared", "faces_to_hide", "not_there"]
 
 
 def check_spared(options: PictureOptions) -> None:
@@ -27,9 +27,19 @@ def faces_to_hide(faces: Sequence[Face], options: PictureOptions) -> list[Face]:
     return [
         face
         for number, face in enumerate(faces, 1)
-        if number not in kept
-        and not any(face.box.x1 <= x <= face.box.x2 and face.box.y1 <= y <= face.box.y2 for x, y in points)
+        if number not in kept and not any(holds(face, *place) for place in points)
     ]
+
+
+def not_there(faces: Sequence[Face], options: PictureOptions) -> str | None:
+    """The faces that are to be left as they are, where there is none; ``None`` if all are there."""
+    numbers = [f"number {number}" for number in sorted(face_numbers(options.keep)) if number > len(faces)]
+    places = [text for text in options.spare if not any(holds(face, *point(text)) for face in faces)]
+    return ", ".join(numbers + [f"at {text}" for text in places]) or None
+
+
+def holds(face: Face, x: float, y: float) -> bool:
+    return face.box.x1 <= x <= face.box.x2 and face.box.y1 <= y <= face.box.y2
 
 
 def face_numbers(text: str | None) -> set[int]:
