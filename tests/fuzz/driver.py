@@ -21,7 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NoReturn, Protocol
 
-__all__ = ["Outcome", "Report", "Surface", "fuzz", "replay"]
+__all__ = ["Corpus", "FileSurface", "Outcome", "Report", "Surface", "fuzz", "replay"]
 
 BATCH = 200
 PATIENCE = 30.0
@@ -55,6 +55,28 @@ class Surface(Protocol):
         """Tries one case; raises whatever must not happen."""
 
 
+class FileSurface(Surface, Protocol):
+    """A surface whose cases are bytes."""
+
+    def try_bytes(self, name: str, data: bytes, random: Random) -> Outcome:
+        """As :meth:`run`; ``name`` ends as such files do."""
+
+
+class Corpus:
+    """Files that were worth keeping, as a surface: case ``n`` is the ``n``-th."""
+
+    def __init__(self, surface: FileSurface, files: list[Path]) -> None:
+        self.name, self.prepare = surface.name, surface.prepare
+        self.files, self._surface = files, surface
+
+    def run_file(self, number: int, random: Random) -> Outcome:
+        path = self.files[number]
+        return self._surface.try_bytes(path.name, path.read_bytes(), random)
+
+    def run(self, random: Random) -> Outcome:
+        return self.run_file(random.randrange(len(self.files)), random)
+
+
 @dataclass
 class Report:
     """The totals of a run; ``failures`` are the numbers of cases and what went wrong."""
@@ -83,7 +105,8 @@ class Report:
 
 
 def case(surface: Surface, seed: int, number: int) -> Outcome:
-    return surface.run(Random(f"{surface.name} {seed} {number}"))
+    random = Random(f"{surface.name} {seed} {number}")
+    return surface.run_file(number, random) if isinstance(surface, Corpus) else surface.run(random)
 
 
 def replay(surface: Surface, seed: int, numbers: Iterable[int]) -> Report:

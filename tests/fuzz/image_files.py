@@ -79,7 +79,9 @@ class ImageFiles:
         self.start_memory = 0
 
     def run(self, random: Random) -> Outcome:
-        name, data = mutate(random)
+        return self.try_bytes(*mutate(random), random)
+
+    def try_bytes(self, name: str, data: bytes, random: Random) -> Outcome:
         with TemporaryDirectory() as folder:
             path = Path(folder) / name
             path.write_bytes(data)

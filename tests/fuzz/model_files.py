@@ -65,8 +65,11 @@ class ModelFiles:
 
     def run(self, random: Random) -> Outcome:
         """What came of one damaged model; it is past the checks when the reader lets it through."""
+        return self.try_bytes("", mutate(random), random)
+
+    def try_bytes(self, name: str, data: bytes, random: Random) -> Outcome:
         outcome = Outcome()
-        outcome.note("model", *self.case(mutate(random), random))
+        outcome.note("model", *self.case(data, random))
         return outcome
 
     def case(self, model: bytes, chance: Random) -> tuple[str, bool]:

@@ -15,7 +15,7 @@ from random import Random
 import pytest
 
 from tests.fuzz.driver import Outcome, fuzz, replay
-from tests.fuzz.surfaces import SURFACES
+from tests.fuzz.surfaces import CORPUS, SURFACES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies of the process try the cases")
 
@@ -39,6 +39,18 @@ def fuzz_apart(name: str, past: int, seed: int) -> tuple[int, int]:
     found = DESCRIBED.search(done.stdout)
     assert found is not None
     return int(found[2]), int(found[3])
+
+
+def test_what_was_kept_still_holds() -> None:
+    """Files and cases that once failed, crashed an engine process, or showed an answer of a new kind."""
+    line = [sys.executable, "-m", "tests.fuzz", "corpus"]
+    done = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tried = {name: count for name, _, count in (line.partition(": ") for line in done.stdout.splitlines())}
+    for name, described in tried.items():
+        if name.endswith("(files)"):
+            assert int(described.split()[0]) == len(list((CORPUS / name.split()[0]).iterdir()))
+    assert {name.split()[0] for name in tried} == set(SURFACES)
 
 
 def test_nothing_gives_way() -> None:
