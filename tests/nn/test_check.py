@@ -57,7 +57,7 @@ def quantized(scales: list[float], zero_points: list[int], axis: int) -> ModelMa
     return maker
 
 
-def changed(change: Callable[[Any], None], maker: ModelMaker | None = None) -> ModelMaker:
+def changed(change: Callable[[Any], object], maker: ModelMaker | None = None) -> ModelMaker:
     """The model after a change of its graph, or of itself where ``change`` asks for more."""
     maker = maker or negation()
     change(maker.model)
