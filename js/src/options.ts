@@ -1,38 +1,30 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { DATA } from "./catalog/entries.js";
-import { GuestError, UsageError } from "./errors.js";
-import { DEFAULT_GUEST_MEMORY, Guest, type Task } from "./guest/guest.js";
-import { chooseEngine } from "./nn/choose.js";
-import type { Engine, EngineName } from "./nn/engine.js";
-import type { ModelFile } from "./tflite/model.js";
+/** What both tasks take on every platform, and the checks of numbers. */
+import { UsageError } from "./errors.js";
+import type { Pixels } from "./guest/guest.js";
+import type { Engine } from "./nn/engine.js";
 
-/** What both tasks take. */
-export interface CommonOptions {
-  /** `native`: the LiteRT library; `wasm`: LiteRT.js. Default: native where it is found. */
-  readonly engine?: EngineName | undefined;
-  /** Threads of the native engine. Default: the cores, four at most. */
-  readonly threads?: number | undefined;
-  /** The path of a WebAssembly module to run instead of the packaged guest. Nothing ends one that hangs. */
-  readonly guest?: string | undefined;
+export interface SharedOptions {
   /** Bytes of memory that the guest may use. Default: 1 GiB. */
   readonly guestMemory?: number | undefined;
   /** Images of more pixels are refused. Default: 100 000 000. */
   readonly maxPixels?: number | undefined;
 }
 
-export async function loadGuest(task: Task, models: ReadonlyMap<string, ModelFile>, options: CommonOptions): Promise<{ guest: Guest; engine: Engine }> {
-  const engine = await chooseEngine(options.engine, options.threads);
-  const path = options.guest ?? join(DATA, "aicli_guest.wasm");
-  const memory = inRange("guestMemory", options.guestMemory ?? DEFAULT_GUEST_MEMORY, 65536, 2 ** 32);
-  let code: Uint8Array;
-  try {
-    code = readFileSync(path);
-  } catch (error) {
-    throw new GuestError(`cannot read the guest ${path} (${(error as NodeJS.ErrnoException).code ?? String(error)})`);
-  }
-  return { guest: new Guest(task, models, engine, code, options.guest ?? "the packaged guest", memory), engine };
+/** What a task runs on: the engine, and the guest's code with what it is called in errors. */
+export interface Host {
+  readonly engine: Engine;
+  readonly code: Uint8Array;
+  readonly source: string;
+  readonly guestMemory?: number | undefined;
 }
+
+/** An image ready for a task: upright RGB pixels. */
+export interface DecodedImage extends Pixels {
+  readonly name: string;
+  readonly frames: number;
+}
+
+export const DEFAULT_MAX_PIXELS = 100_000_000;
 
 /** The value, if it is a number from `low` to `high`. Throws UsageError. */
 export function inRange(name: string, value: number, low: number, high: number): number {

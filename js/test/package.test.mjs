@@ -12,7 +12,7 @@ import { ENGINES, EXAMPLES, golden, internal, JS } from "./support.mjs";
 const folder = mkdtempSync(join(tmpdir(), "aicli-package-"));
 after(() => rmSync(folder, { recursive: true }));
 const PHOTO = join(EXAMPLES, "grace_hopper.jpg");
-const command = (...args) => spawnSync(process.execPath, [join(JS, "dist", "main.js"), ...args], { cwd: join(JS, ".."), encoding: "utf8" });
+const command = (...args) => spawnSync(process.execPath, [join(JS, "dist", "node", "main.js"), ...args], { cwd: join(JS, ".."), encoding: "utf8" });
 const answer = (task, image) => golden().find((item) => item.task === task && !Object.keys(item.options).length && item.answer.image === image).answer;
 
 test("a path, bytes, and pixels give the same answer", async () => {
@@ -29,7 +29,7 @@ test("a path, bytes, and pixels give the same answer", async () => {
 });
 
 test("photos are upright, without alpha and colour profile, as in Python", async () => {
-  const { openImage } = internal("image.js");
+  const { openImage } = internal("node/image.js");
   const turned = await sharp({ create: { width: 4, height: 2, channels: 3, background: "#123456" } }).withMetadata({ orientation: 6 }).jpeg().toBuffer();
   const upright = await openImage(turned);
   assert.deepEqual([upright.width, upright.height], [2, 4]);
@@ -160,7 +160,7 @@ test("-o writes the photo with a box around the face", async () => {
 test("the archive installs in an empty folder, for require, import and TypeScript", () => {
   const [{ filename, files }] = JSON.parse(execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], { cwd: JS, encoding: "utf8" }));
   const names = files.map(({ path }) => path);
-  for (const needed of ["LICENSE", "README.md", "dist/index.d.ts", "data/aicli_guest.wasm", "data/models/catalog.json", "data/models/LICENSES/mtcnn.txt"]) {
+  for (const needed of ["LICENSE", "README.md", "dist/node/index.d.ts", "data/aicli_guest.wasm", "data/models/catalog.json", "data/models/LICENSES/mtcnn.txt"]) {
     assert.ok(names.includes(needed), needed);
   }
   const home = join(folder, "home");

@@ -9,7 +9,7 @@ import { after, test } from "node:test";
 import { Classifier } from "../index.mjs";
 import { differences, EXAMPLES, internal, JS } from "./support.mjs";
 
-const { openImage } = internal("image.js");
+const { openImage } = internal("node/image.js");
 const folder = mkdtempSync(join(tmpdir(), "aicli-corpus-"));
 after(() => rmSync(folder, { recursive: true }));
 const python = (script) => spawnSync("python", [join(JS, "test", script), folder], { encoding: "utf8" });

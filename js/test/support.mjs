@@ -16,7 +16,7 @@ export const internal = (file) => require(join(JS, "dist", file));
 /** In CI what is missing is a failure, elsewhere it is left out. */
 const demanded = process.env.AICLI_REQUIRE_SHARED === "1";
 export const hasShared = existsSync(SHARED) || demanded;
-export const hasNative = internal("nn/choose.js").findLibrary() !== undefined || demanded;
+export const hasNative = internal("node/engines.js").findLibrary() !== undefined || demanded;
 export const ENGINES = hasNative ? ["native", "wasm"] : ["wasm"];
 
 export const golden = () => JSON.parse(readFileSync(join(PROJECT, "tests", "data", "golden.json"), "utf8"));

@@ -12,6 +12,9 @@ const QUOTED = /^(?<mark>["'])(?<name>.*)\k<mark>,?$/;
 const SAME_NAMES = 0.9;
 const COLUMN = /^(name|display_name|labels?|class_name|classname|class|category|title|id|index|idx|class_?id|label_id|number|no|)$/;
 
+/** A larger file is no label file. */
+export const MAX_LABEL_BYTES = 2 ** 26;
+
 /** The labels in the bytes of a file, in the order of the classes. Throws LabelsError. */
 export function parseLabels(bytes: Uint8Array, name: string): readonly string[] {
   const text = decode(bytes, name);

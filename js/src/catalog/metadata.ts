@@ -7,13 +7,12 @@ import { unzipSync } from "fflate";
 import { ModelError } from "../errors.js";
 import { root, type Table, view } from "../tflite/flatbuffer.js";
 import type { ModelFile } from "../tflite/model.js";
-import { parseLabels } from "./label_file.js";
+import { MAX_LABEL_BYTES, parseLabels } from "./label_file.js";
 import { type Feeding, triple } from "./ranges.js";
 
 const NORMALIZATION = 1; // ProcessUnitOptions
 const LABEL_FILES = [2, 3]; // AssociatedFileType: labels of an axis, of values
 const END_OF_DIRECTORY = 0x06054b50;
-const MAX_BYTES = 2 ** 26;
 
 export interface Metadata {
   readonly normalization?: Feeding | undefined;
@@ -49,7 +48,7 @@ function labels(model: ModelFile, output: Table): readonly string[] | undefined 
   if (!wanted.length) return undefined;
   let found: Record<string, Uint8Array>;
   try {
-    found = unzipSync(archive(model.bytes), { filter: ({ name, originalSize }) => wanted.includes(name) && originalSize <= MAX_BYTES });
+    found = unzipSync(archive(model.bytes), { filter: ({ name, originalSize }) => wanted.includes(name) && originalSize <= MAX_LABEL_BYTES });
   } catch (error) {
     throw new ModelError(`${model.name}: the label files at its end cannot be read (${error instanceof Error ? error.message : String(error)})`);
   }

@@ -23,6 +23,19 @@ export interface LiteRtModule {
   compileModel(environment: object, model: object, options: object): CompiledModel;
 }
 
+/** What a build's script exports. */
+export type LiteRtFactory = (options: object) => Promise<LiteRtModule>;
+
+/** A module with one relaxed SIMD instruction (`i8x16.relaxed_swizzle`). */
+const RELAXED_SIMD = Uint8Array.of(
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253, 128, 2, 11,
+);
+
+export const hasRelaxedSimd = (): boolean => WebAssembly.validate(RELAXED_SIMD);
+
+/** The name of a build's files in the package's folder wasm/, without suffix. */
+export const buildOf = (relaxed: boolean): string => `litert_wasm_${relaxed ? "" : "compat_"}internal`;
+
 interface Deletable {
   delete(): void;
 }

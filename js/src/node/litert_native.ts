@@ -2,7 +2,7 @@
 import { closeSync, constants, openSync } from "node:fs";
 import { InferenceError, UnavailableError } from "../errors.js";
 import { type ModelFile, product, same } from "../tflite/model.js";
-import { ELEMENT_TYPES, type Engine, type Plan } from "./engine.js";
+import { ELEMENT_TYPES, type Engine, type Plan } from "../nn/engine.js";
 
 type Handle = unknown;
 type Call = (...parameters: unknown[]) => number;

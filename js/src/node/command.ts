@@ -2,9 +2,9 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { Classifier } from "./classifier.js";
 import { type DrawingOptions, requireSuffix, writeBoxes } from "./drawing.js";
-import { AicliError, ImageError, UsageError } from "./errors.js";
+import { AicliError, ImageError, UsageError } from "../errors.js";
 import { FaceDetector } from "./faces.js";
-import type { EngineName } from "./nn/engine.js";
+import type { EngineName } from "../nn/engine.js";
 import { type Format, FORMATS, makeWriter, type Result, visible } from "./records.js";
 
 const text = (short?: string) => ({ type: "string" as const, ...(short ? { short } : {}) });

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "./command.js";
-import { AicliError } from "./errors.js";
+import { AicliError } from "../errors.js";
 import { visible } from "./records.js";
 
 const HELP = `Usage: aicli-vision classify [OPTIONS] IMAGE...
@@ -52,7 +52,7 @@ async function main(args: string[]): Promise<number> {
     return command === undefined ? 2 : 0;
   }
   if (command === "-V" || command === "--version") {
-    const { version } = JSON.parse(readFileSync(join(__dirname, "..", "package.json"), "utf8")) as { version: string };
+    const { version } = JSON.parse(readFileSync(join(__dirname, "..", "..", "package.json"), "utf8")) as { version: string };
     process.stdout.write(`aicli-vision ${version}\n`);
     return 0;
   }

@@ -2,25 +2,13 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import sharp from "sharp";
-import { ImageError, ImageTooLargeError, UsageError } from "./errors.js";
-import type { Pixels } from "./guest/guest.js";
-
-/** Pixels of RGB or RGBA, as a canvas gives them. */
-export interface ImageDataLike {
-  readonly width: number;
-  readonly height: number;
-  readonly data: Uint8Array | Uint8ClampedArray;
-}
+import { ImageError } from "../errors.js";
+import type { DecodedImage } from "../options.js";
+import { checkSize, fromPixels, type ImageDataLike, onWhite } from "../pixels.js";
 
 /** A path, the bytes of a file, or pixels. */
 export type ImageSource = string | Uint8Array | ArrayBuffer | ImageDataLike;
 
-export interface DecodedImage extends Pixels {
-  readonly name: string;
-  readonly frames: number;
-}
-
-export const DEFAULT_MAX_PIXELS = 100_000_000;
 const KINDS = "give a JPEG, PNG, WebP, AVIF, GIF or TIFF file";
 
 /**
@@ -29,7 +17,7 @@ const KINDS = "give a JPEG, PNG, WebP, AVIF, GIF or TIFF file";
  */
 export async function openImage(
   source: ImageSource,
-  { name, maxPixels = DEFAULT_MAX_PIXELS }: { name?: string | undefined; maxPixels?: number | undefined } = {},
+  { name, maxPixels }: { name?: string | undefined; maxPixels?: number | undefined } = {},
 ): Promise<DecodedImage> {
   if (typeof source === "string") return decode(await readPath(source), name ?? source, maxPixels);
   if (source instanceof ArrayBuffer) return decode(new Uint8Array(source), name ?? "<bytes>", maxPixels);
@@ -60,7 +48,7 @@ async function readPath(path: string): Promise<Uint8Array> {
   }
 }
 
-async function decode(bytes: Uint8Array, name: string, maxPixels: number): Promise<DecodedImage> {
+async function decode(bytes: Uint8Array, name: string, maxPixels?: number): Promise<DecodedImage> {
   if (!bytes.length) throw new ImageError(`${name}: empty; nothing to decode, get the file again`);
   let header: sharp.Metadata;
   try {
@@ -126,36 +114,6 @@ function fromGrey16(bytes: Uint8Array, pixels: number, channels: number): Uint8A
   const rgb = new Uint8Array(pixels * 3);
   for (let pixel = 0; pixel < pixels; pixel++) {
     rgb.fill(Math.floor(((grey[pixel * channels] ?? 0) * 255 + 32767) / 65535), 3 * pixel, 3 * pixel + 3);
-  }
-  return rgb;
-}
-
-function checkSize(width: number, height: number, name: string, maxPixels: number): void {
-  if (!(Number.isInteger(maxPixels) && maxPixels >= 1)) throw new UsageError(`maxPixels is a number from 1, not ${maxPixels}`);
-  if (width * height > maxPixels) {
-    throw new ImageTooLargeError(`${name}: ${width} x ${height} pixels, more than the limit of ${maxPixels}; maxPixels (--max-pixels) gives more`);
-  }
-}
-
-function fromPixels({ width, height, data }: ImageDataLike, name: string, maxPixels: number): DecodedImage {
-  const channels = data.length / (width * height);
-  if (!(Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0) || (channels !== 3 && channels !== 4)) {
-    throw new ImageError(`${name}: ${data.length} bytes for ${width} x ${height} pixels; give RGB or RGBA, a byte each`);
-  }
-  checkSize(width, height, name, maxPixels);
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.length);
-  return { name, width, height, frames: 1, data: channels === 3 ? bytes : onWhite(bytes) };
-}
-
-/** RGBA on white, with the rounding of Pillow's `paste`. */
-function onWhite(rgba: Uint8Array): Uint8Array {
-  const rgb = new Uint8Array((rgba.length / 4) * 3);
-  for (let from = 0, to = 0; from < rgba.length; from += 4) {
-    const alpha = rgba[from + 3] ?? 255;
-    for (let channel = 0; channel < 3; channel++) {
-      const sum = (rgba[from + channel] ?? 0) * alpha + 255 * (255 - alpha) + 128; // once rounded, as a whole
-      rgb[to++] = (sum + (sum >> 8)) >> 8;
-    }
   }
   return rgb;
 }

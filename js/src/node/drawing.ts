@@ -2,8 +2,8 @@
 import { existsSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { extname } from "node:path";
 import sharp from "sharp";
-import { AicliError, UsageError } from "./errors.js";
-import type { Detection, Face } from "./results.js";
+import { AicliError, UsageError } from "../errors.js";
+import type { Detection, Face } from "../results.js";
 
 export interface DrawingOptions {
   readonly landmarks: boolean;

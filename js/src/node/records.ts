@@ -1,5 +1,5 @@
 /** Results as records, byte for byte as the Python tool writes them: table, text, json, jsonl. */
-import { type Classification, type Detection, type Face } from "./results.js";
+import { type Classification, type Detection, type Face } from "../results.js";
 
 export const FORMATS = ["table", "text", "json", "jsonl"] as const;
 export type Format = (typeof FORMATS)[number];

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { UnavailableError, UsageError } from "../errors.js";
-import { type Engine, type EngineName, ENGINES } from "./engine.js";
+import { type Engine, type EngineName, ENGINES } from "../nn/engine.js";
 import { LiteRtNative } from "./litert_native.js";
 import { loadLiteRtJs } from "./load_litert_js.js";
 

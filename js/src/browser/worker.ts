@@ -1,0 +1,133 @@
+/** The worker: engine and guest live here, where they may keep a thread busy. */
+import { asModel, chooseEntry, type Entry, fileOf } from "../catalog/entries.js";
+import { MAX_LABEL_BYTES, parseLabels } from "../catalog/label_file.js";
+import { AicliError, LabelsError } from "../errors.js";
+import { DEFAULT_GUEST_MEMORY } from "../guest/guest.js";
+import { type Host, inRange } from "../options.js";
+import { classifySettings, ClassifyTask } from "../tasks/classify.js";
+import { detectSettings, FaceTask, NETS } from "../tasks/faces.js";
+import type { ModelFile } from "../tflite/model.js";
+import { decode } from "./decode.js";
+import { Download, given } from "./files.js";
+import { kindOf } from "./kinds.js";
+import { loadLiteRtJs } from "./load_litert_js.js";
+import type { Answer, BrowserOptions, ClassifierLoad, FacesLoad, FileSource, Loaded, Message, Question } from "./messages.js";
+
+declare const self: {
+  onmessage: ((event: MessageEvent<Question & { id: number }>) => void) | null;
+  postMessage(message: Message): void;
+};
+
+interface Task {
+  readonly task: FaceTask | ClassifyTask;
+  readonly maxPixels: number | undefined;
+}
+
+const tasks = new Map<number, Task>();
+let lastHandle = 0;
+let packagedGuest: Promise<Uint8Array> | undefined;
+
+self.onmessage = ({ data: { id, ...question } }) => {
+  const download = new Download((progress) => self.postMessage({ id, progress }));
+  answer(question, download).then(
+    (found) => self.postMessage({ id, answer: found }),
+    (error: unknown) => {
+      const message = error instanceof Error ? error.message : String(error);
+      self.postMessage({ id, failure: { kind: error instanceof AicliError ? kindOf(error) : "", message } });
+    },
+  );
+};
+
+async function answer(question: Question, download: Download): Promise<Answer> {
+  if (question.op === "models") return catalog(download);
+  if (question.op === "load") {
+    return question.task === "classify" ? loadClassifier(question.options, download) : loadFaces(question.options, download);
+  }
+  const held = tasks.get(question.handle);
+  if (question.op === "close") {
+    held?.task.close();
+    tasks.delete(question.handle);
+    return null;
+  }
+  if (!held) throw new Error("this object was closed");
+  return held.task.answer(await decode(question.image, question.name, held.maxPixels), question.changed);
+}
+
+async function catalog(download: Download): Promise<readonly Entry[]> {
+  const text = new TextDecoder().decode(await download.bytes("data/models/catalog.json"));
+  return (JSON.parse(text) as { models: Entry[] }).models;
+}
+
+async function choose(download: Download, name: string | undefined, task: Entry["task"]): Promise<Entry> {
+  return chooseEntry(await catalog(download), name, task, "give a name of the site's catalog");
+}
+
+async function loadFaces(options: FacesLoad, download: Download): Promise<Loaded> {
+  const entry = await choose(download, options.model, "detect-faces");
+  detectSettings(entry, options); // what is wrong with the options is said before anything more is fetched
+  const read = async (net: string): Promise<[string, ModelFile]> => {
+    const bytes = await download.bytes(`data/models/${fileOf(entry, net).file}`);
+    return [net, asModel(net, bytes)];
+  };
+  const [host, ...nets] = await Promise.all([loadHost(options, download), ...NETS.map(read)]);
+  const task = new FaceTask(entry, new Map(nets), options, host);
+  return keep({ task, maxPixels: options.maxPixels }, host, [], []);
+}
+
+async function loadClassifier(options: ClassifierLoad, download: Download): Promise<Loaded> {
+  // The engine comes at the same time; whether the model is fit is known before it has arrived.
+  const hosting = loadHost(options, download);
+  hosting.catch(() => {});
+  const { model, entry } = await findModel(options.model, download);
+  const settings = classifySettings(model, entry, await readLabels(options.labels, entry, download), options);
+  const host = await hosting;
+  const task = new ClassifyTask(model, settings, host);
+  return keep({ task, maxPixels: options.maxPixels }, host, settings.labels, settings.notes);
+}
+
+function keep(held: Task, host: Host, labels: readonly string[], notes: readonly string[]): Loaded {
+  tasks.set(++lastHandle, held);
+  return { handle: lastHandle, model: held.task.model, engine: host.engine.description, labels, notes };
+}
+
+async function findModel(model: FileSource | undefined, download: Download): Promise<{ model: ModelFile; entry?: Entry }> {
+  if (model !== undefined && (typeof model !== "string" || model.includes("/"))) {
+    const { name, bytes } = await given(model, "the model");
+    return { model: asModel(name, bytes) };
+  }
+  const entry = await choose(download, model, "classify");
+  return { model: asModel(entry.name, await download.bytes(`data/models/${fileOf(entry, "model").file}`)), entry };
+}
+
+async function readLabels(
+  labels: ClassifierLoad["labels"],
+  entry: Entry | undefined,
+  download: Download,
+): Promise<readonly string[] | undefined> {
+  if (labels === undefined) {
+    const ref = entry?.files["labels"];
+    return ref && parseLabels(await download.bytes(`data/labels/${ref.file}`), ref.file);
+  }
+  if (Array.isArray(labels)) return labels as readonly string[];
+  const { name, bytes } = await given(labels as FileSource, "the labels");
+  if (bytes.length > MAX_LABEL_BYTES) throw new LabelsError(`${name}: more than 64 MiB, this is not a label file`);
+  return parseLabels(bytes, name);
+}
+
+async function loadHost(options: BrowserOptions, download: Download): Promise<Host> {
+  const guestMemory = inRange("guestMemory", options.guestMemory ?? DEFAULT_GUEST_MEMORY, 65536, 2 ** 32);
+  const [engine, guest] = await Promise.all([loadLiteRtJs(download), loadGuest(options.guest, download)]);
+  return { engine, ...guest, guestMemory };
+}
+
+async function loadGuest(guest: FileSource | undefined, download: Download): Promise<{ code: Uint8Array; source: string }> {
+  if (guest !== undefined) {
+    const { name, bytes } = await given(guest, "the guest");
+    return { code: bytes, source: name };
+  }
+  packagedGuest ??= download.bytes("data/aicli_guest.wasm").catch((error: unknown) => {
+    packagedGuest = undefined;
+    throw error;
+  });
+  return { code: await packagedGuest, source: "the packaged guest" };
+}

@@ -1,0 +1,93 @@
+/** Face detection with the MTCNN cascade (Zhang et al. 2016, arXiv:1604.02878), wherever the files come from. */
+import type { Entry } from "../catalog/entries.js";
+import { triple } from "../catalog/ranges.js";
+import { ModelError, UsageError } from "../errors.js";
+import { Guest } from "../guest/guest.js";
+import type { DetectRequest } from "../guest/records.js";
+import { type DecodedImage, type Host, inRange, integer } from "../options.js";
+import { type Detection, makeFace } from "../results.js";
+import type { ModelFile } from "../tflite/model.js";
+
+export const NETS = ["pnet", "rnet", "onet"] as const;
+
+export interface DetectOptions {
+  /** A face model of the catalog. Default: mtcnn. */
+  readonly model?: string | undefined;
+  /** Side of the smallest face in pixels of the upright image. Default: 20. */
+  readonly minSize?: number | undefined;
+  /** Lowest scores that P-Net, R-Net and O-Net let through. Default: 0.6, 0.7, 0.7. */
+  readonly thresholds?: readonly number[] | undefined;
+  /** Ratio from one pyramid level to the next. Default: 0.709. */
+  readonly factor?: number | undefined;
+  /** The best faces only; 0 for all, which is the default. */
+  readonly maxFaces?: number | undefined;
+  /** Faces below this score (0 to 1) are left out. */
+  readonly minScore?: number | undefined;
+}
+
+/** What may be another for one image. */
+export interface DetectCall extends Omit<DetectOptions, "model"> {
+  /** What the image is called in the record and in errors. */
+  readonly name?: string | undefined;
+}
+
+/** What the options ask of the guest. */
+interface DetectSettings {
+  readonly request: DetectRequest;
+  readonly minScore: number;
+}
+
+/** Throws UsageError for an option that is out of its range. */
+export function detectSettings(entry: Entry, options: DetectOptions): DetectSettings {
+  const { thresholds = [0.6, 0.7, 0.7] } = options;
+  if (thresholds.length !== 3) throw new UsageError(`thresholds are three numbers, not ${thresholds.length}`);
+  for (const threshold of thresholds) inRange("each of the thresholds", threshold, 0, 1);
+  const { mean = 127.5, std = 128, channels = "rgb" } = entry.input ?? {};
+  if (channels !== "rgb" && channels !== "bgr") {
+    throw new ModelError(`the model ${entry.name} has channels '${channels}' in the catalog, not rgb or bgr`);
+  }
+  const request: DetectRequest = {
+    minSize: inRange("minSize", options.minSize ?? 20, 1, 100_000),
+    thresholds: triple(thresholds),
+    factor: inRange("factor", options.factor ?? 0.709, 0.1, 0.95),
+    maxFaces: integer("maxFaces", options.maxFaces ?? 0, 0, 100_000),
+    mean: triple(mean)[0],
+    std: triple(std)[0],
+    channels,
+  };
+  return { request, minScore: inRange("minScore", options.minScore ?? 0, 0, 1) };
+}
+
+/** A loaded detector. */
+export class FaceTask {
+  readonly model: string;
+  private readonly guest: Guest;
+
+  constructor(
+    private readonly entry: Entry,
+    nets: ReadonlyMap<string, ModelFile>,
+    private readonly options: DetectOptions,
+    { engine, code, source, guestMemory }: Host,
+  ) {
+    this.model = entry.name;
+    this.guest = new Guest("detect-faces", nets, engine, code, source, guestMemory);
+  }
+
+  /** `changed`: what is another for this image. */
+  answer(image: DecodedImage, changed: Omit<DetectCall, "name"> = {}): Detection {
+    const { request, minScore } = detectSettings(this.entry, { ...this.options, ...changed });
+    const rows = this.guest.detectFaces(image, request);
+    return {
+      image: image.name,
+      width: image.width,
+      height: image.height,
+      model: this.model,
+      ...(image.frames > 1 ? { frames: image.frames, frame: 0 } : {}),
+      faces: rows.filter((row) => (row[4] ?? 0) >= minScore).map(makeFace),
+    };
+  }
+
+  close(): void {
+    this.guest.close();
+  }
+}
