@@ -1,6 +1,13 @@
+FROM node:22-slim AS browser
+WORKDIR /src
+COPY . .
+WORKDIR /src/js
+RUN npm ci && npm run browser
+
 FROM python:3.12-slim AS build
 WORKDIR /src
 COPY . .
+COPY --from=browser /src/aicli/_bundled/page aicli/_bundled/page
 RUN python -m venv /opt/aicli && /opt/aicli/bin/pip install --no-cache-dir '.[serve]'
 
 FROM python:3.12-slim

@@ -25,7 +25,7 @@ MEASURABLE := $(VENV)/.installed-bench
 DOCUMENTABLE := $(VENV)/.installed-docs
 PHOTOS := $(sort $(wildcard examples/*.jpg examples/*.png))
 
-.PHONY: help demo test lint guest js bench bench-quick docs build sbom clean
+.PHONY: help demo test lint guest js browser bench bench-quick docs build sbom clean
 # All targets share one environment: pip must not run twice at once, even under -j.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -36,6 +36,7 @@ help:
 	@echo "make lint         ruff, mypy, hadolint for the Dockerfile, actionlint for the workflows"
 	@echo "make guest        compile the guest from guest-rust/ (needs Rust with wasm32-unknown-unknown)"
 	@echo "make js           build, test and pack the package for Node.js in js/ (needs Node.js 20 or later)"
+	@echo "make browser      build the browser's half of js/, for aicli page and aicli serve (needs Node.js, too)"
 	@echo "make bench        measure, beside other packages; make bench-quick in a minute"
 	@echo "make docs         the documentation as a site, in build/site; a broken link is an error"
 	@echo "make build        the wheel and the source archive, in dist/; make sbom adds the bill of materials"
@@ -66,11 +67,14 @@ guest: $(INSTALLED)
 	$(BIN)/aicli build-guest
 
 # The engine ai-edge-litert of this environment is one of the two that are tested.
-js: $(INSTALLED)
-	cd js && npm ci
+js: $(INSTALLED) browser
 	cd js && npm run build
 	cd js && PATH="$(abspath $(BIN)):$$PATH" npm test
 	cd js && npm pack --ignore-scripts
+
+browser:
+	cd js && npm ci
+	cd js && npm run browser
 
 bench: $(MEASURABLE)
 	$(BIN)/python benchmarks/bench.py
@@ -84,14 +88,14 @@ docs: $(DOCUMENTABLE)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "build/site/index.html"
 
-build: $(LINTABLE)
+build: $(LINTABLE) browser
 	$(BIN)/python -m build --outdir dist .
 
 sbom: $(LINTABLE)
 	for wheel in dist/aicli_vision-*.whl; do $(BIN)/python tools/sbom.py $$wheel >$${wheel%-py3-none-any.whl}.cdx.json; done
 
 clean:
-	rm -rf js/node_modules js/dist js/data js/LICENSE js/*.tgz
+	rm -rf js/node_modules js/dist js/data js/LICENSE js/*.tgz aicli/_bundled/page
 	rm -rf .venv build dist demo-output guest-rust/target .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

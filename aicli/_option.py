@@ -39,7 +39,7 @@ else:
         return lambda cls: cls
 
 
-__all__ = ["Option", "Options", "made_from", "option", "without_flags"]
+__all__ = ["Option", "Options", "made_from", "option"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -130,7 +130,9 @@ class Option(NamedTuple):
 
     def explained(self, form: str = "{}") -> str:
         """The help for those who have no flags: other options by their names, in this form."""
-        return without_flags(self.help, form)
+        import re
+
+        return re.sub(r"--([a-z][a-z-]*)", lambda match: form.format(match[1].replace("-", "_")), self.help)
 
     @property
     def wanted(self) -> str:
@@ -142,18 +144,10 @@ class Option(NamedTuple):
         if self.kind == "group":
             return f"a {self.group.__name__}"
         what = {"integer": "an integer", "number": "a number"}.get(self.kind, f"{self.length} numbers")
-        if self.least is not None and self.most is None:
-            return what + f" {'above' if self.above else 'of at least'} {self.least:g}"
         if self.least is not None:
-            what += f" {'above' if self.above else 'from'} {self.least:g}{' up' if self.above else ''} to {self.most:g}"
+            what += f"{' above' if self.above else ' from'} {self.least:g}"
+            what += f" to {self.most:g}" if self.most is not None else "" if self.above else " on"
         return what
-
-
-def without_flags(text: str, form: str = "{}") -> str:
-    """A text of the command line with options by their names, in this form."""
-    import re
-
-    return re.sub(r"--([a-z][a-z-]*)", lambda match: form.format(match[1].replace("-", "_")), text)
 
 
 def option(*, default: T, kw_only: bool = True, **details: Any) -> T:

@@ -27,6 +27,7 @@ COMMANDS = {
     "run": "Run a WebAssembly command made for wasi-nn, WasmEdge or SSVM.",
     "cache": "Show and clear the cache of compiled guests.",
     "serve": "Serve it all over HTTP, with a web page.",
+    "page": "Write the web page as static files that run in the browser.",
     "completion": "Print the completion script of a shell.",
 }
 """Every subcommand with its line in the overview, so that the overview imports none of them."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import hashlib
 import io
 import json
 import re
@@ -224,7 +226,7 @@ def test_security_headers_on_every_answer(server: Server) -> None:
     for path in ("/", "/v1/models", "/nothing", "/openapi.json"):
         headers = server.ask("GET", path).headers
         assert "default-src 'none'" in headers["content-security-policy"]
-        assert "unsafe" not in headers["content-security-policy"]
+        assert "'unsafe-" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
 
 
@@ -232,6 +234,21 @@ def test_pages_name_no_other_host(server: Server) -> None:
     for path in ("/", "/docs", "/static/app.js", "/static/app.css", "/static/draw.js", "/static/docs.js"):
         text = server.ask("GET", path).body.decode()
         assert not re.search(r"(src|href|url|import|fetch)\W{1,3}(https?:)?//", text)
+
+
+def test_files_of_the_page_are_sent_once(server: Server) -> None:
+    first = server.ask("GET", "/static/app.js")
+    assert (first.headers["cache-control"], first.headers["content-type"]) == (
+        "no-cache",
+        "text/javascript; charset=utf-8",
+    )
+    again = server.ask("GET", "/static/app.js", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status, again.body) == (304, b"")
+    packed = server.ask("GET", "/static/app.js", headers={"Accept-Encoding": "gzip, br"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == first.body
+    named = server.ask("GET", f"/static/app.js?{hashlib.sha256(first.body).hexdigest()}")
+    assert "immutable" in named.headers["cache-control"]
 
 
 def test_request_id_and_access_log(server: Server, photo: bytes) -> None:

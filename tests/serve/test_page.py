@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.serve.conftest import PHOTO, PROJECT, Server
-
-CHROMIUM = shutil.which("chromium")
-DRIVER = shutil.which("chromedriver")
-SHOTS = os.environ.get("AICLI_SCREENSHOTS")
-"""Where screenshots are kept for somebody to look at; nowhere without it."""
+from aicli.page.files import is_built
+from tests.chromium import DROP, Page, needs_chromium, start_chromium
+from tests.serve.conftest import PHOTO, PROJECT, Server, running
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER) and os.environ.get("AICLI_REQUIRE_BROWSER") != "1",
-        reason="needs chromium and chromedriver",
-    ),
+    needs_chromium,
 ]
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
-    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
-)
-DROP = """
-const [data, name] = arguments;
-const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
-const transfer = new DataTransfer();
-transfer.items.add(new File([bytes], name, {type: "image/jpeg"}));
-document.getElementById("drop").dispatchEvent(new DragEvent("drop",
-  {dataTransfer: transfer, bubbles: true, cancelable: true}));
-"""
 PASTE = DROP.replace(
     'document.getElementById("drop").dispatchEvent(new DragEvent("drop",\n  {dataTransfer: transfer,',
     'document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: transfer,',
@@ -57,63 +36,15 @@ return points.map(([x, y]) => {
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if not (CHROMIUM and DRIVER):
-        pytest.fail("AICLI_REQUIRE_BROWSER=1, but there is no chromium with its chromedriver")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
-    driver.set_script_timeout(30)
+    driver = start_chromium(tmp_path_factory.mktemp("chromium"))
     yield driver
     driver.quit()
-
-
-class Page:
-    """The page as a test sees it."""
-
-    def __init__(self, browser: Any, server: Server) -> None:
-        self.browser = browser
-        browser.get(server.url)
-        self.wait(lambda: browser.execute_script("return document.getElementById('model').options.length") > 1)
-
-    def wait(self, condition: Callable[[], Any]) -> Any:
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        return WebDriverWait(self.browser, 20, poll_frequency=0.05).until(lambda _: condition())
-
-    def text(self, identifier: str) -> str:
-        return str(self.browser.find_element("id", identifier).text)
-
-    def click(self, selector: str) -> None:
-        self.browser.find_element("css selector", selector).click()
-
-    def put(self, script: str, content: bytes, name: str) -> None:
-        self.browser.execute_script(script, base64.b64encode(content).decode(), name)
-
-    def record(self) -> Any:
-        """The JSON that the page shows."""
-        return self.browser.execute_script("return JSON.parse(document.getElementById('json').textContent)")
-
-    def resize(self, width: int, height: int, scheme: str = "light") -> None:
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-
-    def shoot(self, name: str) -> None:
-        if SHOTS:
-            options = {"format": "png", "captureBeyondViewport": True}
-            found = self.browser.execute_cdp_cmd("Page.captureScreenshot", options)
-            (Path(SHOTS) / f"{name}.png").write_bytes(base64.b64decode(found["data"]))
 
 
 @pytest.fixture
 def page(browser: Any, server: Server) -> Page:
     browser.get_log("browser")
-    page = Page(browser, server)
+    page = Page(browser, server.url)
     page.resize(1280, 900)
     return page
 
@@ -150,16 +81,11 @@ def test_faces_are_hidden_on_the_page(page: Page, server: Server, photo: bytes) 
     page.click("input[value=faces]")
     page.put(DROP, photo, "hopper.jpg")
     page.wait(lambda: "found" in page.text("status"))
-    script = (
-        "const s = document.getElementById('hide'); s.value = 'blur=true';"
-        "s.dispatchEvent(new Event('input', {bubbles: true}))"
-    )
-    page.browser.execute_script(script)
+    page.choose("hide", "blur=true")
     page.wait(lambda: "blur=true" in page.browser.execute_script("return curl.textContent"))
     label = "return document.getElementById('canvas').getAttribute('aria-label')"
     page.wait(lambda: "hidden" in page.browser.execute_script(label))
-    shown = page.browser.execute_script("return document.getElementById('canvas').toDataURL('image/png')")
-    reply = server.ask("POST", "/v1/faces", base64.b64decode(shown.partition(",")[2]))
+    reply = server.ask("POST", "/v1/faces", page.picture())
     assert reply.json["faces"] == []
     page.shoot("desktop-hidden-light")
 
@@ -173,12 +99,6 @@ HIDDEN = "return document.getElementById('canvas').getAttribute('aria-label').in
 CURL = "return curl.textContent"
 
 
-def shown_picture(page: Page) -> bytes:
-    """The canvas as a PNG."""
-    data = page.browser.execute_script("return document.getElementById('canvas').toDataURL('image/png')")
-    return base64.b64decode(data.partition(",")[2])
-
-
 def test_faces_are_left_as_they_are_by_tick_and_by_click(page: Page, server: Server, photo: bytes) -> None:
     page.click("input[value=faces]")
     page.put(DROP, photo, "hopper.jpg")
@@ -187,7 +107,7 @@ def test_faces_are_left_as_they_are_by_tick_and_by_click(page: Page, server: Ser
     page.wait(lambda: page.browser.execute_script(HIDDEN))
     page.click("#faces tbody tr:first-child input[type=checkbox]")
     page.wait(lambda: "spare=" in page.browser.execute_script(CURL))
-    page.wait(lambda: len(server.ask("POST", "/v1/faces", shown_picture(page)).json["faces"]) == 1)
+    page.wait(lambda: len(server.ask("POST", "/v1/faces", page.picture()).json["faces"]) == 1)
     box = page.record()["faces"][0]["box"]
     page.shoot("desktop-spared-light")
     script = """
@@ -197,7 +117,7 @@ def test_faces_are_left_as_they_are_by_tick_and_by_click(page: Page, server: Ser
     """
     page.browser.execute_script(script, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     page.wait(lambda: "spare=" not in page.browser.execute_script(CURL))
-    page.wait(lambda: server.ask("POST", "/v1/faces", shown_picture(page)).json["faces"] == [])
+    page.wait(lambda: server.ask("POST", "/v1/faces", page.picture()).json["faces"] == [])
 
 
 def test_a_picture_of_ones_own_lies_on_the_faces(page: Page, server: Server, photo: bytes, tmp_path: Path) -> None:
@@ -211,9 +131,9 @@ def test_a_picture_of_ones_own_lies_on_the_faces(page: Page, server: Server, pho
     page.wait(lambda: page.browser.execute_script(HIDDEN))
     assert "-F 'photo=@hopper.jpg' -F 'cover=@cover.png'" in page.browser.execute_script(CURL)
     x1, y1, x2, y2 = page.record()["faces"][0]["box"]
-    with Image.open(io.BytesIO(shown_picture(page))) as picture:
+    with Image.open(io.BytesIO(page.picture())) as picture:
         assert picture.convert("RGB").getpixel((int((x1 + x2) / 2), int((y1 + y2) / 2))) == (255, 0, 255)
-    assert server.ask("POST", "/v1/faces", shown_picture(page)).json["faces"] == []
+    assert server.ask("POST", "/v1/faces", page.picture()).json["faces"] == []
 
 
 def test_a_photo_on_its_side_and_every_frame(page: Page, photo: bytes) -> None:
@@ -250,10 +170,7 @@ def test_slider_asks_again_with_its_value(page: Page, photo: bytes) -> None:
     page.click("input[value=faces]")
     page.put(DROP, photo, "hopper.jpg")
     page.wait(lambda: "found" in page.text("status"))
-    script = (
-        "const s = document.getElementById('onet'); s.value = 1; s.dispatchEvent(new Event('input', {bubbles: true}))"
-    )
-    page.browser.execute_script(script)
+    page.choose("onet", "1")
     page.wait(lambda: "thresholds=0.6,0.7,1" in page.browser.execute_script("return curl.textContent"))
     page.wait(lambda: page.text("status") == "No faces found")
 
@@ -330,5 +247,38 @@ def test_docs_page_and_nothing_from_third_parties(page: Page, server: Server) ->
     addresses += page.browser.execute_script(script)
     assert len(addresses) > 4
     assert all(address.startswith(server.url) for address in addresses)
-    complaints = [entry for entry in page.browser.get_log("browser") if entry["level"] == "SEVERE"]
-    assert complaints == []
+    assert page.complaints() == []
+
+
+def test_on_this_device_nothing_is_uploaded(browser: Any, tmp_path: Path, photo: bytes) -> None:
+    if not is_built() and os.environ.get("AICLI_REQUIRE_BROWSER") != "1":
+        pytest.skip("the browser's half is not built; run: make browser")
+    with running(tmp_path, "--workers", "1") as server:
+        page = Page(browser, server.url)
+        page.resize(1280, 900)
+        assert "this service" in page.text("promise")
+        page.click("#device")
+        page.click("input[value=faces]")
+        page.put(DROP, photo, "hopper.jpg")
+        page.wait(lambda: "1 face found, on this device" in page.text("status"))
+        assert "nothing is uploaded" in page.text("promise")
+        assert not page.browser.find_element("id", "curl").is_displayed()
+        here = page.record()
+        page.shoot("service-on-this-device")
+        asked = server.events("request")
+        assert {line["method"] for line in asked} == {"GET"}
+        assert not [line["path"] for line in asked if "efficientnet" in line["path"]]
+        page.click("#device")
+        page.wait(lambda: page.text("status") == "1 face found")
+        there = page.record()["faces"][0]["box"]
+        assert here["faces"][0]["box"] == pytest.approx(there, abs=0.02)
+        page.click("#device")
+        page.wait(lambda: "on this device" in page.text("status"))
+        server.stop()
+        page.browser.refresh()  # the switch and the page are kept
+        page.wait(lambda: "Ready" in page.text("status"))
+        page.put(DROP, photo, "hopper.jpg")
+        page.wait(lambda: "1 face found, on this device" in page.text("status"))
+        page.click("#device")
+        page.wait(lambda: "The service cannot be reached." in page.text("problem"))
+        assert "on this device without it" in page.text("problem")

@@ -12,6 +12,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from aicli.page.files import CONTENT_SECURITY_POLICY
 from aicli.serve.http.bodies import Budget, Held
 from aicli.serve.http.metrics import Metrics
 from aicli.serve.http.origins import host_name, is_foreign
@@ -24,10 +25,7 @@ __all__ = ["Guard", "configure_logging"]
 log = logging.getLogger("aicli.serve.access")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SMALL_ANSWER = 64 << 10
-CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "media-src 'self' blob: mediastream:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+CSP = f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'"
 HEADERS = tuple(
     (name.encode(), value.encode())
     for name, value in {
