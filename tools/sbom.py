@@ -18,6 +18,12 @@ from typing import Any
 from packaging.requirements import Requirement
 
 BUNDLED = "aicli/_bundled/"
+PAGE = f"{BUNDLED}page/"
+LITERT = "LiteRT.js by Google, unchanged: a file of the npm package @litertjs/core."
+OWN_SCRIPTS = {
+    "index.js": ("Apache-2.0", "Compiled from js/src/browser."),
+    "worker.js": ("Apache-2.0 AND MIT", "Compiled from js/src/browser, with parts of fflate (MIT)."),
+}
 RUST = "Compiled from guest-rust/, with parts of Rust's standard library (MIT or Apache-2.0)."
 
 
@@ -36,6 +42,13 @@ def describe(wheel: Path) -> dict[str, Any]:
             if name in held
         ]
         files.append(component(archive, f"{BUNDLED}aicli_guest.wasm", "Apache-2.0", RUST))
+        browser = sorted(name for name in held if name.startswith(PAGE) and name.endswith((".js", ".wasm")))
+        files += [component(archive, name, "Apache-2.0", LITERT) for name in browser if "/litert/" in name]
+        files += [
+            component(archive, name, *OWN_SCRIPTS[name.removeprefix(PAGE)])
+            for name in browser
+            if "/litert/" not in name
+        ]
     purl = f"pkg:pypi/{metadata['Name']}@{metadata['Version']}"
     root = {
         "type": "application",
@@ -67,7 +80,7 @@ def component(archive: zipfile.ZipFile, name: str, licence: str, origin: str) ->
         "bom-ref": name,
         "name": name.removeprefix(BUNDLED),
         "description": origin,
-        "licenses": [{"license": {"id": licence}}],
+        "licenses": [{"expression": licence} if " " in licence else {"license": {"id": licence}}],
         "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(archive.read(name)).hexdigest()}],
     }
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.chromium import Page
 from tests.serve.conftest import PHOTO, TOKEN, Server, running
-from tests.serve.test_page import Page, browser, pytestmark
+from tests.serve.test_page import browser, pytestmark
 from tests.training.conftest import make_photos
 
 __all__ = ["browser", "pytestmark"]
