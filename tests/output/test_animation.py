@@ -49,6 +49,26 @@ def test_frames_times_and_repeats_come_back(format: str, clear: bool, plays: int
         assert np.median(differs) <= 2 and differs.mean() < (12 if format == "WEBP" else 2)
 
 
+def test_a_gif_of_every_colour_hides_what_is_hidden_and_nothing_else() -> None:
+    """256 colours are one too many beside the transparent one: two of them share an entry, none becomes a hole."""
+    image = Image.new("RGBA", (16, 17), (0, 0, 0, 0))
+    for number in range(256):
+        image.putpixel((number % 16, number // 16), (number, 255 - number, (37 * number) % 256, 255))
+    image.putpixel((0, 16), (9, 9, 9, 127))  # rather hidden than seen
+    image.putpixel((1, 16), (9, 9, 9, 128))
+    (frame,) = open_frames(bytes(encode_animation(Animation.of(image), "GIF")), keep_transparent=True)
+    assert frame.transparent is not None
+    alpha = np.asarray(frame.transparent.convert("RGBA"))[..., 3]
+    assert (alpha[:16] == 255).all()
+    assert alpha[16].tolist() == [0, 255, *[0] * 14]
+
+
+def test_quality_counts_for_webp() -> None:
+    animation = Animation.of(Image.effect_noise((100, 100), 80).convert("RGB"))
+    low, usual, high = (len(encode_animation(animation, "WEBP", quality=quality)) for quality in (10, None, 100))
+    assert low < usual / 2 < high / 2
+
+
 def test_equal_frames_become_one_that_is_shown_as_long() -> None:
     animation = Animation("a", 10_000_000)
     for colour in ("red", "red", "blue"):

@@ -181,6 +181,30 @@ def test_every_picture_can_be_labelled(size: tuple[int, int], label: str) -> Non
         assert pixel(result, 0, size[1] - 1)[0] < 90
 
 
+def test_the_label_stands_on_the_left_of_its_band_and_the_score_on_the_right() -> None:
+    image = grey(400, 300)
+    result = draw_label(image, Classification("a", 400, 300, "m", (Prediction(0, "cat", 0.9128),)))
+    band = changed(image, result)
+    assert band is not None
+    letters = result.convert("L").point(lambda value: 255 if value > 200 else 0)
+    label, score = letters.crop((0, 0, 200, 300)).getbbox(), letters.crop((200, 0, 400, 300)).getbbox()
+    assert label is not None and score is not None
+    assert label[0] < 20 and label[2] < 80
+    assert 200 - score[2] < 20 and 200 - score[0] < 100
+    for found in (label, score):  # in the middle of the band, a letter's height at most from it
+        assert abs((found[1] + found[3]) - (band[1] + band[3])) / 2 < 5
+
+
+def test_a_second_score_leaves_the_first_one_readable() -> None:
+    first, second = face(40, 60, 100, 120), face(40, 75, 100, 135)
+    bare = draw_faces(grey(), [first])
+    one = draw_faces(grey(), [first], scores=True)
+    both = draw_faces(grey(), [first, second], scores=True)
+    tab = changed(bare, one)
+    assert tab is not None and tab[3] < 62
+    assert changed(one.crop(tab), both.crop(tab)) is None
+
+
 def test_no_label_is_said_so() -> None:
     assert changed(grey(), draw_label(grey(), Classification("a", 200, 150, "m", ())))
 
@@ -288,6 +312,23 @@ def test_a_sized_crop_is_centred_and_black_beyond_the_photo() -> None:
     border = crop_face(grey(), face(-40, -40, 40, 40), size=56)
     assert pixel(border, 2, 2) == (0, 0, 0)
     assert pixel(border, 50, 50) == GREY
+
+
+def test_a_crop_at_the_border_has_the_photo_s_own_pixels() -> None:
+    image = noise(200, 150)
+    crop = crop_face(image, face(0, 0, 40, 40), margin=0, size=40)
+    assert changed(crop, image.crop((0, 0, 40, 40))) is None
+    crop = crop_face(image, face(160, 110, 200, 150), margin=0, size=40)
+    assert changed(crop, image.crop((160, 110, 200, 150))) is None
+
+
+def test_a_cover_keeps_its_place_where_the_box_leaves_the_photo() -> None:
+    cover = Image.new("RGB", (100, 100), "red")
+    cover.paste("blue", (50, 0, 100, 100))
+    hidden = anonymize(grey(), [face(-50, 20, 50, 120)], margin=0, cover=cover)
+    assert pixel(hidden, 20, 70) == (0, 0, 255)
+    hidden = anonymize(grey(), [face(150, 20, 250, 120)], margin=0, cover=cover)
+    assert pixel(hidden, 180, 70) == (255, 0, 0)
 
 
 @pytest.mark.parametrize("turn", [-150, -35, 0, 10, 90])

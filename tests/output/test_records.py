@@ -168,6 +168,8 @@ def test_table_of_faces() -> None:
     items = [detection("a.jpg"), detection("b.jpg", 0), detection("c.jpg", 0), detection("d.jpg", 2)]
     output = run("table", *items, task="detect-faces", output="out/x.jpg")
     assert "a.jpg: 1 face\n" in output and "b.jpg: no face\n" in output and "d.jpg: 2 faces\n" in output
+    header = ["score", "x1", "y1", "x2", "y2", "width", "height"]
+    assert [line.split() for line in output.splitlines() if "score" in line] == [header] * 2
     assert "saved as out/x.jpg" in output
     assert max(map(len, output.splitlines())) <= 80
     plain = run("table", *items[1:3], task="detect-faces")

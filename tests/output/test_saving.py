@@ -115,6 +115,21 @@ def test_without_exif_nothing_of_the_source_is_left(tmp_path: Path, suffix: str)
     assert image.info["comment"] == b"secret", "the caller's image stays as it is"
 
 
+def test_plain_exif_is_what_is_known_and_short(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x010E] = "Camera maker", "x" * 201
+    lens: dict[int, Any] = {0xA433: "Lens maker", 0xA434: "y" * 201, 0x9286: b"ASCII\0\0\0secret", 0xA432: (24.0, 70.0)}
+    exif[0x8769] = lens
+    exif[0x8825] = {1: "N", 0x1B: b"ASCII\0\0\0secret", 0x1D: "2024:05:06"}
+    save_image(photo(), tmp_path / "a.jpg", metadata=ImageMetadata(exif=exif.tobytes()), exif="plain")
+    with Image.open(tmp_path / "a.jpg") as image:
+        kept = image.getexif()
+    assert set(kept) - {0x8769, 0x8825} == {0x010F, 0x0112}
+    assert set(kept.get_ifd(0x8769)) == {0xA432, 0xA433}
+    assert kept.get_ifd(0x8825) == {1: "N", 0x1D: "2024:05:06"}
+    assert b"secret" not in (tmp_path / "a.jpg").read_bytes()
+
+
 def test_a_profile_of_another_colour_space_and_damaged_exif_are_dropped(tmp_path: Path) -> None:
     cmyk = SRGB[:16] + b"CMYK" + SRGB[20:]
     for number, exif in enumerate((b"Exif\0\0nonsense", b"", b"x" * 50, exif_with_thumbnail()[:60])):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from aicli.errors import UsageError
 from aicli.output.pictures.sheet import ContactSheet
@@ -48,7 +48,39 @@ def test_photos_beyond_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ContactSheet, "LIMIT", 4)
     full, over = filled(4), filled(7)
     assert len(over) == 7
-    assert over.render().height > full.render().height
+    pictures = full.render(), over.render()
+    assert pictures[1].height > pictures[0].height
+    foot = pictures[1].crop((0, pictures[0].height, pictures[1].width, pictures[1].height))
+    assert foot.convert("L").getextrema()[1] > 100  # type: ignore[operator] # "and 3 more"
+
+
+def test_both_captions_stand_below_the_photo() -> None:
+    def sheet(*captions: str) -> Image.Image:
+        made = ContactSheet()
+        made.add(Image.new("RGB", (300, 300), "red"), *captions)
+        return made.render()
+
+    bare = sheet("", "")
+    first, second = (
+        ImageChops.difference(bare, other).getbbox() for other in (sheet("a photo", ""), sheet("", "a label"))
+    )
+    red = bare.getchannel("R").point(lambda value: 255 if value == 255 else 0).getbbox()
+    assert first is not None and second is not None and red is not None
+    assert red[3] <= first[1] < first[3] < second[3] <= bare.height
+    assert first[3] <= second[1] + 4  # the tails of letters may reach down to the next line
+
+
+def test_a_narrow_photo_is_in_the_middle_of_its_square() -> None:
+    sheet = ContactSheet()
+    sheet.add(Image.new("RGB", (30, 90), "red"), "", "")
+    picture = sheet.render()
+    background = picture.getpixel((0, 0))
+    assert isinstance(background, tuple)
+    square = ImageChops.difference(picture, Image.new("RGB", picture.size, background)).getbbox()
+    red = picture.getchannel("R").point(lambda value: 255 if value == 255 else 0).getbbox()
+    assert square is not None and red is not None
+    assert abs((red[0] + red[2]) - (square[0] + square[2])) <= 2
+    assert abs((red[1] + red[3]) - (square[1] + square[3])) <= 2
 
 
 def test_any_caption_and_any_mode() -> None:
