@@ -111,5 +111,5 @@ def test_nothing_installs_the_other_project_of_this_name(folder: str) -> None:
         if path.suffix not in {".md", ".py", ".toml", ".rs", ".js", ".html", ""} or not path.is_file():
             continue
         for line in path.read_text(errors="replace").splitlines():
-            for command in re.findall(r"(?:pip3?|pipx|uv) (?:tool |pip )?install[^`|]*|\buvx [^`|]*", line):
+            for command in re.findall(r"(?:pip3?|pipx|uv) (?:tool |pip )?install[^`|]*|\buvx (?!--from [./])[^`|]*", line):
                 assert not NAMESAKE.search(command), f"{path}: {line.strip()}"

@@ -66,13 +66,14 @@ subprocess.Popen.kill = lambda process: process.poll() is None and os.kill(proce
 )
 PLATFORMS = {"macos": MACOS, "windows": WINDOWS}
 IMPORTS = """
-import importlib, pkgutil, aicli
+import importlib, pkgutil, sys, aicli
 for found in pkgutil.walk_packages(aicli.__path__, "aicli."):
     if not found.name.startswith(("aicli.wasm.wasmer", "aicli.nn.dialects.tensorflow")):
         try:
             importlib.import_module(found.name)
         except ImportError as error:
-            print(found.name, error.name or error)
+            if (error.name or "aicli").partition(".")[0] in {"aicli", *sys.argv[1:]}:
+                print(found.name, error.name or error)
 """
 
 
@@ -101,8 +102,8 @@ def pretended(request: pytest.FixtureRequest, tmp_path: Path) -> Pretended:
 
 
 def test_modules_can_be_imported(pretended: Pretended) -> None:
-    """All of them, but for those of engine processes and the service where there is neither."""
-    done = pretended.python("-c", IMPORTS)
+    """All of them, but for those of engine processes and the service where there is neither; extras may be absent."""
+    done = pretended.python("-c", IMPORTS, "fcntl", "resource", "pwd", "termios")
     assert (done.returncode, done.stderr) == (0, "")
     absent = [line.split()[0] for line in done.stdout.splitlines()]
     if pretended.name == "windows":
@@ -150,8 +151,9 @@ def test_a_model_apart_is_answered_or_refused_in_one_line(pretended: Pretended) 
 
 def test_the_installation_is_found_to_be_whole(pretended: Pretended) -> None:
     done = pretended.aicli("doctor")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "bad " not in done.stdout and "ok    wasmtime with litert" in done.stdout
+    assert done.stderr == ""
+    assert [line for line in done.stdout.splitlines() if line.startswith("bad") and "name:" not in line] == []
+    assert "ok    wasmtime with litert: classify and detect-faces work" in done.stdout
 
 
 def test_the_service_is_refused_in_one_line_where_it_cannot_be(tmp_path: Path) -> None:
