@@ -101,6 +101,7 @@ def test_the_overview_lists_each_command() -> None:
         assert command.get_short_help_str()
 
 
+INSTALLING = re.compile(r"(?:pip3?|pipx|uv) (?:tool |pip )?install[^`|]*|\buvx (?!--from [./])[^`|]*")
 NAMESAKE = re.compile(r"(?<![\w./-])aicli(?=[\[=<>~! '\"),;]|$)")
 
 
@@ -111,5 +112,5 @@ def test_nothing_installs_the_other_project_of_this_name(folder: str) -> None:
         if path.suffix not in {".md", ".py", ".toml", ".rs", ".js", ".html", ""} or not path.is_file():
             continue
         for line in path.read_text(errors="replace").splitlines():
-            for command in re.findall(r"(?:pip3?|pipx|uv) (?:tool |pip )?install[^`|]*|\buvx (?!--from [./])[^`|]*", line):
+            for command in INSTALLING.findall(line):
                 assert not NAMESAKE.search(command), f"{path}: {line.strip()}"
