@@ -1,6 +1,6 @@
 """The bill of materials of a wheel, as CycloneDX 1.6: what it bundles and what it asks an index for.
 
-    python tools/sbom.py dist/aicli_vision-0.1.0-py3-none-any.whl > dist/aicli_vision-0.1.0.cdx.json
+    python tools/sbom.py dist/aicli_vision-0.2.0-py3-none-any.whl > dist/aicli_vision-0.2.0.cdx.json
 
 The same wheel gives the same bytes: no time and no random serial number is written.
 """
