@@ -5,12 +5,26 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
 from aicli._blas import start_no_threads
 
 
+def roomy(function: Callable[[], NoReturn]) -> Callable[[], NoReturn]:
+    """The function with a frame of 128 kB, of which it uses nothing, so that those of all it calls lie side by side.
+
+    Python 3.11 and later have frames in chunks of 16 kB, and make a chunk as large as its first frame needs. A loop
+    whose calls begin in one chunk and end in the next has the system map and unmap memory at every turn: 800 times in
+    one run on one photo. Memory that is not written to costs nothing.
+    """
+    if sys.version_info >= (3, 11):
+        function.__code__ = function.__code__.replace(co_stacksize=1 << 14)
+    return function
+
+
+@roomy
 def main() -> NoReturn:
     """Runs the command line and ends the process with its code.
 
