@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import sys
 import threading
 import tracemalloc
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aicli.errors import ImageError, UsageError
-from aicli.image.inputs import Input, expand
+from aicli.image.inputs import Input, expand, in_natural_order, natural_key
 from tests.corpus import samples_jpeg
 
 
@@ -52,6 +53,24 @@ def test_folders_in_natural_order_without_hidden_names(folder: Path) -> None:
     expected = ["photos/b/c/deep.webp", "photos/b/x.tif", "photos/IMG1.png", "photos/img2.JPG", "photos/img10.jpg"]
     assert names_of(expand(["photos"])) == expected
     assert [item.source() for item in expand(["photos/"])] == [Path(name) for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "length"),
+    [("0123456789", 6), ("019aA._", 5), ("12\u0661\u0662b", 4), ("0123456789abcdefghijklmnop", 9)],
+)
+def test_natural_order_is_the_same_whether_names_are_alike_or_not(alphabet: str, length: int) -> None:
+    chance = random.Random(alphabet)
+    names = list({"".join(chance.choices(alphabet, k=chance.randint(1, length))) for _ in range(2000)})
+    assert list(in_natural_order(names)) == sorted(names, key=natural_key)
+
+
+def test_the_first_of_many_names_is_there_before_all_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("aicli.image.inputs.natural_key", lambda name: (asked.append(name), natural_key(name))[1])
+    names = [f"IMG_{number}.jpg" for number in range(20_000)]
+    assert next(in_natural_order(names[::-1])) == "IMG_0.jpg"
+    assert len(asked) < 20
 
 
 def test_include(folder: Path) -> None:
