@@ -7,7 +7,6 @@ through FUSE) give a file another number under each spelling of its name. There 
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable
 
 __all__ = ["FileSet", "identity_of", "name_key", "same_file"]
@@ -17,6 +16,10 @@ PathLike = str | os.PathLike[str]
 
 def name_key(path: str) -> str:
     """What two paths have in common that are one file where letters' case or Unicode's composition do not count."""
+    if path.isascii():
+        return path.casefold()
+    import unicodedata
+
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 

@@ -13,8 +13,9 @@ __all__ = ["encodable", "escape_bytes", "one_line", "printable", "shown", "visib
 
 # C0 controls, DEL, C1 controls (0x9B starts an escape sequence in some terminals), the line and paragraph separators,
 # bidirectional overrides (they can make one name look like another) and lone surrogates (undecodable bytes).
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_NO_TEXT = re.compile("[\x00\ud800-\udfff]")  # csv and most readers of it stop at a NUL
+# None of them is printable, so that text that is needs no look at each of its characters.
+_UNSAFE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+_NO_TEXT = "[\x00\ud800-\udfff]"  # csv and most readers of it stop at a NUL
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
@@ -35,7 +36,7 @@ def _sequence(match: re.Match[str]) -> str:
 
 def visible(text: str) -> str:
     """The text with control characters, line separators and undecodable bytes escaped."""
-    return _UNSAFE.sub(_sequence, text)
+    return text if text.isprintable() else re.sub(_UNSAFE, _sequence, text)
 
 
 def one_line(text: str) -> str:
@@ -48,7 +49,7 @@ def one_line(text: str) -> str:
 
 def escape_bytes(text: str) -> str:
     """The text with undecodable bytes and NUL escaped; everything else, newlines too, stays as it is."""
-    return _NO_TEXT.sub(_sequence, text)
+    return text if text.isprintable() else re.sub(_NO_TEXT, _sequence, text)
 
 
 def encodable(text: str, stream: TextIO) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, NamedTuple, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from PIL import Image
 
@@ -14,10 +14,11 @@ from aicli.errors import ImageTooLargeError
 from aicli.image.formats import RAW, open_with, require_plugin
 from aicli.image.guard import Messages, check_size
 from aicli.image.headers import count_gif, further_pictures, hidden_sizes
-from aicli.image.raw import Embedded, find_embedded
 from aicli.image.reading import MAX_STREAM_BYTES
-from aicli.image.tiff import pages, read_directories
 from aicli.image.upright import orientation
+
+if TYPE_CHECKING:
+    from aicli.image.raw import Embedded
 
 __all__ = ["Frames", "Loaded", "OpenImage", "frames_of"]
 
@@ -56,6 +57,8 @@ class Frames(Protocol):
 def frames_of(kind: str, stream: IO[bytes], label: str, max_pixels: int) -> Iterator[Frames]:
     """The frames of a file of this kind. Raises whatever a decoder raises, and ImageTooLargeError."""
     if kind in RAW or kind == "TIFF":
+        from aicli.image.raw import find_embedded
+
         embedded = find_embedded(kind, stream, label)
         if embedded is not None:
             with _frames_of(embedded.kind, io.BytesIO(embedded.data), label, max_pixels) as frames:
@@ -63,6 +66,12 @@ def frames_of(kind: str, stream: IO[bytes], label: str, max_pixels: int) -> Iter
             return
     with _frames_of(kind, stream, label, max_pixels) as frames:
         yield frames
+
+
+def _tiff_pages(stream: IO[bytes]) -> list[int]:
+    from aicli.image.tiff import pages, read_directories
+
+    return pages(read_directories(stream))
 
 
 @contextmanager
@@ -73,7 +82,7 @@ def _frames_of(kind: str, stream: IO[bytes], label: str, max_pixels: int) -> Ite
         require_plugin(kind)
         yield _Apart(kind, stream, label)
         return
-    places = pages(read_directories(stream)) if kind == "TIFF" else []
+    places = _tiff_pages(stream) if kind == "TIFF" else []
     with open_with(kind, stream) as image:
         for size in hidden_sizes(kind, stream, image):
             check_size(*size, label, max_pixels)

@@ -100,7 +100,7 @@ class _TextWriter(Writer):
 
 
 # Valid in JSON as they are, but not for a terminal, a program that splits lines, or UTF-8 (lone surrogates).
-_JSON_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_JSON_UNSAFE = "[\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 
 
 def _finite(value: Any) -> Any:
@@ -129,7 +129,9 @@ class _JsonLinesWriter(Writer):
             text = json.dumps(record, ensure_ascii=not unicode, allow_nan=False)
         except ValueError:
             text = json.dumps(_finite(record), ensure_ascii=not unicode)
-        return _JSON_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+        if text.isprintable():
+            return text
+        return re.sub(_JSON_UNSAFE, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 class _JsonWriter(_JsonLinesWriter):

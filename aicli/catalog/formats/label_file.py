@@ -110,11 +110,14 @@ def _unquoted(names: Sequence[str]) -> tuple[str, ...]:
 
 def _from_csv(lines: Sequence[str]) -> tuple[str, ...]:
     """The column of names of a table whose first line names its columns; nothing for any other text."""
-    import csv
-
     separator = next((mark for mark in ("\t", ";", ",") if mark in lines[0]), None)
     if separator is None or len(lines) < 2:
         return ()
+    # Most files with a comma in their first line are plain ones: their rows are not read.
+    if not all(cell.strip('" \t').lower() in HEADER_NAMES + HEADER_NUMBERS for cell in lines[0].split(separator)):
+        return ()
+    import csv
+
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator) if row]
     header = [cell.lower() for cell in rows[0]]
     if not all(cell in HEADER_NAMES + HEADER_NUMBERS for cell in header):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aicli._same_file import name_key
 from aicli.cli.batch.plan import Plan, remove_parts
 from aicli.errors import UsageError
-from aicli.output.pictures.animation import ANIMATION_SUFFIXES, animation_format
 from aicli.output.pictures.places import Place, crop_stem, numbered
-from aicli.output.pictures.saving import IMAGE_SUFFIXES, image_format
 
 if TYPE_CHECKING:
     from aicli.cli.batch.record_file import RecordFile
@@ -112,7 +110,7 @@ class Outputs:
             self._folder = output
         elif output is not None:
             if output != STANDARD_OUTPUT:
-                animation_format(output) if all_frames else image_format(output)
+                check_picture_name(output, all_frames=all_frames)
                 sources.refuse_as_output(output, "-o")
             if not sources.is_one_file:
                 where = "-o -: standard output" if output == STANDARD_OUTPUT else f"{output}: one file"
@@ -154,7 +152,7 @@ class Outputs:
         return places
 
     def _picture_name(self, image: str) -> str:
-        return kept_name(image, self._format, IMAGE_SUFFIXES | (ANIMATION_SUFFIXES if self._all_frames else {}))
+        return kept_name(image, self._format, all_frames=self._all_frames)
 
     def _place(self, folder: str, image: str, kind: str, name: str) -> Place:
         make_folder(Path(folder))
@@ -196,8 +194,20 @@ def is_folder(value: str) -> bool:
     return path.is_dir() or value.endswith(("/", "\\")) or path.suffix == ""
 
 
-def kept_name(name: str, format: str | None = None, suffixes: Mapping[str, str] = IMAGE_SUFFIXES) -> str:
+def check_picture_name(path: str, *, all_frames: bool) -> None:
+    """Raises :class:`UsageError` unless pictures, or with ``all_frames`` animations, are written under such a name."""
+    from aicli.output.pictures.animation import animation_format
+    from aicli.output.pictures.saving import image_format
+
+    animation_format(path) if all_frames else image_format(path)
+
+
+def kept_name(name: str, format: str | None = None, *, all_frames: bool = False) -> str:
     """The file name of an image, with a suffix that pictures, or those of a format, are written in."""
+    from aicli.output.pictures.animation import ANIMATION_SUFFIXES
+    from aicli.output.pictures.saving import IMAGE_SUFFIXES
+
+    suffixes = IMAGE_SUFFIXES | (ANIMATION_SUFFIXES if all_frames else {})
     original = Path(name).name if name not in ("-", "<stdin>") else "stdin.png"
     if format is not None and IMAGE_SUFFIXES.get(Path(original).suffix.lower()) != format.upper():
         return f"{Path(original).stem}.{format.replace('jpeg', 'jpg')}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -29,7 +28,7 @@ class Plan:
 
     def __init__(self, path: str | None = None, *, resume: bool = False) -> None:
         self.path = path
-        self.run = secrets.token_hex(5)
+        self.run = os.urandom(5).hex()
         self.former_runs: list[str] = []
         self._begun: dict[tuple[str, str], deque[Any]] = {}
         self._parts = 0

@@ -18,7 +18,6 @@ from aicli._files import replacing, write_file
 from aicli._text import escape_bytes
 from aicli.cli.batch.plan import Plan
 from aicli.errors import AicliError, UsageError
-from aicli.output.parquet import read_records, require_pyarrow, write_records
 from aicli.output.pictures.places import crop_stem, numbered
 from aicli.output.records import Task
 
@@ -57,6 +56,8 @@ class RecordFile:
         self.path, self.format, self._task, self._all_frames = path, format, task, all_frames
         self._becomes_parquet = format == "parquet"
         if self._becomes_parquet:
+            from aicli.output.parquet import require_pyarrow
+
             require_pyarrow()
             if not is_plain(path):
                 raise UsageError(f"{path}: a pipe or device; Parquet goes to a file, or without -O to standard output")
@@ -128,6 +129,8 @@ class RecordFile:
     def _read(self, source: str) -> str:
         """The records of a file or its part, as they were written."""
         if self._becomes_parquet and source == self.path:
+            from aicli.output.parquet import read_records
+
             return "".join(json.dumps(record) + "\n" for record in read_records(source, self._task))
         return read(source)
 
@@ -197,6 +200,8 @@ class RecordFile:
             raise AicliError(f"cannot write {self.path}: {error.strerror}; the records are in {self.part}") from None
 
     def _make_parquet(self, part: str) -> None:
+        from aicli.output.parquet import write_records
+
         try:
             with open(part, encoding="utf-8", newline="\n") as lines, replacing(self.path) as file:
                 write_records(lines, file, self._task)

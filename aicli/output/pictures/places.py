@@ -18,7 +18,7 @@ from aicli.errors import AicliError
 
 __all__ = ["Place", "crop_stem", "numbered", "write_crops", "write_picture"]
 
-_CROP = re.compile(r"(.*)\.face[0-9]+\.jpg", re.DOTALL | re.IGNORECASE)
+_CROP = r"(?is)(.*)\.face[0-9]+\.jpg"
 _LAST_NUMBER = 1_000_000
 
 
@@ -71,7 +71,7 @@ def crop_path(stem: str, face: int) -> str:
 
 def crop_stem(path: str) -> str | None:
     """The stem of a path that is one of :func:`crop_path`, else ``None``."""
-    match = _CROP.fullmatch(path)
+    match = re.fullmatch(_CROP, path) if ".face" in path.lower() else None
     return match[1] if match else None
 
 
