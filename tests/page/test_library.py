@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageCms
+from wasmtime import wat2wasm
 
+from aicli.image.decode import open_image
 from tests.chromium import needs_chromium
 from tests.conftest import PROJECT, SHARED, require_shared
 from tests.page.conftest import StaticServer
@@ -98,3 +103,155 @@ def test_answers_are_the_golden_ones(page: Any, server: StaticServer) -> None:
         wrong += [f"{name}: {mine} not {right}" for mine, right in pairs if not close(mine, right)]
     assert wrong == []
     assert engines == {"LiteRT.js, relaxed SIMD"}
+
+
+HOST = """(module {imports}
+  (memory (export "memory") 120) (global $next (mut i32) (i32.const 1024))
+  (func (export "aicli_abi_version") (result i32) i32.const {version})
+  (func (export "aicli_alloc") (param i32) (result i32)
+    (global.get $next) (global.set $next (i32.add (global.get $next) (local.get 0))))
+  (func (export "aicli_dealloc") (param i32 i32))
+  (func (export "aicli_detect_faces") (param $request i32) (result i32) {body}))"""
+
+
+def guest(body: str, version: int = 1, imports: str = "") -> bytes:
+    """A guest whose task runs ``body``."""
+    return bytes(wat2wasm(HOST.format(body=body, version=version, imports=imports)))
+
+
+def word(place: int, value: str) -> str:
+    return f"(i32.store (i32.const {place}) {value if value.startswith('(') else f'(i32.const {value})'})"
+
+
+def record(place: int, value: str) -> str:
+    return f"(f32.store (i32.const {place}) {value})"
+
+
+# One face, whose box says what the pixels are: two halves of their FNV-1a hash, width and height.
+HASH = f"""(local $at i32) (local $end i32) (local $hash i32)
+  (local.set $at (i32.load offset=4 (local.get $request)))
+  (local.set $end (i32.add (local.get $at) (i32.mul (i32.const 3)
+    (i32.mul (i32.load offset=8 (local.get $request)) (i32.load offset=12 (local.get $request))))))
+  (local.set $hash (i32.const 0x811c9dc5))
+  (loop
+    (local.set $hash (i32.mul (i32.const 16777619) (i32.xor (local.get $hash) (i32.load8_u (local.get $at)))))
+    (br_if 0 (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (local.get $end))))
+  {record(128, "(f32.convert_i32_u (i32.shr_u (local.get $hash) (i32.const 16)))")}
+  {record(132, "(f32.convert_i32_u (i32.and (local.get $hash) (i32.const 0xffff)))")}
+  {record(136, "(f32.convert_i32_u (i32.load offset=8 (local.get $request)))")}
+  {record(140, "(f32.convert_i32_u (i32.load offset=12 (local.get $request)))")}
+  {record(144, "(f32.const 1)")}
+  {word(68, "1")} {word(72, "128")}
+  i32.const 64"""
+
+
+def fnv(pixels: bytes) -> int:
+    value = 0x811C9DC5
+    for byte in pixels:
+        value = (value ^ byte) * 16777619 & 0xFFFFFFFF
+    return value
+
+
+def swapped_profile() -> bytes:
+    """A profile that a decoder which obeys it shows: red and blue change places."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return srgb.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+
+
+def pictures() -> dict[str, bytes]:
+    """Photos of the kinds that Chromium reads, by their names."""
+    with Image.open(PROJECT / "examples" / "astronaut.png") as image:
+        rgb = image.convert("RGB").resize((100, 90))
+    alpha = rgb.copy()
+    alpha.putalpha(Image.linear_gradient("L").resize(rgb.size))
+    kinds: dict[str, tuple[Image.Image, dict[str, Any]]] = {
+        "plain.jpg": (rgb, {}),
+        "444.jpg": (rgb, {"subsampling": 0, "progressive": True}),
+        "profile.jpg": (rgb, {"icc_profile": swapped_profile()}),
+        "profile.png": (rgb, {"icc_profile": swapped_profile()}),
+        "grey.jpg": (rgb.convert("L"), {}),
+        "cmyk.jpg": (rgb.convert("CMYK"), {}),
+        "rgb.png": (rgb, {}),
+        "rgba.png": (alpha, {}),
+        "palette.png": (rgb.quantize(64), {"transparency": 3}),
+        "bits.png": (rgb.convert("1"), {}),
+        "lossy.webp": (rgb, {}),
+        "alpha.webp": (alpha, {"lossless": True}),
+        "moving.gif": (rgb, {"save_all": True, "append_images": [rgb.rotate(90)]}),
+        "moving.webp": (rgb, {"save_all": True, "append_images": [rgb.rotate(90)], "lossless": True}),
+        "strips.jpg": (rgb.resize((2100, 1100)), {}),
+    }
+    for orientation in (3, 6, 7):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        kinds[f"turn{orientation}.jpg"] = (rgb, {"exif": exif})
+    found = {}
+    for name, (picture, options) in kinds.items():
+        stream = io.BytesIO()
+        picture.save(stream, Path(name).suffix[1:].replace("jpg", "jpeg"), **options)
+        found[name] = stream.getvalue()
+    return found
+
+
+def test_decoding_is_pythons(page: Any, server: StaticServer) -> None:
+    server.extra |= {"hash.wasm": guest(HASH), **pictures()}
+    names = list(pictures())
+    answers = call(page, "detect-faces", {"guest": "/_/hash.wasm"}, *(f"/_/{name}" for name in names))["answers"]
+    wrong = []
+    for name, answer in zip(names, answers, strict=True):
+        right = open_image(server.extra[name])
+        assert "faces" in answer, f"{name}: {answer}"
+        high, low, width, height = answer["faces"][0]["box"]
+        assert (width, height) == (answer["width"], answer["height"]) == (right.width, right.height), name
+        assert answer.get("frames", 1) == right.frames, name
+        if int(high) << 16 | int(low) != fnv(right.pixels.tobytes()):
+            wrong.append(name)
+    assert wrong == []
+
+
+def test_what_breaks_the_rules_is_refused(page: Any, server: StaticServer) -> None:
+    """The checks are those of js/test/hostile.test.mjs: here, that they hold in a worker, and what it says."""
+    result = f"{word(68, '1')} {word(72, '128')} i32.const 64"
+    server.extra |= {
+        "outside.wasm": guest("i32.const -8"),
+        "many.wasm": guest(f"{word(68, '1073741824')} i32.const 64"),
+        "nan.wasm": guest(f"{record(128, '(f32.const nan)')} {result}"),
+        "trap.wasm": guest("unreachable"),
+        "later.wasm": guest(result, version=2),
+        "asks.wasm": guest(result, imports='(import "env" "fetch" (func (param i32)))'),
+        "text.wasm": b"no module",
+        "broken.jpg": pictures()["plain.jpg"][:900],
+        "text.jpg": b"no photo",
+        "empty.jpg": b"",
+        "photo.jpg": pictures()["plain.jpg"],
+    }
+
+    def said(guest: str) -> tuple[str, str]:
+        found = call(page, "detect-faces", {"guest": f"/_/{guest}.wasm"}, "/_/photo.jpg", "/_/photo.jpg")
+        failures = found.get("answers", [found])
+        assert len({failure["message"] for failure in failures}) == 1, "the next image meets a fresh guest"
+        return failures[0]["error"], failures[0]["message"]
+
+    expected = {
+        "outside": ("GuestFault", "outside its memory"),
+        "many": ("GuestFault", "1073741824 records where 131072 are the most"),
+        "nan": ("GuestFault", "an impossible box or score"),
+        "trap": ("GuestTrap", "unreachable"),
+        "later": ("GuestError", "speaks ABI version 2"),
+        "asks": ("GuestError", "imports env.fetch; a guest may import wasi_ephemeral_nn only"),
+        "text": ("GuestError", "text.wasm: "),
+        "absent": ("ModelError", "status 404"),
+    }
+    for name, (error, message) in expected.items():
+        found = said(name)
+        assert found[0] == error and message in found[1], (name, found)
+    photos = ["/_/text.jpg", "/_/empty.jpg", "/_/absent.jpg", {"image": "/_/photo.jpg", "minSize": 0}, "/_/photo.jpg"]
+    answers = call(page, "detect-faces", {"maxPixels": 9000}, *photos)["answers"]
+    assert [answer.get("error") for answer in answers] == ["ImageError"] * 3 + ["UsageError", None]
+    assert "/_/text.jpg: not an image" in answers[0]["message"]
+    assert (
+        call(page, "detect-faces", {"maxPixels": 8999}, "/_/photo.jpg")["answers"][0]["error"] == "ImageTooLargeError"
+    )
+    assert call(page, "classify", {"model": "nosuch"})["error"] == "ModelError"
+    assert call(page, "classify", {"model": "mtcnn"})["message"] == "the model mtcnn is for the task detect-faces"
+    assert call(page, "detect-faces", {"thresholds": [0.5]})["error"] == "UsageError"

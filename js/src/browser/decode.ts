@@ -7,8 +7,8 @@ import type { WorkerImage } from "./messages.js";
 /** A canvas has a largest area, 16 megapixels in some browsers; a photo is read in strips of less. */
 const STRIP_PIXELS = 2 ** 21;
 
-/** Colour profiles are left aside, and Exif's orientation is followed. */
-const AS_STORED: ImageBitmapOptions = { colorSpaceConversion: "none", imageOrientation: "from-image" };
+/** Colour profiles are left aside, Exif's orientation is followed, and colours are mixed with white once, below. */
+const AS_STORED: ImageBitmapOptions = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" };
 
 /** Throws ImageError or ImageTooLargeError. */
 export async function decode(image: WorkerImage, name: string, maxPixels: number | undefined): Promise<DecodedImage> {
@@ -20,9 +20,36 @@ export async function decode(image: WorkerImage, name: string, maxPixels: number
     } catch {
       throw new ImageError(`${name}: not an image, damaged, or a format that this browser does not read; give a JPEG, PNG, WebP or GIF file`);
     }
-    return fromBitmap(bitmap, name, maxPixels);
+    return { ...fromBitmap(bitmap, name, maxPixels), frames: await framesOf(image) };
   }
   return image instanceof ImageBitmap ? fromBitmap(image, name, maxPixels) : fromPixels(image, name, maxPixels);
+}
+
+/** What of `ImageDecoder` is used: not every browser has it, and none on a page that came over plain http. */
+interface Decoder {
+  readonly completed: Promise<void>;
+  readonly tracks: { readonly selectedTrack: { readonly frameCount: number } | null };
+  close(): void;
+}
+declare const ImageDecoder: (new (init: { data: Blob | ReadableStream; type: string }) => Decoder) | undefined;
+
+/** The formats of animations by how their files begin; `.` stands for any byte. */
+const ANIMATED: readonly (readonly [string, string])[] = [["GIF8", "image/gif"], ["RIFF....WEBP", "image/webp"], ["\x89PNG", "image/png"], ["....ftypavi", "image/avif"]];
+
+/** How many pictures a file holds, of which the first is looked at; 1 where the browser does not say. */
+async function framesOf(image: Blob): Promise<number> {
+  const head = String.fromCharCode(...new Uint8Array(await image.slice(0, 16).arrayBuffer()));
+  const [, type] = ANIMATED.find(([begin]) => [...begin].every((char, place) => char === "." || char === head[place])) ?? [];
+  if (!type || typeof ImageDecoder === "undefined") return 1;
+  try {
+    const decoder = new ImageDecoder({ data: image.stream(), type });
+    await decoder.completed;
+    const frames = decoder.tracks.selectedTrack?.frameCount ?? 1;
+    decoder.close();
+    return frames;
+  } catch {
+    return 1;
+  }
 }
 
 /** What is transparent becomes white. */
