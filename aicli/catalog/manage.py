@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aicli.catalog.specs import ClassifierModel
     from aicli.nn.engines import Engine
 
-__all__ = ["Check", "add_classifier", "list_models", "model_path", "remove", "verify"]
+__all__ = ["Check", "add_classifier", "files_of_user", "list_models", "model_path", "remove", "verify"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 OWN = "own"
@@ -102,6 +102,23 @@ def model_path(name: str, role: str | None = None) -> dict[str, Path]:
     if role is not None and role not in entry.files:
         raise UsageError(f"the model {entry.name} has no file '{role}'; it has {', '.join(entry.files)}")
     return {key: require_file(entry, key) for key in entry.files if role in (None, key)}
+
+
+def files_of_user(name: str) -> dict[str, Path]:
+    """What the user's folder of models has of one, by the path in that folder: its files, and the registry.
+
+    Empty for a model that comes with aicli, or is not known.
+    """
+    folder = folders.user_models()
+    entry = entries.find_entry(name)
+    if entry is not None:
+        found = [folder / ref.file for ref in entry.files.values() if not ref.is_bundled]
+    else:
+        found = [folder / f"{name}.tflite", folder / f"{name}.txt", folder / f"{name}_labels.txt"]
+    found = [path for path in found if path.is_file()]
+    if found and entries.user_registry().is_file():
+        found.append(entries.user_registry())
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def remove(name: str) -> tuple[Path, ...]:

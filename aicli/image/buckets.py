@@ -28,6 +28,9 @@ PACKAGES = {
 }
 """What fsspec needs for each kind of address."""
 
+VERSIONS = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime")
+"""Where the packages behind fsspec put an object's version or time."""
+
 
 class InBucket(NamedTuple):
     """A photo in a bucket, fetched where it is decoded: in the worker process."""
@@ -56,8 +59,9 @@ def is_in_bucket(name: str) -> bool:
     return bool(separator) and scheme.lower() in PACKAGES
 
 
-def list_bucket(url: str) -> list[tuple[str, bool]]:
-    """The addresses that an object's address, a folder's or a pattern stands for, and whether each lies in a folder.
+def list_bucket(url: str) -> list[tuple[str, bool, str]]:
+    """The addresses that an object's address, a folder's or a pattern stands for; of each whether it lies in a folder,
+    and its size and time.
 
     Hidden names are left out. Raises :class:`ImageError`.
     """
@@ -68,16 +72,26 @@ def list_bucket(url: str) -> list[tuple[str, bool]]:
         system.invalidate_cache()
         start = system._strip_protocol(root)
         if pattern:
-            found = system.glob(path)
+            found = system.glob(path, detail=True)
         elif system.isdir(path):
-            found = [key for key in system.find(path) if "/." not in f"/{key[len(start) :]}"]
+            listed = system.find(path, detail=True).items()
+            found = {key: about for key, about in listed if "/." not in f"/{key[len(start) :]}"}
         elif system.exists(path):
-            return [(url, False)]
+            return [(url, False, stamp_of(system.info(path)))]
         else:
             raise ImageError("nothing with this address; check the bucket and the path")
     if not found and pattern:
         raise ImageError("nothing matches this pattern; check the bucket and the path").of(shown(url))
-    return [(f"{root.rstrip('/')}/{key[len(start) :].lstrip('/')}", not pattern) for key in found]
+    return [
+        (f"{root.rstrip('/')}/{key[len(start) :].lstrip('/')}", not pattern, stamp_of(about))
+        for key, about in found.items()
+    ]
+
+
+def stamp_of(about: dict[str, Any]) -> str:
+    """Size and time of an object, or what its kind of bucket tells versions apart by."""
+    version = next((about[key] for key in VERSIONS if about.get(key)), "")
+    return f"{about.get('size')} {version}"
 
 
 @contextmanager

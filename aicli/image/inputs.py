@@ -42,6 +42,7 @@ class Input(NamedTuple):
     ``path`` is ``None`` for standard input; ``problem`` says why there is nothing to open. Only a ``named`` one
     may be a pipe: one that lies in a folder would hold up the run until somebody writes into it. ``url`` is where it
     lies in a bucket. ``read`` gives the bytes of one inside another file, while the next is not asked for yet.
+    ``stamp`` is what a bucket's listing says of its size and time.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Input(NamedTuple):
     named: bool = False
     url: str | None = None
     read: Callable[[], bytes] | None = None
+    stamp: str | None = None
 
     @property
     def is_known(self) -> bool:
@@ -116,6 +118,7 @@ def expand(
     passed_over: Callable[[str], None] = lambda path: None,
     column: str | None = None,
     opens: bool = True,
+    unpacks: bool = True,
 ) -> Iterator[Input]:
     """Every image that the arguments name, in their order; then those of ``files_from``.
 
@@ -129,7 +132,7 @@ def expand(
     An archive (``is_archive``) gives the images in it; an address in a bucket the object, or as a folder or pattern the
     images below it. With ``column`` all names are Parquet files, or folders of them, and that column holds paths or the
     bytes of images. Without ``opens`` whatever would have to be fetched or unpacked is one Input that is not
-    ``is_known``.
+    ``is_known``; without ``unpacks`` folders in buckets are listed, and archives and Parquet files are such an Input.
 
     Raises :class:`UsageError` when standard input is wanted twice or ``files_from`` cannot be read; while iterating,
     when it is not a list of names.
@@ -143,7 +146,7 @@ def expand(
     if null and files_from is None:
         raise UsageError("names that end with NUL are those of a list", hint=Hint("files_from", "name it with {}"))
     names = None if files_from is None else listed(open_list(files_from, stdin), null, files_from)
-    return _expand(arguments, names, Choice(tuple(include), program, passed_over, column, opens))
+    return _expand(arguments, names, Choice(tuple(include), program, passed_over, column, opens, opens and unpacks))
 
 
 def open_list(name: str, stdin: BinaryIO | None) -> BinaryIO:
@@ -166,6 +169,7 @@ class Choice(NamedTuple):
     passed_over: Callable[[str], None]
     column: str | None = None
     opens: bool = True
+    unpacks: bool = True
 
     def inside(self) -> Choice:
         """What is taken of an archive: patterns for archives have chosen it already."""
@@ -226,10 +230,10 @@ def take(name: str, choice: Choice) -> Iterator[Input]:
         yield Input(name, Path(name), named=True)
 
 
-def take_members(name: str, choice: Choice) -> Iterator[Input]:
+def take_members(name: str, choice: Choice, stamp: str | None = None) -> Iterator[Input]:
     """The images in an archive."""
-    if not choice.opens:
-        yield Input(name)
+    if not choice.unpacks:
+        yield Input(name, stamp=stamp)
         return
     from aicli.image.packed import members
 
@@ -255,14 +259,14 @@ def take_address(name: str, choice: Choice) -> Iterator[Input]:
     else:
         nothing = True
         try:
-            for address, in_folder in listed_addresses(name):
+            for address, in_folder, stamp in listed_addresses(name):
                 if in_folder and not choice.takes(address):
                     continue
                 nothing = False
                 if is_archive(address):
-                    yield from take_members(address, choice)
+                    yield from take_members(address, choice, stamp)
                 else:
-                    yield Input(address, url=address)
+                    yield Input(address, url=address, stamp=stamp)
             if nothing:
                 raise ImageError("no images in this folder; check the address").of(shown(name))
         except ImageError as error:
@@ -273,15 +277,15 @@ def take_rows(name: str, column: str, choice: Choice) -> Iterator[Input]:
     """What a column of a Parquet file names or holds; of a folder that of each Parquet file in it."""
     from aicli.image.packed import rows
 
-    files = choice._replace(column=None, opens=True, include=choice.include or ("*.parquet",))
+    files = choice._replace(column=None, opens=True, unpacks=True, include=choice.include or ("*.parquet",))
     found: Iterable[Input] = [Input(name, Path(name))]
     if is_in_bucket(name):
         found = take_address(name, files) if choice.opens else [Input(name)]
     elif os.path.isdir(name):
         found = walk(name, files)
     for file in found:
-        if file.problem is not None or not choice.opens:
-            yield file if file.problem is not None else Input(file.name)
+        if file.problem is not None or not choice.unpacks:
+            yield file if file.problem is not None else Input(file.name, stamp=file.stamp)
             continue
         try:
             for row, value in rows(file.name, column):
@@ -295,7 +299,7 @@ def take_rows(name: str, column: str, choice: Choice) -> Iterator[Input]:
             yield Input(file.name, problem=error)
 
 
-def listed_addresses(name: str) -> list[tuple[str, bool]]:
+def listed_addresses(name: str) -> list[tuple[str, bool, str]]:
     from aicli.image.buckets import list_bucket
 
     return sorted(list_bucket(name), key=lambda found: natural_key(found[0]))

@@ -1,4 +1,4 @@
-"""Records as Parquet: one row an image, its labels or faces as a list of structs. The schema stands in docs/parquet.md.
+"""Records as Parquet: one row an image, its labels or faces as a list of structs. The schema stands in docs/data.md.
 
 pyarrow, of the extra ``data``, is imported by who needs it.
 """
@@ -17,7 +17,7 @@ from aicli.results import Classification, Detection, Landmarks
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ParquetWriter", "read_records", "require_pyarrow", "schema", "write_records"]
+__all__ = ["ParquetWriter", "read_records", "require_pyarrow", "schema", "to_row", "write_records"]
 
 ROWS = 8192
 """Of a row group: so many are held in memory, and a reader takes at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aicli.cli.batch.job import Answer, Done, Exif, Job, Note, Stopwatch, save
+from aicli.cli.batch.job import Answer, Done, Exif, Job, Note, Stopwatch, put_crops, save
 from aicli.errors import AicliError, UsageError
 
 if TYPE_CHECKING:
@@ -133,10 +133,8 @@ class Frames:
             answer.extra.update(extra)
         if self.job.crops is None:
             return
-        from aicli.output.pictures.places import write_crops
-
         every = [data for cuts in self.cuts for _, data in cuts]
-        paths = iter(write_crops(list(enumerate(every, 1)), self.job.crops))
+        paths = iter(put_crops(list(enumerate(every, 1)), self.job.crops))
         for answer, cuts in zip(self.answers, self.cuts, strict=True):
             answer.extra["crops"] = [next(paths) for _ in cuts]
 

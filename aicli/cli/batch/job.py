@@ -34,8 +34,10 @@ __all__ = [
     "checked_source",
     "fetched",
     "notes_of",
+    "put_crops",
     "save",
     "small",
+    "with_timing",
 ]
 
 THUMBNAIL = 240
@@ -133,6 +135,11 @@ def checked_source(job: Job) -> Path | bytes:
     return job.source
 
 
+def with_timing(stages: dict[str, float], extra: dict[str, Any]) -> dict[str, Any]:
+    """What belongs into a record with ``--timing``: the milliseconds of each stage too."""
+    return extra | {"timing": {stage: round(seconds * 1000, 3) for stage, seconds in stages.items()}}
+
+
 def notes_of(image: DecodedImage) -> tuple[Note, ...]:
     """What is to be said about how an image was decoded."""
     notes = []
@@ -189,7 +196,6 @@ def save(
 ) -> Saved:
     """Writes the picture of a photo, or that of all its frames, where its job says."""
     from aicli.output.pictures.animation import Animation, animation_format, encode_animation
-    from aicli.output.pictures.places import write_picture
     from aicli.output.pictures.saving import ImageMetadata, encode_image, jpeg_tables, save_bytes
 
     source, place = checked_source(job), job.picture
@@ -210,4 +216,28 @@ def save(
     if isinstance(place, str):
         save_bytes(data, place)
         return Saved(place)
-    return Saved(write_picture(data, place))
+    return Saved(put_picture(data, place))
+
+
+def put_picture(data: bytes | memoryview, place: Place) -> str:
+    """Writes a picture on a disk or into a bucket; returns the path that it got."""
+    from aicli.image.buckets import is_in_bucket
+    from aicli.output.pictures.places import write_picture
+
+    if not is_in_bucket(place.folder):
+        return write_picture(data, place)
+    from aicli.cluster.storage import Storage
+
+    Storage(place.folder).write(place.name, bytes(data))
+    return place.path
+
+
+def put_crops(faces: Sequence[tuple[int, bytes | memoryview]], place: Place) -> list[str]:
+    """Writes the faces of a photo on a disk or into a bucket; returns their paths."""
+    from aicli.image.buckets import is_in_bucket
+    from aicli.output.pictures.places import crop_path, write_crops
+
+    if not is_in_bucket(place.folder):
+        return write_crops(faces, place)
+    names = [crop_path(place.name, number) for number, _ in faces]
+    return [put_picture(data, place._replace(name=name)) for name, (_, data) in zip(names, faces, strict=True)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aicli.cli.batch.record_file import RecordFile
     from aicli.cli.batch.sources import Sources
 
-__all__ = ["STANDARD_OUTPUT", "Names", "Outputs", "is_folder", "make_folder"]
+__all__ = ["STANDARD_OUTPUT", "Names", "Outputs", "is_folder", "kept_name", "make_folder"]
 
 
 STANDARD_OUTPUT = "-"

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from aicli.errors import AicliError, UsageError
 
-__all__ = ["Plan", "remove_parts"]
+__all__ = ["PREFIX", "Plan", "remove_parts"]
 
 PREFIX = ".aicli-"
 

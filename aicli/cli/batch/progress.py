@@ -42,13 +42,14 @@ class Progress:
             sys.stderr.flush()
             self._shown = False
 
-    def show(self, done: int, failed: int) -> None:
-        """Draws the line, unless it is recent enough or there is but one image."""
+    def show(self, done: int, failed: int, where: str = "") -> None:
+        """Draws the line, ``where`` at its end, unless it is recent enough or there is but one image."""
         now = time.monotonic()
         if not self.enabled or self.total == 1 or now - self._drawn < PAUSE:
             return
         self._drawn = now
-        text = self.line(done, failed, now - self._begun)[: self._columns() - 1]
+        text = self.line(done, failed, now - self._begun)
+        text = f"{text}  {where}".rstrip()[: self._columns() - 1]
         sys.stderr.write(f"{ERASE}{text}")
         sys.stderr.flush()
         self._shown = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aicli._text import shown
 from aicli.cli.batch.former import FormerAnswers
-from aicli.cli.batch.job import Done, Job
+from aicli.cli.batch.job import Done, Job, with_timing
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile, format_of
 from aicli.cli.console import EXIT_INTERRUPTED, complain, told
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from aicli.cli.batch.sources import Sources
     from aicli.options import RunOptions
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "plural", "summary", "with_name"]
 
 MOST_KINDS = 4
 """So many kinds of files that were passed over are named in the summary."""
@@ -254,7 +255,7 @@ class Batch:
             self._failure(job, error)
             return
         for answer in done.answers():
-            self._open_writer().result(answer.result, self._with_timing(answer.stages, answer.extra | extra))
+            self._open_writer().result(answer.result, self._record_extra(answer.stages, answer.extra | extra))
         if done.problem is not None:
             self._failure(job, done.problem)
             return
@@ -265,10 +266,8 @@ class Batch:
         self._notes_on(job, done)
         self.progress.show(self.done, self.failed)
 
-    def _with_timing(self, stages: dict[str, float], extra: dict[str, Any]) -> dict[str, Any]:
-        if not self.options.timing:
-            return extra
-        return extra | {"timing": {stage: round(seconds * 1000, 3) for stage, seconds in stages.items()}}
+    def _record_extra(self, stages: dict[str, float], extra: dict[str, Any]) -> dict[str, Any]:
+        return with_timing(stages, extra) if self.options.timing else extra
 
     def _rendered(self, done: Done, extra: dict[str, Any]) -> str | None:
         """A record as the file will hold it, for csv with the header; ``None`` where no run can be resumed."""
@@ -276,7 +275,7 @@ class Batch:
             return None
         text = StringIO()
         writer = make_writer(self.file.format, text, task=self.task, top_given=self.top_given)
-        writer.result(done.result, self._with_timing(done.stages, extra))
+        writer.result(done.result, self._record_extra(done.stages, extra))
         return text.getvalue()
 
     def _notes_on(self, job: Job, done: Done) -> None:
@@ -317,18 +316,30 @@ class Batch:
         return f"; the records are in {self.file.part}, continue with --resume"
 
     def _summary(self) -> str:
-        seconds = time.monotonic() - self._begun
-        parts = [f"{plural(self.done, 'image')} in {duration(seconds)} ({self.done / max(seconds, 1e-9):.1f}/s)"]
-        parts.append(f"{self.failed} failed" if self.failed else "none failed")
-        if self.skipped:
-            parts.append(f"{self.skipped} answered before")
-        passed = self.sources.passed_over.counts
-        if passed:
-            kinds = ", ".join(f"{count} {suffix}" for suffix, count in passed.most_common(MOST_KINDS))
-            more = "" if len(passed) <= MOST_KINDS else ", ..."
-            hint = "" if self.options.verbose else "; -v lists them"
-            parts.append(f"{plural(passed.total(), 'file')} passed over ({kinds}{more}{hint})")
-        return ", ".join(parts)
+        return summary(
+            self.done,
+            self.failed,
+            self.skipped,
+            time.monotonic() - self._begun,
+            self.sources.passed_over.counts,
+            verbose=self.options.verbose,
+        )
+
+
+def summary(
+    done: int, failed: int, skipped: int, seconds: float, passed: Counter[str], *, verbose: bool = False
+) -> str:
+    """What a run came to, in one line; ``passed`` counts the files that were no images, by their suffix."""
+    parts = [f"{plural(done, 'image')} in {duration(seconds)} ({done / max(seconds, 1e-9):.1f}/s)"]
+    parts.append(f"{failed} failed" if failed else "none failed")
+    if skipped:
+        parts.append(f"{skipped} answered before")
+    if passed:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in passed.most_common(MOST_KINDS))
+        more = "" if len(passed) <= MOST_KINDS else ", ..."
+        hint = "" if verbose else "; -v lists them"
+        parts.append(f"{plural(passed.total(), 'file')} passed over ({kinds}{more}{hint})")
+    return ", ".join(parts)
 
 
 def plural(count: int, word: str) -> str:

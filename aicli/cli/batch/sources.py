@@ -43,8 +43,9 @@ class PassedOver:
 class Sources:
     """The images that a command line names."""
 
-    def __init__(self, options: InputOptions, program: str = "aicli classify") -> None:
-        self._options, self._program = options, program
+    def __init__(self, options: InputOptions, program: str = "aicli classify", *, unpacks: bool = True) -> None:
+        """Without ``unpacks`` an archive, or a Parquet file with a column of photos, is one input that is not known."""
+        self._options, self._program, self._unpacks = options, program, unpacks
         self.arguments = options.images
         if not self.arguments and options.files_from is None:
             raise UsageError("no image was given; name files or folders, '-' for standard input, or use --files-from")
@@ -162,6 +163,7 @@ class Sources:
             passed_over=self.passed_over if tells else lambda path: None,
             column=given.column,
             opens=opens,
+            unpacks=self._unpacks,
         )
 
     def count_into(self, progress: Progress, is_answered: Callable[[str], bool]) -> None:

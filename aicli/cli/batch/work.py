@@ -21,6 +21,7 @@ from aicli.cli.batch.job import (
     checked_source,
     fetched,
     notes_of,
+    put_crops,
     save,
     small,
 )
@@ -143,8 +144,6 @@ class DetectWork:
     def answer(self, job: Job, image: DecodedImage, watch: Stopwatch) -> Done:
         with watch.guest(self.detector.guest):
             result = self.detector.detect(image)
-        from aicli.output.pictures.places import write_crops
-
         extra: dict[str, Any] = {}
         saved, shown = Saved(None), image.to_pil()
         if job.picture is not None or job.crops is not None:
@@ -152,7 +151,7 @@ class DetectWork:
                 if job.picture is not None:
                     shown, saved = self._picture(job, image, result.faces, extra)
                 if job.crops is not None:
-                    extra["crops"] = write_crops(self.cuts(image, result.faces), job.crops)
+                    extra["crops"] = put_crops(self.cuts(image, result.faces), job.crops)
         notes = notes_of(image)
         if job.picture is not None and self.pictures.hides_faces:
             notes += self.what_was_not_hidden(job, result.faces)

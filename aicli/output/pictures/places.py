@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from aicli._files import naming, publish
 from aicli.errors import AicliError
 
-__all__ = ["Place", "crop_stem", "numbered", "write_crops", "write_picture"]
+__all__ = ["Place", "crop_path", "crop_stem", "numbered", "write_crops", "write_picture"]
 
 _CROP = r"(?is)(.*)\.face[0-9]+\.jpg"
 _LAST_NUMBER = 1_000_000
