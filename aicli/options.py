@@ -542,10 +542,16 @@ class RunOptions(Options):
     )
     output_file: str | None = option(
         default=None,
-        help="Write the results here; the file appears when it is complete.",
+        help="Write the results here; the file appears when it is complete. With --cluster: a folder or s3://...",
         section="Output",
         flags=("-O", "--output-file"),
-        metavar="FILE",
+        metavar="FILE|FOLDER",
+    )
+    to: Literal["parquet", "jsonl"] | None = option(
+        default=None,
+        help="With --cluster: what the files in the folder of results are.",
+        section="Output",
+        shown="parquet",
     )
     timing: bool = option(
         default=False, help="Add the milliseconds of each stage to json, jsonl and parquet records.", section="Output"
@@ -567,6 +573,12 @@ class RunOptions(Options):
         shown="the cores; 1 for up to 4 images",
         least=1,
         most=256,
+    )
+    cluster: str | None = option(
+        default=None,
+        help="Work on a Ray cluster: this machine's (auto), the one at an address, or one for this run (local).",
+        section="Run",
+        metavar="auto|local|HOST:PORT",
     )
     on_error: Literal["skip", "stop"] = option(
         default="skip", help="What to do after an image that cannot be answered.", section="Run"

@@ -40,7 +40,11 @@ def check_effects(
         "include": ("a folder or an archive", not all_are_files(inputs)),
         "max_frames": ("--all-frames", frames.all_frames),
         "trust_guest": ("--guest", sandbox.guest is not None),
-        "timing": ("-f json, jsonl or parquet, or such a -O; -v prints the times", format in TIMED),
+        "timing": (
+            "-f json, jsonl or parquet, or such a -O; -v prints the times",
+            format in TIMED or run.cluster is not None,
+        ),
+        "to": ("--cluster", run.cluster is not None),
         "overwrite": ("-o FOLDER, --crop or -O", folder or crop is not None or run.output_file is not None),
         "picture_format": ("-o FOLDER, -o - or --sheet -", chosen),
         "quality": ("a JPEG or WebP of -o, --crop or --sheet", lossy),

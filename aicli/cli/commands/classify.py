@@ -43,7 +43,20 @@ def command(
         return f"{result.best.label} {result.best.score * 100:.0f}%" if result.best else "no label"
 
     check_effects(inputs, frames, options, files, saving.picture_format, run, {})
-    sources = Sources(inputs, "aicli classify")
+
+    def recipe(threads: int | None) -> ClassifyRecipe:
+        return ClassifyRecipe(
+            options.replace(threads=threads), saving, thumbnail=files.sheet is not None, frames=frames
+        )
+
+    sources = Sources(inputs, "aicli classify", unpacks=run.cluster is None)
+    if run.cluster is not None:
+        from aicli.cli.batch.cluster import ClusterBatch
+        from aicli.cli.batch.cluster_pictures import NodePictures
+
+        pictures = NodePictures.of(files.output, None, saving.picture_format, frames.all_frames)
+        pull_if_absent(str(options.model), run.pull)
+        return ClusterBatch("classify", sources, inputs, run, recipe, pictures, options.threads).run()
     extras = Extras(sources, files, run, saving, folder=folder, caption=caption, all_frames=frames.all_frames)
     pull_if_absent(str(options.model), run.pull)
     suspect = str(options.model) if given("model") and not options.isolate else None
@@ -51,11 +64,6 @@ def command(
         from aicli.cli.last_words import name_when_killed
 
         name_when_killed(suspect)
-
-    def recipe(threads: int | None) -> ClassifyRecipe:
-        return ClassifyRecipe(
-            options.replace(threads=threads), saving, thumbnail=files.sheet is not None, frames=frames
-        )
 
     return Batch(
         "classify",

@@ -48,13 +48,6 @@ def command(
     def caption(result: Detection) -> str:
         return f"{len(result.faces)} face{'' if len(result.faces) == 1 else 's'}"
 
-    sources = Sources(inputs, "aicli detect-faces")
-    extras = Extras(
-        sources, files, run, pictures, crop=files.crop, folder=folder, caption=caption, all_frames=frames.all_frames
-    )
-    open_cover(pictures.cover)
-    pull_if_absent(options.model, run.pull)
-
     def recipe(threads: int | None) -> DetectRecipe:
         return DetectRecipe(
             options.replace(threads=threads),
@@ -63,6 +56,21 @@ def command(
             frames=frames,
             writes_pictures=files.output is not None,
         )
+
+    sources = Sources(inputs, "aicli detect-faces", unpacks=run.cluster is None)
+    if run.cluster is not None:
+        from aicli.cli.batch.cluster import ClusterBatch
+        from aicli.cli.batch.cluster_pictures import NodePictures
+
+        places = NodePictures.of(files.output, files.crop, pictures.picture_format, frames.all_frames)
+        open_cover(pictures.cover)
+        pull_if_absent(options.model, run.pull)
+        return ClusterBatch("detect-faces", sources, inputs, run, recipe, places, options.threads).run()
+    extras = Extras(
+        sources, files, run, pictures, crop=files.crop, folder=folder, caption=caption, all_frames=frames.all_frames
+    )
+    open_cover(pictures.cover)
+    pull_if_absent(options.model, run.pull)
 
     return Batch(
         "detect-faces", sources, run, recipe, extras, threads=options.threads, all_frames=frames.all_frames

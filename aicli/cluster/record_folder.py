@@ -1,0 +1,207 @@
+"""The folder that a run on a cluster writes: its records in many files, and which photos they answer.
+
+    part-3f….parquet        records, in files that appear whole
+    _aicli/run.json         what the run is
+    _aicli/part-3f….json    whose records that file holds, a photo each: key, count of records, whether it failed
+    _SUCCESS                counts, when the run is complete
+
+What ``_aicli`` says of a file is written before the file, so a file that is there is known, whatever ended the run. A
+file is named after its photos: a write that Ray repeats takes its own place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from aicli.cluster.photos import Current, address_in
+from aicli.cluster.storage import Storage
+from aicli.errors import AicliError, Hint, UsageError
+from aicli.output.parquet import write_records
+
+__all__ = ["Answered", "RecordFolder"]
+
+STATE = "_aicli"
+RUN = f"{STATE}/run.json"
+SUCCESS = "_SUCCESS"
+PART = "part-"
+READERS = 16
+"""Files that are read at once: in a bucket each waits for its request."""
+
+
+class Answered(NamedTuple):
+    """A photo in a file of records: its key, how many records it has, whether it failed."""
+
+    key: str
+    records: int
+    failed: bool
+
+
+class RecordFolder:
+    """Picklable, so that every node writes into it. ``format`` is ``parquet`` or ``jsonl``."""
+
+    def __init__(self, address: str, format: str, task: str) -> None:
+        self.storage, self.format, self.task = Storage(address), format, task
+        self.photos: dict[str, list[Answered]] = {}
+        """What each file that is there holds, when the run began."""
+        self.kept: set[str] = set()
+        """The keys of the photos that have records, when the run is complete."""
+
+    def __reduce__(self) -> tuple[type[RecordFolder], tuple[str, str, str]]:
+        return RecordFolder, (self.storage.address, self.format, self.task)
+
+    def look(self, about: dict[str, Any], *, resume: bool, overwrite: bool) -> dict[str, Any]:
+        """Whether this run may have the folder; nothing is written. Returns what :meth:`begin` takes.
+
+        ``about`` is what has to be the same in a run that goes on with a former one. Raises :class:`UsageError`.
+        """
+        where = self.storage.address
+        names = self.storage.names()
+        known = self._known(names)
+        mine = {"task": self.task, "format": self.format, **about}
+        if names and known is None:
+            raise UsageError(f"{where}: not empty, and no records of aicli's; name another folder")
+        if known is not None and not resume and not overwrite:
+            raise UsageError(
+                f"{where}: holds the records of a run", hint=Hint("resume", "continue with {}, or name another")
+            )
+        if known is not None and resume and known != mine:
+            wrong = next(key for key in mine | known if mine.get(key) != known.get(key))
+            was, now = (json.dumps(values.get(wrong)) for values in (known, mine))
+            raise UsageError(f"{where}: begun with {wrong} {was}, not {now}; resume it as it was")
+        return mine
+
+    def begin(self, mine: dict[str, Any], *, resume: bool) -> set[str]:
+        """Takes the folder for this run; returns the keys of the photos that are answered in it.
+
+        Without ``resume`` the records in it are removed. Raises :class:`UsageError` when it cannot be written.
+        """
+        self.storage.make(STATE)
+        self.storage.write(RUN, json.dumps(mine, sort_keys=True).encode() + b"\n")  # first: it tells the rights
+        self.storage.remove(SUCCESS)
+        if resume:
+            self.photos = self._read_state()
+        else:
+            for name in self._parts():
+                self.storage.remove(name)
+            self._forget(())
+        return self.answered()
+
+    def _known(self, names: Sequence[str]) -> dict[str, Any] | None:
+        if STATE not in names or "run.json" not in self.storage.names(STATE):
+            return None
+        try:
+            found = json.loads(self.storage.read(RUN))
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
+
+    def _parts(self) -> list[str]:
+        return [
+            name for name in self.storage.names() if name.startswith(PART) and name.endswith((".parquet", ".jsonl"))
+        ]
+
+    def _read_state(self) -> dict[str, list[Answered]]:
+        """What each file of records holds."""
+        known = set(self.storage.names(STATE))
+        names = [name for name in self._parts() if state_of(name).rpartition("/")[2] in known]
+        with ThreadPoolExecutor(READERS) as readers:
+            return dict(zip(names, readers.map(self._state, names), strict=True))
+
+    def _state(self, name: str) -> list[Answered]:
+        return [Answered(*entry) for entry in json.loads(self.storage.read(state_of(name)))]
+
+    def answered(self) -> set[str]:
+        """The keys of photos that have an answer; those that failed are tried again."""
+        return {photo.key for photos in self.photos.values() for photo in photos if not photo.failed}
+
+    def write(self, photos: Sequence[Answered], lines: Iterable[str], run: str) -> str:
+        """Writes a file of records, lines of JSON in the order of ``photos``; returns its name.
+
+        ``run`` tells this run from others of the same photos: what it writes twice, it writes under one name.
+        """
+        if self.format == "jsonl":
+            return self._put(photos, "".join(f"{line}\n" for line in lines).encode(), run)
+        file = BytesIO()
+        write_records(lines, file, self.task)
+        return self._put(photos, file.getvalue(), run)
+
+    def _put(self, photos: Sequence[Answered], data: bytes, salt: str) -> str:
+        said = json.dumps(photos).encode()
+        name = f"{PART}{blake2b(said, digest_size=12, key=salt.encode()).hexdigest()}.{self.format}"
+        self.storage.write(state_of(name), said)
+        self.storage.write(name, data)
+        return name
+
+    def finish(self, current: Current) -> dict[str, int]:
+        """Leaves each photo the records of one answer, writes ``_SUCCESS`` and returns its counts.
+
+        A photo that failed in one run and was answered in the next has two, and so has one that changed in between;
+        and so may have one that was written by a run that had lost sight of its driver. Raises :class:`AicliError`
+        where a photo has none.
+        """
+        state = self._read_state()
+        best: dict[str, tuple[bool, bool, str, str]] = {}
+        for name, photos in state.items():
+            for photo in photos:
+                address = address_in(photo.key)
+                rank = (not current.holds(photo.key), photo.failed, name, photo.key)
+                best[address] = min(best.get(address, rank), rank)
+        missing = len(current.keys.difference(rank[-1] for rank in best.values()))
+        if missing:
+            reason = f"{missing} of the photos have no record; look whether all nodes share this folder"
+            raise AicliError(reason).of(self.storage.address)
+        changed = False
+        for name, photos in state.items():
+            kept = [best[address_in(photo.key)][2:] == (name, photo.key) for photo in photos]
+            if not all(kept):
+                self._keep(name, photos, kept)
+                changed = True
+        if changed:
+            state = self._read_state()
+        self._forget(state)
+        every = [photo for photos in state.values() for photo in photos]
+        self.kept = {photo.key for photo in every}
+        counts = {
+            "photos": len(every),
+            "failed": sum(photo.failed for photo in every),
+            "records": sum(photo.records for photo in every),
+            "files": len(state),
+        }
+        self.storage.write(SUCCESS, json.dumps(counts).encode() + b"\n")
+        return counts
+
+    def _keep(self, name: str, photos: Sequence[Answered], kept: Sequence[bool]) -> None:
+        """Writes a file anew without some of its photos. The new one is there before the old one goes."""
+        rest = [photo for photo, stays in zip(photos, kept, strict=True) if stays]
+        if rest:
+            rows = [stays for photo, stays in zip(photos, kept, strict=True) for _ in range(photo.records)]
+            self._put(rest, chosen(self.storage.read(name), rows, self.format), name)
+        self.storage.remove(name)
+
+    def _forget(self, state: Iterable[str]) -> None:
+        """Removes what is said of files that are not there."""
+        kept = {state_of(name).rpartition("/")[2] for name in state}
+        for name in self.storage.names(STATE):
+            if name.startswith(PART) and name not in kept:
+                self.storage.remove(f"{STATE}/{name}")
+
+
+def state_of(name: str) -> str:
+    return f"{STATE}/{name.rpartition('.')[0]}.json"
+
+
+def chosen(data: bytes, rows: Sequence[bool], format: str) -> bytes:
+    """A file of records with only some of its rows."""
+    if format == "jsonl":
+        lines = data.split(b"\n")[: len(rows)]
+        return b"".join(line + b"\n" for line, stays in zip(lines, rows, strict=True) if stays)
+    import pyarrow.parquet as pq
+
+    file = BytesIO()
+    pq.write_table(pq.read_table(BytesIO(data)).filter(list(rows)), file, compression="zstd")
+    return file.getvalue()

@@ -1,0 +1,211 @@
+"""A run over many photos on Ray Data: rows of addresses in, files of records out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from aicli._text import printable
+from aicli.cluster.luggage import Luggage, packed
+from aicli.cluster.photos import Pack, Photo, table_of, unpacked
+from aicli.cluster.record_folder import RecordFolder
+from aicli.cluster.session import OTHER_CPUS, Cluster
+from aicli.cluster.tally import MOST_LINES, Report, State, Tally
+from aicli.cluster.work import Answerer, Outcome, Work
+from aicli.errors import AicliError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from ray.data import Dataset
+
+__all__ = ["Describe", "Show", "answered", "run"]
+
+MOST_PER_TASK = 32
+"""Photos that an actor is given at once: so many are begun anew when it is killed."""
+LEAST_PER_FILE, MOST_PER_FILE, FILES = 64, 8192, 200
+"""Photos in a file of records: no fewer and no more, but for the last; and about so many files between."""
+LOOK_SECONDS = 0.5
+REPORT_SECONDS = 1.0
+"""An actor reports no more often than this: there may be thousands of them."""
+
+Describe = Callable[[Any, Outcome], tuple[str | None, dict[str, str]]]
+"""Makes of a photo and what came of it the line of a failure, and remarks by their kind; picklable."""
+Show = Callable[[State], None]
+
+
+def run(
+    cluster: Cluster,
+    photos: Sequence[Photo | Pack],
+    work: Work,
+    folder: RecordFolder,
+    *,
+    timeout: float | None,
+    describe: Describe,
+    show: Show,
+) -> None:
+    """Answers the photos that ``folder`` has no answer for, and writes their records into it.
+
+    ``timeout`` is in seconds a photo; ``show`` is told from time to time how far the run is. Raises what the work
+    raises when no photo can be answered, and :class:`AicliError` when the engine gives up.
+    """
+    import pandas  # noqa: F401 - here, or two threads of Ray Data would both begin to
+    import ray
+
+    done = frozenset(folder.answered())
+    plain = [photo for photo in photos if isinstance(photo, Photo) and photo.key not in done]
+    packs = [photo for photo in photos if isinstance(photo, Pack)]
+    if not plain and not packs:
+        return
+    keep_quiet()
+    actors = cluster.actors()
+    size = MOST_PER_TASK
+    if not packs:
+        size = min(size, -(-len(plain) // (8 * actors)))
+        actors = min(actors, -(-len(plain) // size))
+    tally = ray.remote(num_cpus=0)(Tally).options(scheduling_strategy=here()).remote()
+    rows = max(LEAST_PER_FILE, min(MOST_PER_FILE, len(plain) // FILES))
+    dataset = answered(
+        source(plain, packs, size, done),
+        work,
+        packed(work.recipe),
+        batch=size,
+        actors=actors,
+        share=cluster.share(),
+        timeout=timeout,
+        report=Reporter(tally, describe),
+    )
+
+    def look() -> None:
+        with suppress(ray.exceptions.RayError):  # it tells how far the run is, and no more
+            show(ray.get(tally.state.remote()))
+
+    write(dataset, folder, rows, look)
+
+
+def here() -> Any:
+    """Where an actor has to be that must not be lost before the driver is."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def keep_quiet() -> None:
+    """What Ray Data tells on standard error is for those who write pipelines."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def source(plain: Sequence[Photo], packs: Sequence[Pack], size: int, done: frozenset[str]) -> Dataset:
+    """The photos as rows, ``size`` in a block; archives are opened by tasks, one each."""
+    import ray.data
+
+    parts: list[Dataset] = []
+    if plain:
+        parts.append(ray.data.from_arrow([table_of(plain[at : at + size]) for at in range(0, len(plain), size)]))
+    if packs:
+        known = ray.put(done)
+
+        def unpack(table: pa.Table) -> Iterator[pa.Table]:
+            yield from unpacked(table, ray.get(known))
+
+        closed = ray.data.from_arrow([table_of([pack]) for pack in packs])
+        parts.append(closed.map_batches(unpack, batch_size=1, batch_format="pyarrow", num_cpus=OTHER_CPUS))
+    return parts[0] if len(parts) == 1 else parts[0].union(parts[1])
+
+
+def answered(
+    dataset: Dataset,
+    work: Work,
+    luggage: Luggage,
+    *,
+    batch: int,
+    actors: int,
+    share: float,
+    timeout: float | None = None,
+    report: Callable[[Sequence[Any], Sequence[Outcome]], None] | None = None,
+) -> Dataset:
+    """The dataset with each table answered by one of ``actors`` actors, which take a ``share`` of a core."""
+    import ray.data
+
+    return dataset.map_batches(
+        Answerer,
+        fn_constructor_args=(work, luggage, timeout, report),
+        batch_size=batch,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        num_cpus=share,
+    )
+
+
+class Reporter:
+    """Tells the tally what an actor has answered; at once where there is something to say, else now and then."""
+
+    def __init__(self, tally: Any, describe: Describe) -> None:
+        self._tally, self._describe = tally, describe
+        self._done = 0
+        self._known: set[str] = set()
+        self._said = 0.0
+
+    def __call__(self, photos: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
+        import ray
+
+        failures, remarks = [], dict[str, str]()
+        for photo, outcome in zip(photos, outcomes, strict=True):
+            failure, about = self._describe(photo, outcome)
+            failures += [failure] if failure is not None else []
+            remarks |= {kind: text for kind, text in about.items() if kind not in self._known}
+        self._known |= remarks.keys()
+        self._done += len(photos)
+        now = time.monotonic()
+        if not failures and not remarks and now - self._said < REPORT_SECONDS:
+            return
+        done, self._done, self._said = self._done, 0, now
+        node = ray.get_runtime_context().get_node_id()
+        report = Report(f"{node} {os.getpid()}", node, done, len(failures), tuple(failures[:MOST_LINES]), remarks)
+        self._tally.add.remote(report)
+
+
+def write(dataset: Dataset, folder: RecordFolder, rows: int, look: Callable[[], None]) -> None:
+    """Runs it all. Raises the :class:`AicliError` that an actor ended with."""
+    from aicli.cluster.sink import RecordSink
+
+    sink = RecordSink(folder, secrets.token_hex(8), rows)
+    ended: list[BaseException | None] = []
+
+    def work() -> None:
+        try:
+            dataset.write_datasink(sink, ray_remote_args={"num_cpus": OTHER_CPUS})
+            ended.append(None)
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)  # so that Ctrl-C is heard here
+    thread.start()
+    while thread.is_alive():
+        thread.join(LOOK_SECONDS)
+        look()
+    if ended[0] is not None:
+        raise cause_of(ended[0]) from None
+
+
+def cause_of(error: BaseException) -> AicliError:
+    """The project's own error behind those of the engine, else one line of what it says."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, AicliError):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__ or seen.__context__
+    last = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    return AicliError(f"the cluster gave up: {printable(last)}")

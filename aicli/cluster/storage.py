@@ -1,0 +1,110 @@
+"""A folder on a disk that all nodes share, or in a bucket: small files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from aicli._files import naming, replacing
+from aicli._text import shown
+from aicli.errors import AicliError
+from aicli.image.buckets import is_in_bucket, opened
+from aicli.image.reading import one_line
+
+__all__ = ["Storage"]
+
+
+class Storage:
+    """The files of a folder, by their names in it. Picklable; every error is an :class:`AicliError` of one line."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/") or address
+        self._bucket = is_in_bucket(address)
+
+    def __reduce__(self) -> tuple[type[Storage], tuple[str]]:
+        return Storage, (self.address,)
+
+    def path(self, name: str) -> str:
+        return f"{self.address.rstrip('/')}/{name}"
+
+    def names(self, folder: str = "") -> list[str]:
+        """What lies in the folder or one in it, folders too; nothing where there is none."""
+        where = self.path(folder) if folder else self.address
+        with self._naming(where):
+            if not self._bucket:
+                return sorted(os.listdir(where)) if os.path.lexists(where) else []
+            system, path = self._system, self._inside(where)
+            system.invalidate_cache()
+            try:
+                found = system.ls(path, detail=False)
+            except FileNotFoundError:
+                return []
+            names = (key.rstrip("/")[len(path.rstrip("/")) + 1 :] for key in found)
+            return sorted(name for name in names if name)
+
+    def make(self, folder: str = "") -> None:
+        """Makes the folder, or one in it, on a disk; not by the nodes, which might have another disk."""
+        if not self._bucket:
+            where = self.path(folder) if folder else self.address
+            with naming(where):
+                os.makedirs(where, exist_ok=True)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a file, which takes the place of another of its name."""
+        where = self.path(name)
+        with self._naming(where):
+            if not self._bucket:
+                with replacing(where) as file, naming(where):
+                    file.write(data)
+            elif self._system.protocol == "hdfs" or "hdfs" in self._system.protocol:
+                part = self._inside(f"{where}.part-{os.urandom(4).hex()}")
+                self._system.pipe_file(part, data)
+                self._system.mv(part, self._inside(where))
+            else:
+                self._system.pipe_file(self._inside(where), data)  # one request, or several that end in one
+
+    def read(self, name: str) -> bytes:
+        where = self.path(name)
+        with self._naming(where):
+            if not self._bucket:
+                with open(where, "rb") as file:
+                    return file.read()
+            data: bytes = self._system.cat_file(self._inside(where))
+            return data
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        where = self.path(name)
+        with self._naming(where):
+            try:
+                if self._bucket:
+                    self._system.rm_file(self._inside(where))
+                else:
+                    os.unlink(where)
+            except FileNotFoundError:
+                pass
+
+    @cached_property
+    def _system(self) -> Any:
+        return opened(self.address)[0]
+
+    def _inside(self, where: str) -> str:
+        path: str = self._system._strip_protocol(where)
+        return path
+
+    @contextmanager
+    def _naming(self, where: str) -> Iterator[None]:
+        """What a disk or a bucket's own package raises, as one line that names the file."""
+        try:
+            yield
+        except AicliError:
+            raise
+        except PermissionError as error:
+            reason = f"no permission ({one_line(error)}); check the credentials and the rights"
+            raise AicliError(reason).of(shown(where)) from None
+        except Exception as error:  # each package has errors of its own: botocore's, Google's, Azure's, Arrow's
+            reason = f"cannot be read or written ({one_line(error)}); check the address and the credentials"
+            raise AicliError(reason).of(shown(where)) from None

@@ -1,0 +1,141 @@
+"""``--cluster`` beside ``--jobs`` on one machine: what the engine costs once, and its rate after that.
+
+    python benchmarks/cluster.py --photos 2000 --task classify
+
+Each way answers a quarter of the photos and then all of them: the line through the two has the rate as its slope, and
+what is left for no photo at all is the fixed cost. It is drawn through seconds and through core-seconds, which all
+processes of a run used together: those hold on a machine that is busy with other things too. The nodes share this
+machine's cores, so two of them are no faster than one; what is seen is whether the engine gets in the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PROJECT = Path(__file__).resolve().parents[1]
+CORES = len(os.sched_getaffinity(0))
+
+
+class Used(NamedTuple):
+    """What a run took."""
+
+    seconds: float
+    core_seconds: float
+
+
+class Measured(NamedTuple):
+    """Two numbers of photos, and what each took."""
+
+    way: str
+    few: int
+    for_few: Used
+    many: int
+    for_many: Used
+
+    def rate(self, of: int) -> float:
+        """Photos a second, or with ``of`` 1 a core-second, in the steady state."""
+        return (self.many - self.few) / max(self.for_many[of] - self.for_few[of], 1e-9)
+
+    def fixed(self, of: int) -> float:
+        return max(0.0, self.for_few[of] - self.few / self.rate(of))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=2000)
+    parser.add_argument("--task", choices=["classify", "detect-faces"], default="classify")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [photos(Path(scratch) / str(count), count) for count in (options.photos // 4, options.photos)]
+        found = [measured(f"--jobs {CORES}", options.task, folders, "-j", str(CORES))]
+        for nodes in ([CORES], [CORES // 2] * 2):
+            if min(nodes) < 1:
+                continue
+            with cluster(nodes) as address:
+                way = f"--cluster, {len(nodes)} node{'s' if len(nodes) > 1 else ''}"
+                found.append(measured(way, options.task, folders, "--cluster", address))
+    show(found, options.task)
+
+
+def photos(folder: Path, count: int) -> Path:
+    """The example photos under ``count`` names."""
+    folder.mkdir(parents=True)
+    sources = sorted(path for path in (PROJECT / "examples").iterdir() if path.suffix in (".jpg", ".png"))
+    for number in range(count):
+        source = sources[number % len(sources)]
+        shutil.copy(source, folder / f"{number}{source.suffix}")
+    return folder
+
+
+@contextmanager
+def cluster(nodes: list[int]) -> Iterator[str]:
+    """A cluster with a node for each number of cores."""
+    from ray.cluster_utils import Cluster
+
+    made: Any = Cluster()
+    try:
+        for cores in nodes:
+            made.add_node(num_cpus=cores, include_dashboard=False)
+        made.wait_for_nodes()
+        yield str(made.address)
+    finally:
+        made.shutdown()
+
+
+def measured(way: str, task: str, folders: list[Path], *how: str) -> Measured:
+    used = []
+    for folder in folders:
+        out = folder.parent / f"{folder.name}-records"
+        name = f"{out}/" if "--cluster" in how else f"{out}.jsonl"
+        command = [sys.executable, "-m", "aicli", task, str(folder), "-O", name, "--overwrite", "-q", *how]
+        begun, cores = time.perf_counter(), core_seconds()
+        subprocess.run(command, check=True, cwd=PROJECT)
+        used.append(Used(time.perf_counter() - begun, core_seconds() - cores))
+        print(f"{way}: {folder.name} photos in {used[-1].seconds:.1f} s, {used[-1].core_seconds:.1f} core-seconds")
+    few, many = (len(list(folder.iterdir())) for folder in folders)
+    return Measured(way, few, used[0], many, used[1])
+
+
+def core_seconds() -> float:
+    """What this process and all that it started have used, also those that have ended and were waited for."""
+    parents: dict[int, int] = {}
+    times: dict[int, float] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
+                times[int(entry.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    ours, grown = {os.getpid()}, True
+    while grown:
+        more = {child for child, parent in parents.items() if parent in ours} - ours
+        ours |= more
+        grown = bool(more)
+    return sum(times.get(process, 0.0) for process in ours)
+
+
+def show(found: list[Measured], task: str) -> None:
+    few, many = found[0].few, found[0].many
+    for of, unit in enumerate(("s", "core-seconds")):
+        alone = found[0].rate(of)
+        print(f"\n| {task}, {unit} | {few} photos | {many} photos | fixed | photos per {unit} | of `--jobs` |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        for item in found:
+            rate = f"{item.rate(of):.1f} | {item.rate(of) / alone:.2f}"
+            print(
+                f"| `{item.way}` | {item.for_few[of]:.1f} | {item.for_many[of]:.1f} | {item.fixed(of):.1f} | {rate} |"
+            )
+
+
+if __name__ == "__main__":
+    main()

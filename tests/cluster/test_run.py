@@ -1,0 +1,128 @@
+"""Runs on two real nodes: the records of one machine, whatever dies on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.conftest import Aicli, lines_of, rows_of, start
+
+pytestmark = pytest.mark.slow
+
+
+def many(folder: Path, examples: Path, count: int, prefix: str = "img") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    small = examples / "chelsea.png"
+    for number in range(count):
+        os.link(small, folder / f"{prefix}{number}.png") if number % 2 else shutil.copy(
+            small, folder / f"{prefix}{number}.png"
+        )
+    return folder
+
+
+def wait_for(what: Any, seconds: float = 300.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.1)
+    return found
+
+
+def photos_answered(folder: Path) -> int:
+    """In the files of records that are there."""
+    state = folder / "_aicli"
+    return sum(len(json.loads((state / f"{part.stem}.json").read_text())) for part in folder.glob("part-*"))
+
+
+def actors() -> list[int]:
+    """The processes of Ray's actors that hold a task."""
+    found = subprocess.run(["pgrep", "-f", "ray::MapWorker"], capture_output=True, text=True).stdout
+    return [int(line) for line in found.split()]
+
+
+def test_records_are_those_of_one_machine(cluster: Any, aicli: Aicli, examples: Path, tmp_path: Path) -> None:
+    photos = many(tmp_path / "photos", examples, 12)
+    for name in ("grace_hopper.jpg", "astronaut.png", "rocket.jpg"):
+        if (examples / name).exists():
+            shutil.copy(examples / name, photos / name)
+    (photos / "broken.jpg").write_bytes((examples / "grace_hopper.jpg").read_bytes()[:2000])
+    shutil.copy(examples / "chelsea.png", photos / "poison.png")
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        archive.add(examples / "chelsea.png", "deep/a.png")
+        archive.add(examples / "grace_hopper.jpg", "b.jpg")
+    inputs = (photos, tmp_path / "shard.tar", tmp_path / "absent.png")
+    alone = aicli("classify", *inputs, "-O", tmp_path / "alone.jsonl", "-j", 2)
+    assert alone.code == 1
+    expected = lines_of(tmp_path / "alone.jsonl")
+    failed = [record["image"] for record in expected if "error" in record]
+    assert len(failed) == 3 and "the worker process ended (signal 6)" in str(expected)
+
+    out = tmp_path / "labels"
+    run = aicli("classify", *inputs, "-O", out, "--cluster", cluster.address)
+    assert run.code == 1, run.err
+    assert rows_of(out) == expected
+    lines = run.err.splitlines()
+    assert len(lines) == 4 and sorted(lines[:3]) == sorted(alone.err.splitlines()[:3])
+    assert f"{len(expected)} images in" in lines[3] and "3 failed; 1 file of records in" in lines[3]
+    counts = json.loads((out / "_SUCCESS").read_text())
+    assert counts == {"photos": len(expected), "failed": 3, "records": len(expected), "files": 1}
+
+    again = aicli("classify", *inputs, "-O", out, "--cluster", cluster.address)
+    assert again.code == 2 and "holds the records of a run; continue with --resume" in again.err
+    (photos / "broken.jpg").write_bytes((examples / "grace_hopper.jpg").read_bytes())
+    resumed = aicli("classify", *inputs, "-O", out, "--cluster", cluster.address, "--resume")
+    assert resumed.code == 1 and f"{len(expected) - 3} answered before" in resumed.err
+    images = [record["image"] for record in rows_of(out)]
+    assert images == [record["image"] for record in expected], "each photo once"
+    assert [record["image"] for record in rows_of(out) if "error" in record] == [
+        name for name in failed if "broken" not in name
+    ]
+
+
+def test_an_actor_killed_and_a_node_removed(cluster: Any, aicli: Aicli, examples: Path, tmp_path: Path) -> None:
+    photos = many(tmp_path / "photos", examples, 150, "slow")
+    node = cluster.add_node(num_cpus=1, object_store_memory=200 << 20)
+    cluster.wait_for_nodes()
+    out = tmp_path / "labels"
+    run = start("classify", photos, "-O", out, "--to", "jsonl", "--cluster", cluster.address)
+    try:
+        wait_for(lambda: len(actors()) == 2)
+        time.sleep(3)
+        os.kill(actors()[0], signal.SIGKILL)
+        wait_for(lambda: out.exists() and photos_answered(out) >= 64)
+        cluster.remove_node(node, allow_graceful=False)
+        _, err = run.communicate(timeout=240)
+    finally:
+        run.kill()
+        run.communicate()
+    assert run.returncode == 0, err
+    alone = aicli("classify", photos, "-O", tmp_path / "alone.jsonl", "-j", 2)
+    assert alone.code == 0
+    assert rows_of(out) == lines_of(tmp_path / "alone.jsonl")
+
+
+def test_a_driver_killed_and_resumed(cluster: Any, aicli: Aicli, examples: Path, tmp_path: Path) -> None:
+    photos = many(tmp_path / "photos", examples, 140, "slow")
+    out = tmp_path / "labels"
+    run = start("classify", photos, "-O", out, "--cluster", cluster.address)
+    try:
+        wait_for(lambda: out.exists() and photos_answered(out) >= 64)
+    finally:
+        run.kill()
+        run.communicate()
+    before = photos_answered(out)
+    assert not (out / "_SUCCESS").exists()
+    resumed = aicli("classify", photos, "-O", out, "--cluster", cluster.address, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert f"{before} answered before" in resumed.err
+    images = [record["image"] for record in rows_of(out)]
+    assert images == sorted(f"{photos}/slow{number}.png" for number in range(140))
