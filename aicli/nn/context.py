@@ -136,7 +136,8 @@ class ExecutionContext:
             raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} takes {dtype.name}, the guest gave {kinds[0].name}")
         self._check_shape(detail, shape)
         if size != math.prod(shape) * dtype.itemsize:
-            raise NnError(Errno.INVALID_ARGUMENT, f"{size} bytes do not fill a tensor of {shape} {dtype.name}")
+            reason = f"{size} bytes do not fill input '{detail['name']}' of {self.name}: {list(shape)} {dtype.name}"
+            raise NnError(Errno.INVALID_ARGUMENT, reason)
         if shape != self._shapes[index] and not self._broken:
             self._outputs = None
             self._computed = False

@@ -110,6 +110,16 @@ def test_legacy_wasmedge_and_ssvm(build, aicli_run, folder: Path, cfg: tuple[str
     assert "has no output 'x', only" in done.stderr
 
 
+def test_what_a_legacy_call_got_wrong_is_said_once(build, aicli_run, folder: Path) -> None:
+    for arguments, said in (
+        (("m.tflite", "image", OUTPUT, "p.jpg", SIDE), f"has no input 'image', only {INPUT}"),
+        (("m.tflite", INPUT, OUTPUT, "p.jpg", 100), f"30000 bytes do not fill input '{INPUT}' of the guest's model"),
+        (("m.tflite", INPUT, "scores", "p.jpg", SIDE), f"has no output 'scores', only {OUTPUT}"),
+    ):
+        done = aicli_run(build("lite_legacy"), "--dir", f"{folder}:.", *arguments)
+        assert done.stderr.count(said) == 1, done.stderr
+
+
 def test_named_models_of_the_catalog(build, aicli_run, folder: Path) -> None:
     named = ("--model", "default=mtcnn:rnet", "--dir", f"{folder}:.")
     done = aicli_run(build("nn"), *named, "name", "default", "p.rgb", 1, 3)

@@ -54,8 +54,9 @@ MAX_MODELS = 16
 
 
 def public(record: dict[str, Any]) -> StoredFunction:
-    shown = (*StoredFunction.__required_keys__, *StoredFunction.__optional_keys__)
-    return cast(StoredFunction, {key: record[key] for key in shown if key in record})
+    """What is told of a record, in its own order."""
+    shown = StoredFunction.__required_keys__ | StoredFunction.__optional_keys__
+    return cast(StoredFunction, {key: value for key, value in record.items() if key in shown})
 
 
 def functions_of(request: Request) -> Service:
