@@ -24,6 +24,8 @@ FORMATS = (".html", ".md", ".json")
 MOST_CLASSES = 40
 """Classes beyond which the picture of the confusion matrix would not be readable; the table has the worst pairs."""
 PAIRS = 20
+WIDE = 0.1
+"""An interval wider than this is worth a word."""
 THUMBNAIL = 160
 
 STYLE = """
@@ -34,10 +36,20 @@ th, td { padding: .25rem .75rem; text-align: left; border-bottom: 1px solid #888
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 figure { display: inline-block; margin: 0 1rem 1rem 0; width: 11rem; vertical-align: top; font-size: .85rem; }
 figure img { max-width: 100%; max-height: 160px; }
-.big { font-size: 2.5rem; font-weight: 600; }
+.big { font-size: 2.5rem; font-weight: 600; margin: 0; }
+.big small { font-size: 1rem; font-weight: 400; }
 svg text { font-size: 11px; fill: currentColor; }
 .scroll { overflow-x: auto; }
 """
+
+EXPLAINED = (
+    "Recall: of the photos of a class, how many were named so. Precision: of the photos named so, how many are of the "
+    "class."
+)
+CALIBRATION = (
+    "Whether scores can be believed: photos in groups by the score of their answer, and how many of each were right. "
+    "Of answers with 0.9 nine in ten should be; where more are, scores are too modest, where fewer, too sure."
+)
 
 Outcome = Training | Evaluation
 
@@ -106,6 +118,30 @@ def summary(outcome: Outcome) -> list[str]:
     return lines
 
 
+def advice(outcome: Outcome) -> list[str]:
+    """What to do next, where the numbers say it."""
+    scores, found = outcome.scores, []
+    if isinstance(outcome, Training) and outcome.suspects:
+        found.append(
+            "Look at the photos that may be mislabelled. Move those that lie in the wrong folder, then train again."
+        )
+    weak = min((item for item in scores.classes() if item.photos), key=lambda item: item.recall, default=None)
+    if weak is not None and weak.recall < 1:
+        taken = max(
+            ((count, best) for (label, best), count in scores.confusion.items() if label == weak.label != best),
+            default=(0, ""),
+        )[1]
+        found.append(
+            f"The class {weak.label} is found least often: {weak.right} of its {weak.photos} photos. The others are "
+            f"most often taken for {taken}; more photos of both, such as those below, help most."
+        )
+    if scores.photos and scores.accuracy.high - scores.accuracy.low > WIDE:
+        found.append(
+            f"The interval is wide, since only {scores.photos} photos were measured on; with more it is narrower."
+        )
+    return found
+
+
 def pairs(scores: Scores) -> list[tuple[str, str, int]]:
     """The confusions, the most frequent first."""
     wrong = [(label, best, count) for (label, best), count in scores.confusion.items() if label != best]
@@ -126,13 +162,15 @@ def markdown(outcome: Outcome) -> Iterator[str]:
     yield f"**Accuracy {scores.accuracy}**"
     for line in summary(outcome):
         yield from ("", line)
-    yield from ("", "## Classes", "", row("class", "photos", "recall", "precision"), row(*["---"] * 4))
+    if steps := advice(outcome):
+        yield from ("", "## What to do next", "", *(f"- {step}" for step in steps))
+    yield from ("", "## Classes", "", EXPLAINED, "", row("class", "photos", "recall", "precision"), row(*["---"] * 4))
     for item in scores.classes():
         yield row(item.label, item.photos, percent(item.recall), percent(item.precision))
     if confusions := pairs(scores):
         yield from ("", "## Confusions", "", row("photo of", "named", "photos"), row(*["---"] * 3))
         yield from (row(*confusion) for confusion in confusions)
-    yield from ("", "## Calibration", "", row("score", "photos", "right"), row(*["---"] * 3))
+    yield from ("", "## Calibration", "", CALIBRATION, "", row("score", "photos", "right"), row(*["---"] * 3))
     for count, total, right in scores.bins:
         if count:
             yield row(f"{total / count:.2f}", int(count), percent(right / count))
@@ -160,10 +198,12 @@ def page(outcome: Outcome, thumbnail: Callable[[str], str] = thumbnail_of) -> It
     yield "<!doctype html>"
     yield f'<html lang="en"><meta charset="utf-8"><title>{escape(title(outcome))}</title><style>{STYLE}</style>'
     yield '<meta name="viewport" content="width=device-width">'
-    yield f'<h1>{escape(title(outcome))}</h1><p class="big">{scores.accuracy.value:.1%}</p>'
+    yield f"<h1>{escape(title(outcome))}</h1>"
+    yield f'<p class="big">{scores.accuracy.value:.1%} <small>of the photos were named rightly</small></p>'
     yield from (f"<p>{escape(line)}</p>" for line in summary(outcome))
-    yield "<h2>Classes</h2><p>Recall: of the photos of a class, how many were named so. Precision: of the photos named "
-    yield "so, how many are of the class.</p><table><tr><th>class<th class=n>photos<th class=n>recall"
+    if steps := advice(outcome):
+        yield "<h2>What to do next</h2><ul>" + "".join(f"<li>{escape(step)}" for step in steps) + "</ul>"
+    yield f"<h2>Classes</h2><p>{EXPLAINED}</p><table><tr><th>class<th class=n>photos<th class=n>recall"
     yield "<th class=n>precision"
     for item in scores.classes():
         yield f"<tr><td>{escape(item.label)}<td class=n>{item.photos}<td class=n>{percent(item.recall)}"
@@ -171,14 +211,15 @@ def page(outcome: Outcome, thumbnail: Callable[[str], str] = thumbnail_of) -> It
     yield "</table>"
     classes = [item.label for item in scores.classes()]
     if len(classes) <= MOST_CLASSES:
-        yield "<h2>Confusion matrix</h2><p>A row for each class that photos have, a column for each answer.</p>"
+        yield "<h2>Confusion matrix</h2><p>A row for each class that photos have, a column for each answer: "
+        yield "what is green was right, what is red was taken for something else.</p>"
         yield f'<div class="scroll">{matrix(scores, classes)}</div>'
     elif confusions := pairs(scores):
         yield "<h2>Confusions</h2><table><tr><th>photo of<th>named<th class=n>photos"
         for label, best, count in confusions:
             yield f"<tr><td>{escape(label)}<td>{escape(best)}<td class=n>{count}"
         yield "</table>"
-    yield "<h2>Calibration</h2><p>On the line, a score of 0.9 means that nine of ten such answers are right.</p>"
+    yield f"<h2>Calibration</h2><p>{CALIBRATION}</p>"
     yield calibration(scores)
     for heading, doubts in lists(outcome):
         yield f"<h2>{heading}</h2>"
@@ -193,8 +234,9 @@ def matrix(scores: Scores, classes: Sequence[str]) -> str:
     """The confusion matrix as SVG: the darker a cell, the more of the row's photos it has."""
     cell, left, top = 34, 150, 110
     size = cell * len(classes)
-    parts = [f'<svg width="{left + size + 60}" height="{top + size + 10}" role="img" aria-label="confusion matrix">']
+    parts = [f'<svg width="{left + size + 80}" height="{top + size + 10}" role="img" aria-label="confusion matrix">']
     photos = {item.label: item.photos for item in scores.classes()}
+    parts.append(f'<text x="{left - 6}" y="{top - 6}" text-anchor="end" opacity=".7">photo of ↓ named →</text>')
     for row, label in enumerate(classes):
         y = top + row * cell
         name = escape(label if len(label) <= 22 else label[:21] + "…")

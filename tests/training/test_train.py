@@ -22,6 +22,7 @@ from aicli.errors import AicliError, UsageError
 from aicli.nn.engines import installed_engines, load_engine
 from aicli.training.features import Features, extract
 from aicli.training.head import Sample, fit_head, softmax
+from aicli.training.report import write_report
 from aicli.training.surgery import read_body
 from tests.training.conftest import make_photos
 
@@ -174,6 +175,11 @@ def test_mislabelled_photos_are_suspected(photos: Path, tmp_path: Path) -> None:
     trained = train(photos, tmp_path / "own.tflite", jobs=1)
     assert [Path(doubt.path).name for doubt in trained.suspects] == ["wrong.png"]
     assert trained.suspects[0].answer == "cat"
+    for name in ("report.html", "report.md"):
+        write_report(trained, tmp_path / name)
+        text = (tmp_path / name).read_text()
+        assert "What to do next" in text and "Move those that lie in the wrong folder" in text
+        assert "The class officer is found least often: 12 of its 13 photos." in text and "taken for cat;" in text
 
 
 @pytest.mark.parametrize(
