@@ -1,4 +1,4 @@
-"""The picture of a file as it is stored, where it is more than RGB pixels: transparent, or grey."""
+"""The picture of a file as it is stored, where it is more than RGB pixels: transparent, grey, or one of several."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aicli.image.guard import guarded
 from aicli.image.reading import open_file
 from aicli.image.upright import turn_upright
 
-__all__ = ["is_grey", "open_transparent"]
+__all__ = ["holds_several", "is_grey", "open_transparent"]
 
 _KINDS = ("JPEG", "PNG", "WebP")
 
@@ -33,6 +33,19 @@ def is_grey(source: Path | bytes) -> bool:
             with guarded("", kind), open_with(kind, stream) as image:
                 return image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16")
     except AicliError:  # it was decoded before
+        return False
+
+
+def holds_several(path: Path, *, max_pixels: int) -> bool:
+    """Whether a JPEG file has more than one picture (MPO), as its headers say; gain maps and copies are none."""
+    try:
+        with _opened(path) as stream:
+            if identify(stream.read(HEAD_BYTES), path.suffix) != "JPEG":
+                return False
+            stream.seek(0)
+            with guarded("", "JPEG"), frames_of("JPEG", stream, "", max_pixels) as frames:
+                return frames.count > 1
+    except AicliError:  # which is said where it is decoded
         return False
 
 

@@ -213,3 +213,25 @@ def test_in_python(gif: Path) -> None:
     assert [answer.frame for answer in classifier.frames(gif, top_k=1)] == [0, 1, 2]
     with pytest.raises(ImageTooLargeError, match="3 frames, the limit is 2"):
         list(classifier.frames(gif, max_frames=2))
+
+
+@pytest.mark.parametrize("command", [("detect-faces", "--blur"), ("classify",)])
+def test_pictures_behind_a_jpeg_are_written_as_png(
+    tmp_path: Path, examples: Path, aicli: Aicli, command: tuple[str, ...]
+) -> None:
+    name, *options = command
+    with Image.open(examples / "grace_hopper.jpg") as image:
+        small = image.convert("RGB").resize((205, 240))
+    small.save(tmp_path / "pair.jpg", "MPO", save_all=True, append_images=[small.rotate(5)])
+    small.save(tmp_path / "one.jpg")
+    written = tmp_path / "out"
+    answer = aicli(name, tmp_path, "--all-frames", "-o", written, *options)
+    assert answer.code == 0, answer.err
+    assert sorted(path.name for path in written.iterdir()) == ["one.jpg", "pair.png"]
+    with Image.open(written / "pair.png") as picture:
+        assert getattr(picture, "n_frames", 1) == 2
+    assert name == "classify" or not any(found.faces for found in FaceDetector().frames(written / "pair.png"))
+    answer = aicli(name, tmp_path / "pair.jpg", "--all-frames", "-o", written, "--picture-format", "jpeg", *options)
+    assert (
+        answer.code == 1 and "cannot hold 2 frames; write .png" in answer.err and "--picture-format png" in answer.err
+    )

@@ -152,7 +152,10 @@ class Outputs:
         return places
 
     def _picture_name(self, image: str) -> str:
-        return kept_name(image, self._format, all_frames=self._all_frames)
+        name = kept_name(image, self._format, all_frames=self._all_frames)
+        if self._all_frames and self._format is None and name.lower().endswith((".jpg", ".jpeg")) and is_mpo(image):
+            return f"{Path(name).stem}.png"
+        return name
 
     def _place(self, folder: str, image: str, kind: str, name: str) -> Place:
         make_folder(Path(folder))
@@ -212,6 +215,14 @@ def kept_name(name: str, format: str | None = None, *, all_frames: bool = False)
     if format is not None and IMAGE_SUFFIXES.get(Path(original).suffix.lower()) != format.upper():
         return f"{Path(original).stem}.{format.replace('jpeg', 'jpg')}"
     return original if Path(original).suffix.lower() in suffixes else f"{Path(original).stem}.png"
+
+
+def is_mpo(image: str) -> bool:
+    """Whether an image is a file whose frames a JPEG cannot hold, though it is named like one."""
+    from aicli.image.decode import DEFAULT_MAX_PIXELS
+    from aicli.image.original import holds_several
+
+    return os.path.isfile(image) and holds_several(Path(image), max_pixels=DEFAULT_MAX_PIXELS)
 
 
 def make_folder(path: Path) -> None:

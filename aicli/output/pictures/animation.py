@@ -84,7 +84,10 @@ def encode_animation(
     check_quality(quality)
     images = [shown.image for shown in animation.frames]
     if format == "JPEG":
-        raise AicliError(f"{os.fspath(name)}: a JPEG cannot hold {len(images)} frames; write .png, .webp or .gif")
+        raise AicliError(
+            f"{os.fspath(name)}: a JPEG cannot hold {len(images)} frames; write .png, .webp or .gif",
+            hint=Hint("picture_format", "{} png does so in a folder"),
+        )
     if format != "TIFF" and len({image.size for image in images}) > 1:
         raise ImageError(f"{os.fspath(name)}: frames of several sizes, which {format} cannot hold; write .tiff")
     for image in images:
