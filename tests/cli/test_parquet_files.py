@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from aicli.output.parquet import read_records
 
@@ -60,3 +61,25 @@ def test_standard_output_holds_a_whole_file(photos: Path, tmp_path: Path) -> Non
     assert [record["image"] for record in read_records(str(path), "classify")] == [str(photos / "img2.png")]
     refused = subprocess.run([*command, "-O", "/dev/stdout"], capture_output=True, text=True, check=False)
     assert refused.returncode == 2 and "Parquet goes to a file" in refused.stderr
+
+
+@pytest.mark.parametrize("task", ["classify", "detect-faces"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_frame_is_a_row(aicli: Any, photos: Path, tmp_path: Path, task: str, jobs: int) -> None:
+    clip, path, part = tmp_path / "clip.gif", tmp_path / "out.parquet", tmp_path / "out.parquet.part"
+    with Image.open(photos / "img10.jpg") as image:
+        face = image.convert("RGB").resize((128, 150))
+    face.save(clip, save_all=True, append_images=[face.rotate(4), face.rotate(8)], duration=100)
+    line = (task, "--all-frames", photos / "img10.jpg", clip, photos / "img2.png", "-j", jobs, "-q")
+    lines = aicli(*line, "-f", "jsonl").out.splitlines(keepends=True)
+    assert aicli(*line, "-O", path).code == 0
+    whole = list(read_records(str(path), task))
+    assert whole == lines_of("".join(lines))
+    assert [(record.get("frames"), record.get("frame")) for record in whole][1:4] == [(3, 0), (3, 1), (3, 2)]
+    part.write_text("".join(lines[:3]))  # ended within the animation
+    path.unlink()
+    assert aicli(*line, "-O", path, "--resume").code == 0
+    again = list(read_records(str(path), task))
+    assert sorted(map(str, again)) == sorted(map(str, whole)) and not part.exists()
+    assert aicli(*line, "-O", path, "--resume").code == 0
+    assert list(read_records(str(path), task)) == again, "nothing is answered twice"
