@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aicli._text import shown
-from aicli.cli.batch.former import FormerAnswers
 from aicli.cli.batch.job import Done, Job, with_timing
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile, format_of
@@ -24,6 +23,7 @@ from aicli.output.records import Task, Writer, make_writer
 
 if TYPE_CHECKING:
     from aicli.cli.batch.extras import Extras
+    from aicli.cli.batch.former import FormerAnswers
     from aicli.cli.batch.sources import Sources
     from aicli.options import RunOptions
 
@@ -86,6 +86,8 @@ class Batch:
             )
         self.extras.outputs.begin(self.file, resume=options.resume)
         if self.file is not None and self.file.records:
+            from aicli.cli.batch.former import FormerAnswers
+
             self.former = FormerAnswers(self.task, self.file.records, self.file.groups())
         self.progress = Progress(not options.quiet)
         self._begun = time.monotonic()
