@@ -74,6 +74,31 @@ def test_faces_are_hidden_here(page: Page) -> None:
         page.shoot(f"site-{how.partition('=')[0]}")
 
 
+def test_faces_are_spared_and_covered_here(page: Page, tmp_path: Path) -> None:
+    cover = tmp_path / "cover.png"
+    Image.new("RGB", (40, 40), (255, 0, 255)).save(cover)
+    drop(page)
+    page.choose("hide", "cover")
+    page.browser.find_element("id", "cover").send_keys(str(cover))
+    page.wait(lambda: "hidden" in page.run(BOXED))
+    x1, y1, x2, y2 = page.record()["faces"][0]["box"]
+
+    def middle() -> tuple[int, ...]:
+        with Image.open(io.BytesIO(page.picture())) as picture:
+            pixel = picture.convert("RGB").getpixel((int((x1 + x2) / 2), int((y1 + y2) / 2)))
+        assert isinstance(pixel, tuple)
+        return pixel
+
+    page.wait(lambda: middle() == (255, 0, 255))
+    page.click("#faces tbody tr:first-child input[type=checkbox]")
+    page.wait(lambda: middle() != (255, 0, 255))
+    with Image.open(io.BytesIO(page.picture())) as picture:
+        assert len(FaceDetector()(picture.convert("RGB")).faces) == 1
+    page.click("#faces tbody tr:first-child input[type=checkbox]")
+    page.wait(lambda: middle() == (255, 0, 255))
+    assert not page.browser.find_element("id", "turns").is_displayed(), "the service's alone"
+
+
 def test_the_saved_picture_has_the_photos_size(page: Page, tmp_path: Path) -> None:
     page.browser.execute_cdp_cmd("Page.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     large = io.BytesIO()
