@@ -147,6 +147,28 @@ def test_avif_is_as_large_as_its_stream() -> None:
         open_image(data, max_pixels=10_000)
 
 
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_the_stream_of_an_avif_is_found_behind_other_units(version: int) -> None:
+    """A padding of 200 bytes, whose length takes two, before the sequence header; ``iloc`` in each of its versions."""
+    encoded = encode(Image.new("RGB", (2000, 1500), "red"), "AVIF", speed=10)
+    stream = encoded[encoded.index(b"mdat") + 4 :]
+    padding = bytes([15 << 3 | 2, 0x80 | 200 & 127, 200 >> 7]) + bytes(200)
+    count, construction = struct.pack(">H" if version < 2 else ">I", 1), b"" if version == 0 else bytes(2)
+    index = b"" if version == 0 else bytes(4)
+    item = (1).to_bytes(2 if version < 2 else 4, "big") + construction + bytes(2)
+    sizes = bytes([0x44, 0x40 if version == 0 else 0x44])  # offset, length, base and index in four bytes each
+
+    def box(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(content)) + kind + content
+
+    def file(base: int) -> bytes:
+        extent = index + struct.pack(">II", 8, 400)  # the offset counts from the base
+        places = bytes([version, 0, 0, 0]) + sizes + count + item + struct.pack(">IH", base, 1) + extent
+        return box(b"meta", bytes(4) + box(b"iloc", places)) + box(b"mdat", padding + stream)
+
+    assert list(stream_sizes(file(len(file(0)) - len(padding + stream) - 8))) == [(2000, 1500)]
+
+
 def test_jpeg_2000_is_as_large_as_its_stream() -> None:
     data = lying(encode(Image.new("RGB", (600, 400), "red"), "JPEG2000"), b"ihdr", 0)
     with pytest.raises(ImageTooLargeError, match="600 x 400"):
