@@ -26,6 +26,16 @@ test("decoding is Python's", { skip }, async () => {
   }
 });
 
+test("a model that aicli train wrote is fed as it says", { skip }, async () => {
+  const { status, stdout, stderr } = python("trained.py");
+  assert.equal(status, 0, stderr);
+  if (stdout.startsWith("no scikit-learn")) return;
+  const classifier = await Classifier.load({ model: join(folder, "trained.tflite") });
+  const image = join(EXAMPLES, "chelsea.png"); // wider than high: fitted in another way it has other scores
+  assert.deepEqual(differences(await classifier.classify(image), { ...JSON.parse(stdout), image }), []);
+  assert.deepEqual(classifier.notes, []);
+});
+
 test("a model's own normalisation and labels are read", { skip }, async () => {
   const { status, stdout, stderr } = python("described.py");
   assert.equal(status, 0, stderr);

@@ -5,10 +5,11 @@
  */
 import { unzipSync } from "fflate";
 import { ModelError } from "../errors.js";
-import { root, type Table, view } from "../tflite/flatbuffer.js";
+import { DamagedError, root, type Table, view } from "../tflite/flatbuffer.js";
 import type { ModelFile } from "../tflite/model.js";
 import { MAX_LABEL_BYTES, parseLabels } from "./label_file.js";
 import { type Feeding, triple } from "./ranges.js";
+import type { KnownInput } from "./spec.js";
 
 const NORMALIZATION = 1; // ProcessUnitOptions
 const LABEL_FILES = [2, 3]; // AssociatedFileType: labels of an axis, of values
@@ -26,6 +27,27 @@ export function readMetadata(model: ModelFile): Metadata {
   if (!graph) return { labels: [] };
   const input = graph.tables(2)[0];
   return { normalization: input && normalization(input), labels: graph.tables(3).map((output) => labels(model, output)) };
+}
+
+/** What `aicli train` says of the files that it writes: how photos are fed, as in the catalog, and the labels. */
+export interface Trained {
+  readonly input: KnownInput;
+  readonly labels: readonly string[];
+}
+
+/** Throws DamagedError: a file may claim anything. */
+export function readTrained(model: ModelFile): Trained | undefined {
+  if (!model.trained?.length) return undefined;
+  const damaged = new DamagedError("the block AICLI_CLASSIFIER cannot be read; train it again");
+  try {
+    const { input, labels } = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(model.trained)) as Trained;
+    const lists = [input.mean, input.std].every((list) => Array.isArray(list) && list.length === 3 && list.every(Number.isFinite));
+    const spread = lists && (input.std as readonly number[]).every((value) => value > 0);
+    if (!spread || !Array.isArray(labels) || !labels.every((label) => typeof label === "string")) throw damaged;
+    return { input: { ...input, exact: true }, labels };
+  } catch {
+    throw damaged;
+  }
 }
 
 function normalization(tensor: Table): Feeding | undefined {

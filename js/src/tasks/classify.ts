@@ -1,6 +1,6 @@
 /** Image classification with a MobileNet-class model, wherever its files come from. */
 import type { Entry } from "../catalog/entries.js";
-import { type Metadata, readMetadata } from "../catalog/metadata.js";
+import { type Metadata, readMetadata, readTrained, type Trained } from "../catalog/metadata.js";
 import { type FeedingOptions, fitLabels, inputSpec, outputSpec } from "../catalog/spec.js";
 import { ModelError } from "../errors.js";
 import { Guest } from "../guest/guest.js";
@@ -41,11 +41,11 @@ export function classifySettings(
   options: ClassifyOptions,
 ): ClassifySettings {
   const answers = limits(options);
-  const metadata = readOwn(model);
-  const input = inputSpec(model, entry?.input ?? {}, metadata.normalization, options);
+  const [metadata, trained] = readOwn(model);
+  const input = inputSpec(model, entry?.input ?? trained?.input ?? {}, metadata.normalization, options);
   const output = outputSpec(model, input.batch, entry?.output ?? {}, options.outputTensor, given?.length);
   const notes: string[] = [];
-  const own = metadata.labels[output.tensor];
+  const own = trained?.labels ?? metadata.labels[output.tensor];
   const labels = fitLabels(given ?? own, output.binary && own?.length === 2 ? 2 : output.classes, model.name, notes);
   return { request: { input, output: { ...output, classes: labels.length }, ...answers }, labels, notes };
 }
@@ -57,9 +57,9 @@ function limits(options: ClassifyCall): Pick<ClassifyRequest, "topK" | "minScore
   };
 }
 
-function readOwn(model: ModelFile): Metadata {
+function readOwn(model: ModelFile): [Metadata, Trained | undefined] {
   try {
-    return readMetadata(model);
+    return [readMetadata(model), readTrained(model)];
   } catch (error) {
     if (error instanceof DamagedError) throw new ModelError(`${model.name}: its metadata are damaged: ${error.message}`);
     throw error;

@@ -48,6 +48,8 @@ export class ModelFile {
   readonly outputs: readonly Tensor[];
   /** The block that describes the model (identifier M001), where the file has one. */
   readonly metadata: Uint8Array | undefined;
+  /** What `aicli train` wrote into the file. */
+  readonly trained: Uint8Array | undefined;
   private readonly tensors: readonly Tensor[];
   private readonly operators: readonly Operator[];
   private readonly outputNumbers: readonly number[];
@@ -73,8 +75,12 @@ export class ModelFile {
     this.outputNumbers = graph.i32s(2);
     this.inputs = this.inputNumbers.map((number) => this.tensor(number));
     this.outputs = this.outputNumbers.map((number) => this.tensor(number));
-    const block = model.tables(6).find((entry) => entry.text(0) === "TFLITE_METADATA");
-    this.metadata = block && model.tables(4)[block.i32(1)]?.bytes(0);
+    const block = (name: string): Uint8Array | undefined => {
+      const found = model.tables(6).find((entry) => entry.text(0) === name);
+      return found && model.tables(4)[found.i32(1)]?.bytes(0);
+    };
+    this.metadata = block("TFLITE_METADATA");
+    this.trained = block("AICLI_CLASSIFIER");
   }
 
   private tensor(number: number): Tensor {
