@@ -22,10 +22,11 @@ INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.installed-test
 LINTABLE := $(VENV)/.installed-dev
 MEASURABLE := $(VENV)/.installed-bench
+COUNTABLE := build/counts/.installed-$(FOUND)
 DOCUMENTABLE := $(VENV)/.installed-docs
 PHOTOS := $(sort $(wildcard examples/*.jpg examples/*.png))
 
-.PHONY: help demo test lint guest js browser bench bench-quick docs build sbom clean
+.PHONY: help demo test lint guest js browser bench bench-quick counts counts-renew docs build sbom clean
 # All targets share one environment: pip must not run twice at once, even under -j.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -38,6 +39,7 @@ help:
 	@echo "make js           build, test and pack the package for Node.js in js/ (needs Node.js 20 or later)"
 	@echo "make browser      build the browser's half of js/, for aicli page and aicli serve (needs Node.js, too)"
 	@echo "make bench        measure, beside other packages; make bench-quick in a minute"
+	@echo "make counts       count instructions and more, compare with the table; make counts-renew writes the table"
 	@echo "make docs         the documentation as a site, in build/site; a broken link is an error"
 	@echo "make build        the wheel and the source archive, in dist/; make sbom adds the bill of materials"
 	@echo "make clean        remove everything that was made"
@@ -84,6 +86,12 @@ bench-quick: $(MEASURABLE)
 	$(BIN)/python benchmarks/bench.py --quick --report build/bench-quick.md --plot build/bench-quick.png
 	@cat build/bench-quick.md
 
+counts: $(COUNTABLE)
+	build/counts/bin/python benchmarks/counts.py
+
+counts-renew: $(COUNTABLE)
+	build/counts/bin/python benchmarks/counts.py --renew
+
 docs: $(DOCUMENTABLE)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "build/site/index.html"
@@ -93,6 +101,13 @@ build: $(LINTABLE) browser
 
 sbom: $(LINTABLE)
 	for wheel in dist/aicli_vision-*.whl; do $(BIN)/python tools/sbom.py $$wheel >$${wheel%-py3-none-any.whl}.cdx.json; done
+
+# An environment of its own, whose versions are those of the table.
+$(COUNTABLE): benchmarks/counts-requirements.txt
+	@rm -rf build/counts
+	@$(PYTHON) -m venv build/counts
+	@build/counts/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -r $<
+	@touch $@
 
 clean:
 	rm -rf js/node_modules js/dist js/data js/LICENSE js/*.tgz aicli/_bundled/page

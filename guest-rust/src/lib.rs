@@ -2,7 +2,8 @@
 //!
 //! The host decodes the photo and runs the network; everything between pixels and answer happens here, without files,
 //! clock or network. docs/guest-abi.md describes what the host and this guest say to each other. `exports` is what the host
-//! calls and `host` what it is called for; they and `bytes` hold, apart from `simd`'s loads and stores, all unsafe code.
+//! calls and `host` what it is called for; they and `bytes` hold, apart from `simd`'s loads and stores and the allocator of
+//! `profile`, all unsafe code.
 
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 #![warn(unreachable_pub)]
