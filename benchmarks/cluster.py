@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,13 +58,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folders = [photos(Path(scratch) / str(count), count) for count in (options.photos // 4, options.photos)]
-        found = [measured(f"--jobs {CORES}", options.task, folders, "-j", str(CORES))]
+        clock = CoreClock()
+        found = [measured(clock, f"--jobs {CORES}", options.task, folders, "-j", str(CORES))]
         for nodes in ([CORES], [CORES // 2] * 2):
             if min(nodes) < 1:
                 continue
             with cluster(nodes) as address:
                 way = f"--cluster, {len(nodes)} node{'s' if len(nodes) > 1 else ''}"
-                found.append(measured(way, options.task, folders, "--cluster", address))
+                found.append(measured(clock, way, options.task, folders, "--cluster", address))
     show(found, options.task)
 
 
@@ -92,36 +94,56 @@ def cluster(nodes: list[int]) -> Iterator[str]:
         made.shutdown()
 
 
-def measured(way: str, task: str, folders: list[Path], *how: str) -> Measured:
+def measured(clock: CoreClock, way: str, task: str, folders: list[Path], *how: str) -> Measured:
     used = []
     for folder in folders:
         out = folder.parent / f"{folder.name}-records"
         name = f"{out}/" if "--cluster" in how else f"{out}.jsonl"
         command = [sys.executable, "-m", "aicli", task, str(folder), "-O", name, "--overwrite", "-q", *how]
-        begun, cores = time.perf_counter(), core_seconds()
+        begun, cores = time.perf_counter(), clock.read()
         subprocess.run(command, check=True, cwd=PROJECT)
-        used.append(Used(time.perf_counter() - begun, core_seconds() - cores))
+        used.append(Used(time.perf_counter() - begun, clock.read() - cores))
         print(f"{way}: {folder.name} photos in {used[-1].seconds:.1f} s, {used[-1].core_seconds:.1f} core-seconds")
     few, many = (len(list(folder.iterdir())) for folder in folders)
     return Measured(way, few, used[0], many, used[1])
 
 
-def core_seconds() -> float:
-    """What this process and all that it started have used, also those that have ended and were waited for."""
-    parents: dict[int, int] = {}
-    times: dict[int, float] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry.name)] = int(fields[1])
-                times[int(entry.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    ours, grown = {os.getpid()}, True
-    while grown:
-        more = {child for child, parent in parents.items() if parent in ours} - ours
-        ours |= more
-        grown = bool(more)
-    return sum(times.get(process, 0.0) for process in ours)
+class CoreClock(threading.Thread):
+    """Adds up what the processes that this one has started use, also those that are ended by a signal."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._used: dict[tuple[int, int], float] = {}
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            self._look()
+            time.sleep(0.1)
+
+    def _look(self) -> None:
+        tick = os.sysconf("SC_CLK_TCK")
+        parents: dict[int, int] = {}
+        found: dict[int, tuple[int, float]] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with suppress(OSError):
+                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                    parents[int(entry.name)] = int(fields[1])
+                    found[int(entry.name)] = (int(fields[19]), sum(map(int, fields[11:13])) / tick)
+        known = {process for process, begun in self._used if found.get(process, (None, 0))[0] == begun}
+        ours, grown = {os.getpid(), *known}, True
+        while grown:
+            more = {child for child, parent in parents.items() if parent in ours} - ours
+            ours |= more
+            grown = bool(more)
+        for process in (ours - {os.getpid()}) & found.keys():
+            begun, used = found[process]
+            self._used[process, begun] = used
+
+    def read(self) -> float:
+        self._look()
+        return sum(self._used.values())
 
 
 def show(found: list[Measured], task: str) -> None:
