@@ -55,16 +55,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=2000)
     parser.add_argument("--task", choices=["classify", "detect-faces"], default="classify")
+    parser.add_argument(
+        "--nodes", type=int, nargs="+", default=[1, 2], help="sizes of the clusters, one after the other"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folders = [photos(Path(scratch) / str(count), count) for count in (options.photos // 4, options.photos)]
         clock = CoreClock()
         found = [measured(clock, f"--jobs {CORES}", options.task, folders, "-j", str(CORES))]
-        for nodes in ([CORES], [CORES // 2] * 2):
-            if min(nodes) < 1:
-                continue
-            with cluster(nodes) as address:
-                way = f"--cluster, {len(nodes)} node{'s' if len(nodes) > 1 else ''}"
+        for count in options.nodes:
+            with cluster([max(1, CORES // count)] * count) as address:
+                way = f"--cluster, {count} node{'s' if count > 1 else ''}"
                 found.append(measured(clock, way, options.task, folders, "--cluster", address))
     show(found, options.task)
 

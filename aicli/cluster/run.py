@@ -16,8 +16,8 @@ from aicli.cluster.luggage import Luggage, packed
 from aicli.cluster.photos import Pack, Photo, table_of, unpacked
 from aicli.cluster.record_folder import RecordFolder
 from aicli.cluster.session import OTHER_CPUS, Cluster
-from aicli.cluster.tally import MOST_LINES, Report, State, Tally
-from aicli.cluster.work import Answerer, Outcome, Work
+from aicli.cluster.tally import MOST_LINES, State, Tally, Told
+from aicli.cluster.work import Answerer, Outcome, Report, Work
 from aicli.errors import AicliError
 
 if TYPE_CHECKING:
@@ -81,11 +81,7 @@ def run(
         report=Reporter(tally, describe),
     )
 
-    def look() -> None:
-        with suppress(ray.exceptions.RayError):  # it tells how far the run is, and no more
-            show(ray.get(tally.state.remote()))
-
-    write(dataset, folder, rows, look)
+    write(dataset, folder, rows, tally, show)
 
 
 def here() -> Any:
@@ -134,7 +130,7 @@ def answered(
     actors: int,
     share: float,
     timeout: float | None = None,
-    report: Callable[[Sequence[Any], Sequence[Outcome]], None] | None = None,
+    report: Report | None = None,
 ) -> Dataset:
     """The dataset with each table answered by one of ``actors`` actors, which take a ``share`` of a core."""
     import ray.data
@@ -173,16 +169,24 @@ class Reporter:
             return
         done, self._done, self._said = self._done, 0, now
         node = ray.get_runtime_context().get_node_id()
-        report = Report(f"{node} {os.getpid()}", node, done, len(failures), tuple(failures[:MOST_LINES]), remarks)
+        report = Told(f"{node} {os.getpid()}", node, done, len(failures), tuple(failures[:MOST_LINES]), remarks)
         self._tally.add.remote(report)
 
+    def stopped(self, error: AicliError) -> None:
+        import ray
 
-def write(dataset: Dataset, folder: RecordFolder, rows: int, look: Callable[[], None]) -> None:
+        ray.get(self._tally.stop.remote(error))
+
+
+def write(dataset: Dataset, folder: RecordFolder, rows: int, tally: Any, show: Show) -> None:
     """Runs it all. Raises the :class:`AicliError` that an actor ended with."""
+    import ray
+
     from aicli.cluster.sink import RecordSink
 
-    sink = RecordSink(folder, secrets.token_hex(8), rows)
+    sink = RecordSink(folder, secrets.token_hex(8), rows, tally)
     ended: list[BaseException | None] = []
+    state: State | None = None
 
     def work() -> None:
         try:
@@ -195,9 +199,11 @@ def write(dataset: Dataset, folder: RecordFolder, rows: int, look: Callable[[], 
     thread.start()
     while thread.is_alive():
         thread.join(LOOK_SECONDS)
-        look()
+        with suppress(ray.exceptions.RayError):  # it tells how far the run is, and no more
+            state = ray.get(tally.state.remote())
+            show(state)
     if ended[0] is not None:
-        raise cause_of(ended[0]) from None
+        raise state.end if state is not None and state.end is not None else cause_of(ended[0]) from None
 
 
 def cause_of(error: BaseException) -> AicliError:
@@ -207,5 +213,5 @@ def cause_of(error: BaseException) -> AicliError:
         if isinstance(seen, AicliError):
             return seen
         seen = getattr(seen, "cause", None) or seen.__cause__ or seen.__context__
-    last = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-    return AicliError(f"the cluster gave up: {printable(last)}")
+    said = str(error).strip().splitlines()
+    return AicliError(f"the cluster gave up: {type(error).__name__}: {printable(said[0] if said else '')}")

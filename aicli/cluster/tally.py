@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-__all__ = ["MOST_LINES", "Report", "State", "Tally"]
+from aicli.errors import AicliError
+
+__all__ = ["MOST_LINES", "State", "Tally", "Told"]
 
 ALIVE_SECONDS = 30.0
 MOST_LINES = 20
 """So many photos that failed are told one by one."""
 
 
-class Report(NamedTuple):
+class Told(NamedTuple):
     """What an actor says of some photos: how many it answered, which failed, and remarks of a kind."""
 
     actor: str
@@ -32,6 +34,8 @@ class State(NamedTuple):
     nodes: int
     failures: tuple[str, ...]
     remarks: tuple[str, ...]
+    end: AicliError | None = None
+    """What ends the run: Ray itself tells of it with a traceback as text."""
 
 
 class Tally:
@@ -44,8 +48,13 @@ class Tally:
         self._failures: list[str] = []
         self._known: set[str] = set()
         self._remarks: list[str] = []
+        self._end: AicliError | None = None
 
-    def add(self, report: Report) -> None:
+    def stop(self, error: AicliError) -> None:
+        """Keeps what no photo can be answered with."""
+        self._end = self._end or error
+
+    def add(self, report: Told) -> None:
         self._done += report.done
         self._failed += report.failed
         self._seen[report.actor] = (report.node, time.monotonic())
@@ -64,4 +73,4 @@ class Tally:
         nodes = [node for node, last in self._seen.values() if last >= since]
         failures, self._failures = tuple(self._failures), []
         remarks, self._remarks = tuple(self._remarks), []
-        return State(self._done, self._failed, len(nodes), len(set(nodes)), failures, remarks)
+        return State(self._done, self._failed, len(nodes), len(set(nodes)), failures, remarks, self._end)

@@ -6,7 +6,7 @@ its process kills a worker of :mod:`aicli.workers`, and is one error record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +23,13 @@ __all__ = ["Answerer", "Outcome", "Work"]
 
 Outcome = Any
 """What a worker answered, or the :class:`AicliError` that a photo ended with."""
-Report = Callable[[Sequence[Any], Sequence[Outcome]], None]
+
+
+class Report(Protocol):
+    """Is told what an actor has answered, and what it ends with."""
+
+    def __call__(self, photos: Sequence[Any], outcomes: Sequence[Outcome]) -> None: ...
+    def stopped(self, error: AicliError) -> None: ...
 
 
 class Work(Protocol):
@@ -55,6 +61,14 @@ class Answerer:
         self._pool = WorkerPool(luggage.unpacked(work.recipe), 1, timeout).__enter__()
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        try:
+            return self._answered(table)
+        except AicliError as error:
+            if self._report is not None:
+                self._report.stopped(error)
+            raise
+
+    def _answered(self, table: pa.Table) -> pa.Table:
         photos = self._work.read(table)
         waiting = [self._begun(photo) for photo in photos]
         outcomes = [entry if isinstance(entry, AicliError) else outcome_of(entry) for entry in waiting]

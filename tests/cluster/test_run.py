@@ -126,3 +126,18 @@ def test_a_driver_killed_and_resumed(cluster: Any, aicli: Aicli, examples: Path,
     assert f"{before} answered before" in resumed.err
     images = [record["image"] for record in rows_of(out)]
     assert images == sorted(f"{photos}/slow{number}.png" for number in range(140))
+
+
+def test_records_that_cannot_be_written_end_the_run(cluster: Any, examples: Path, tmp_path: Path) -> None:
+    photos = many(tmp_path / "photos", examples, 8, "slow")
+    out = tmp_path / "labels"
+    run = start("classify", photos, "-O", out, "--cluster", cluster.address, "-q")
+    try:
+        wait_for(lambda: (out / "_aicli" / "run.json").exists())
+        shutil.rmtree(out)
+        _, err = run.communicate(timeout=300)
+    finally:
+        run.kill()
+        run.communicate()
+    assert run.returncode == 1
+    assert err.count("\n") == 1 and f"cannot write {out}/_aicli/part-" in err, err
