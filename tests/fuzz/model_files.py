@@ -354,7 +354,52 @@ def add_call(model: Any, chance: Random) -> None:
     graph.operators.insert(chance.randrange(len(graph.operators) + 1), operator)
 
 
+def change_sparsity(model: Any, chance: Random) -> None:
+    """Says of a tensor that it is stored sparsely, in segments and indices that lead anywhere."""
+    schema = made.schema()
+    tensor = chance.choice(graph_of(model, chance).tensors)
+    found = schema.SparsityParametersT()
+    rank = chance.choice((0, 1, 2, 4, 8))
+    found.traversalOrder = [chance.choice((0, 1, 2, 3, -1, 2**31 - 1)) for _ in range(rank)]
+    found.blockMap = [chance.choice((0, 1, -1)) for _ in range(chance.choice((0, 0, 1, 2)))]
+    found.dimMetadata = []
+    for _ in range(chance.choice((rank, rank, rank + 1, 0))):
+        dimension = schema.DimensionMetadataT()
+        dimension.format, dimension.denseSize = chance.choice((0, 1, 1, 7)), chance.choice((0, 1, 2, 4, *NUMBERS[-2:]))
+        for name in ("arraySegments", "arrayIndices"):
+            vector = schema.Int32VectorT()
+            vector.values = [chance.choice((0, 1, 2, 3, *NUMBERS)) for _ in range(chance.randrange(6))]
+            setattr(dimension, f"{name}Type", schema.SparseIndexVector.Int32Vector)
+            setattr(dimension, name, vector)
+        found.dimMetadata.append(dimension)
+    tensor.sparsity = found
+
+
+def change_outside(model: Any, chance: Random) -> None:
+    """What is not computed: signatures, metadata, and buffers that lie behind the model."""
+    schema = made.schema()
+    index = chance.choice((0, 1, 7, 2**31 - 1, 2**32 - 1))
+    kind = chance.randrange(3)
+    if kind == 0:
+        signature, end = schema.SignatureDefT(), schema.TensorMapT()
+        end.name, end.tensorIndex = chance.choice(("x", "", "x" * 5000)), index
+        signature.signatureKey, signature.subgraphIndex = "serving_default", chance.choice((0, index))
+        signature.inputs, signature.outputs = [end], chance.choice(([end], [], [end] * 50))
+        model.signatureDefs = [signature] * chance.choice((1, 2))
+    elif kind == 1:
+        entry = schema.MetadataT()
+        entry.name = chance.choice(("min_runtime_version", "TFLITE_METADATA", "CONVERSION_METADATA"))
+        entry.buffer = index
+        model.metadata, model.metadataBuffer = [entry] * chance.choice((1, 3)), [min(index, 2**31 - 1)]
+    else:
+        buffer = copy.copy(chance.choice(model.buffers))
+        buffer.offset = chance.choice((0, 1, 2, 300, 2**31, 2**32 - 1, 2**63, 2**64 - 1))
+        buffer.size = chance.choice((0, 1, 16, 2**31, 2**63, 2**64 - 1))
+        model.buffers[chance.randrange(len(model.buffers))] = buffer
+
+
 MUTATIONS = (
+    *(change_sparsity, change_outside),
     *(change_shape, change_type, change_buffer, change_constant, change_constant, change_constant, change_links),
     *(change_code, change_options, change_options, change_options, change_quantization, change_ends, change_flags),
     *(repeat_operator, drop_operator, add_call),
