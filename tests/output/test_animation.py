@@ -134,3 +134,14 @@ def test_nothing_of_the_pictures_own_information_is_written() -> None:
         assert b"secret" not in data
         with Image.open(io.BytesIO(data)) as image:
             assert not image.has_transparency_data
+
+
+@pytest.mark.parametrize(("format", "plays"), [("GIF", 65_536), ("WEBP", 65_535), ("PNG", 15_990_784)])
+def test_more_plays_and_longer_times_than_a_format_can_say(format: str, plays: int) -> None:
+    """A damaged file may claim any number; the picture of it is written with the most that there is."""
+    animation = made(15_990_784)
+    if format != "PNG":
+        animation.add(Image.new("RGB", (40, 30)), 1 << 30)
+    frames = list(open_frames(bytes(encode_animation(animation, format))))
+    assert {frame.plays for frame in frames} == {plays}
+    assert frames[-1].duration == {"GIF": 655_350, "WEBP": (1 << 24) - 1, "PNG": 1000}[format]

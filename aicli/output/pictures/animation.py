@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
@@ -23,6 +24,10 @@ from aicli.output.pictures.saving import (
 __all__ = ["ANIMATION_SUFFIXES", "Animation", "animation_format", "encode_animation"]
 
 ANIMATION_SUFFIXES = {".png": "PNG", ".gif": "GIF", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+MOST_PLAYS = 0xFFFF
+"""So often GIF and WebP can be played, but for without end; PNG has 32 bits for it."""
+LONGEST = {"GIF": 655_350, "WEBP": (1 << 24) - 1}
+"""Milliseconds that a frame can be shown."""
 _SEEN = 128  # a GIF shows a pixel or does not: from this opacity on it does
 
 
@@ -104,7 +109,7 @@ def encode_animation(
     encoded = io.BytesIO()
     try:
         plain[0].save(encoded, format, save_all=True, append_images=plain[1:], **options)
-    except (ValueError, SyntaxError, OSError, OverflowError) as error:
+    except (ValueError, SyntaxError, OSError, OverflowError, RuntimeError, struct.error) as error:
         raise AicliError(f"{os.fspath(name)}: cannot be written as {format}: {error}") from error
     return encoded.getbuffer()
 
@@ -112,14 +117,16 @@ def encode_animation(
 def format_options(animation: Animation, format: str, *, clear: bool, quality: int | None) -> dict[str, Any]:
     if format == "TIFF":
         return {"compression": "tiff_deflate"}
-    durations: Sequence[int] = [shown.duration for shown in animation.frames]
+    longest = LONGEST.get(format)
+    durations: Sequence[int] = [min(shown.duration, longest or shown.duration) for shown in animation.frames]
     options: dict[str, Any] = {"duration": durations}
     if format == "GIF":
         options |= {"disposal": 2 if clear else 1, "optimize": False}
         if animation.plays != 1:  # a GIF says how often it is repeated, and nothing for once
-            options["loop"] = max(0, animation.plays - 1)
+            options["loop"] = min(max(0, animation.plays - 1), MOST_PLAYS)
         return options
-    return options | {"loop": animation.plays} | ({"quality": quality or 90} if format == "WEBP" else {})
+    plays = min(animation.plays, MOST_PLAYS) if format == "WEBP" else animation.plays
+    return options | {"loop": plays} | ({"quality": quality or 90} if format == "WEBP" else {})
 
 
 def in_palette(image: Image.Image) -> Image.Image:
