@@ -46,7 +46,10 @@ def command(arguments: list[str], out: Path) -> list[str]:
 
 def instructions(arguments: list[str], out: Path, environment: dict[str, str], photos: int) -> list[Counter[str]]:
     """The parts of a run over so many photos: ``photos + 1`` of them. Raises :class:`SystemExit` when it fails."""
-    done = subprocess.run(command(arguments, out), env=environment, capture_output=True, text=True, check=False)
+    # Not in a checkout: `python -m` takes the package of the current folder before all others.
+    done = subprocess.run(
+        command(arguments, out), cwd=out.parent, env=environment, capture_output=True, text=True, check=False
+    )
     # The last part has no number.
     parts = [*(Path(f"{out}.{number}") for number in range(1, photos + 1)), out]
     if done.returncode or not all(part.exists() for part in parts) or Path(f"{out}.{photos + 1}").exists():

@@ -186,6 +186,7 @@ def count_modules(folder: Path, environment: dict[str, str]) -> Table:
     }.items():
         done = subprocess.run(
             [sys.executable, "-X", "importtime", "-m", "aicli", *arguments],
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,
@@ -200,7 +201,11 @@ def count_instructions(tasks: dict[str, list[str]], folder: Path, environment: d
     # The guest is compiled for the processor that valgrind shows, once, so that it is in the cache as it usually is.
     compile_guest = [sys.executable, "-c", "from aicli import FaceDetector; FaceDetector(threads=1)"]
     subprocess.run(
-        ["valgrind", "--tool=none", "-q", *compile_guest], env=environment, check=True, stderr=subprocess.DEVNULL
+        ["valgrind", "--tool=none", "-q", *compile_guest],
+        cwd=folder,
+        env=environment,
+        check=True,
+        stderr=subprocess.DEVNULL,
     )
     runs = {"--help": ["-m", "aicli", "--help"], **tasks}
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
