@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -255,3 +257,24 @@ def test_what_breaks_the_rules_is_refused(page: Any, server: StaticServer) -> No
     assert call(page, "classify", {"model": "nosuch"})["error"] == "ModelError"
     assert call(page, "classify", {"model": "mtcnn"})["message"] == "the model mtcnn is for the task detect-faces"
     assert call(page, "detect-faces", {"thresholds": [0.5]})["error"] == "UsageError"
+
+
+def test_the_build_without_relaxed_simd_answers_the_same(browser: Any, site: Path, tmp_path: Path) -> None:
+    """As a browser meets it that lacks the instructions: the probe for them is made to fail."""
+    folder = tmp_path / "site"
+    shutil.copytree(site, folder)
+    worker = folder / "aicli" / "worker.js"
+    patched = re.sub(r"(WebAssembly\.validate\()RELAXED_SIMD\)", r"\1new Uint8Array(1))", worker.read_text())
+    assert patched != worker.read_text()
+    worker.write_text(patched)
+    cases = [case for case in CASES if case["options"] == {} and "examples/" in case["answer"]["image"]]
+    assert {case["task"] for case in cases} == {"classify", "detect-faces"}
+    with contextlib.closing(StaticServer(folder)) as server:
+        server.extra["empty.html"] = b"<!doctype html><title>empty</title>"
+        browser.get(f"{server.url}_/empty.html")
+        for case in cases:
+            image = case["answer"]["image"]
+            found = call(browser, case["task"], {}, {"image": address(image), "name": image})
+            assert found["engine"] == "LiteRT.js, without relaxed SIMD"
+            assert close(found["answers"][0], case["answer"]), found
+        assert any("litert_wasm_compat_internal.wasm" in asked for asked in server.asked())
