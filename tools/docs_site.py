@@ -24,7 +24,8 @@ PAGES = {
         name: name
         for name in (
             *("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md"),
-            *("benchmarks/report.md", "benchmarks/serve.md", "models/README.md", "examples/README.md"),
+            *("benchmarks/report.md", "benchmarks/serve.md", "benchmarks/train.md"),
+            *("models/README.md", "examples/README.md"),
         )
     },
 }
