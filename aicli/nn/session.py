@@ -200,6 +200,7 @@ class Session:
         self._contexts.clear()
         self._graphs.clear()
         self._named.clear()
+        self._foreign_engine = None  # its process ends now, whatever a runtime still holds of this session
 
     def set_input(
         self, handle: int, index: int, shape: tuple[int, ...], kinds: tuple[TensorType, ...], data: NDArray[np.uint8]

@@ -284,3 +284,15 @@ def test_a_large_model_of_few_bytes_is_refused_before_it_takes_memory(engine: st
     graph = session.load(made.large_input(1 << 28), 4)
     with pytest.raises(NnError, match=r"needs .* bytes"):
         session.init_execution_context(graph)
+
+
+def test_a_session_that_ends_takes_its_engine_process_along(engine: str) -> None:
+    """Although it is still held, as wasmer holds what its instances called."""
+    session = Session(load_engine(engine), {}, 1)
+    session.init_execution_context(session.load(made.identity(), 4))
+    started = session._isolated()._process
+    assert started is not None
+    process = started._process
+    del started
+    session.release()
+    assert process.wait(5) is not None
