@@ -56,7 +56,7 @@ demo: $(INSTALLED)
 	@echo "Try your own: $(BIN)/aicli classify PHOTO"
 
 test: $(TESTABLE)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python $(RUN_UNDER) -m pytest $(PYTEST_ARGS)
 
 lint: $(LINTABLE)
 	$(BIN)/ruff check .
