@@ -33,8 +33,8 @@ from benchmarks.callgrind import PHOTOS, instructions  # noqa: E402
 TABLE = HERE / "counts.json"
 REQUIREMENTS = HERE / "counts-requirements.txt"
 BOUND = 0.05
-NOISE = 50_000
-"""Instructions that may come or go from run to run: a thread that waits once more, a table that grows."""
+NOISE = 150_000
+"""Instructions that may come or go from run to run: on a busy machine a thread waits some times more."""
 COUNTABLE = {"host calls", "invocations", "allocations"}
 INSTRUCTIONS = "instructions: "
 PROCESSOR = ("avx2", "bmi2", "erms", "f16c", "fma")

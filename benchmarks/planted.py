@@ -49,7 +49,7 @@ PLANTS = {
     "host path": Plant(
         "aicli/guest/client.py",
         "        height, width, _ = pixels.shape\n",
-        "        height, width, _ = pixels.shape\n        for _ in range(12_000):\n            pass\n",
+        "        height, width, _ = pixels.shape\n        for _ in range(1_200):\n            pass\n",
         "more:  instructions: aicli classify, a later photo: Python",
         needs_valgrind=True,
     ),
