@@ -126,7 +126,7 @@ def rates(folder: Path, count: int, jobs: int) -> list[str]:
         *(f"| {name} | {statistics.median(found):.2f} |" for name, found in times.items()),
         "",
         f"Features come at {statistics.median(ratios):.2f} of the rate of `aicli classify`: each less its second",
-        f"line: start and, of a training, fit and file (median of {ROUNDS} rounds, {min(ratios):.2f} to {max(ratios):.2f}).",
+        f"line: start and, of a training, fit and file ({min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds).",
     ]
 
 

@@ -51,9 +51,8 @@ ALWAYS = {
     *("--max-faces", "--min-box", "--max-box", "--clip", "--all-frames", "--files-from", "--column", "--pull"),
     *("--format", "--output-file", "--cluster", "--jobs", "--on-error", "--timeout", "--quiet", "--verbose"),
     *("--output", "--crop", "--sheet", "--group"),
-    *("--cluster", "--to"),
 }
-"""Options that have an effect in every call, or whose value is refused by what it is for; the last in tests/cluster."""
+"""Options that have an effect in every call, or whose value is refused by what it is for."""
 NEEDS: dict[str, tuple[Words, Words]] = {
     "--null": ((), ("--files-from", "names")),
     "--include": (("*.png",), ("folder",)),
