@@ -67,6 +67,7 @@ subprocess.Popen.kill = lambda process: process.poll() is None and os.kill(proce
 PLATFORMS = {"macos": MACOS, "windows": WINDOWS}
 IMPORTS = """
 import importlib, pkgutil, sys, aicli
+sys.modules["ray"] = None  # it looks at the platform too, and cannot be told another one
 for found in pkgutil.walk_packages(aicli.__path__, "aicli."):
     if not found.name.startswith(("aicli.wasm.wasmer", "aicli.nn.dialects.tensorflow")):
         try:
