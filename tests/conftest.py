@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,3 +59,31 @@ def isolated_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     patch.setenv("AICLI_MODELS_DIR", str(tmp_path_factory.mktemp("models")))
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Any]:
+    """A client of S3 with an empty bucket ``photos``, on a server of its own on loopback, which the environment names.
+
+    A cluster is asked for after it: the cluster's processes get the address from the environment.
+    """
+    try:
+        import boto3
+        import moto.server as server_module
+        import s3fs  # noqa: F401
+    except ImportError as error:
+        if os.environ.get("AICLI_REQUIRE_S3") == "1":
+            pytest.fail(f"AICLI_REQUIRE_S3=1, but {error}")
+        pytest.skip(f"needs the extra test-s3 ({error})")
+    server = server_module.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    patch = pytest.MonkeyPatch()
+    patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        patch.setenv(name, "testing")
+    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="photos")
+    yield client
+    patch.undo()
+    server.stop()

@@ -8,7 +8,6 @@ import os
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,32 +149,6 @@ def test_columns_of_paths_bytes_and_structs(aicli: Any, photos: Path, tmp_path: 
     assert number.code == 2 and "holds int64, neither paths nor bytes" in number.err
     photo = aicli("classify", photos / "img2.png", "--column", "x")
     assert photo.code == 1 and "img2.png: cannot be read as Parquet" in photo.err
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Any]:
-    """A bucket on a server of its own, on loopback."""
-    try:
-        import boto3
-        import moto.server as server_module
-        import s3fs  # noqa: F401
-    except ImportError as error:
-        if os.environ.get("AICLI_REQUIRE_S3") == "1":
-            pytest.fail(f"AICLI_REQUIRE_S3=1, but {error}")
-        pytest.skip(f"needs the extra test-s3 ({error})")
-
-    server = server_module.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    patch = pytest.MonkeyPatch()
-    patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        patch.setenv(name, "testing")
-    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="photos")
-    yield client
-    patch.undo()
-    server.stop()
 
 
 def test_a_bucket_answers_as_a_folder_does(

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,31 +18,6 @@ from PIL import Image
 from tests.cluster.conftest import Aicli, lines_of, rows_of
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Any]:
-    """A bucket on a server of its own, on loopback; before the cluster, whose processes get its address."""
-    try:
-        import boto3
-        import moto.server as server_module
-        import s3fs  # noqa: F401
-    except ImportError as error:
-        if os.environ.get("AICLI_REQUIRE_S3") == "1":
-            pytest.fail(f"AICLI_REQUIRE_S3=1, but {error}")
-        pytest.skip(f"needs the extra test-s3 ({error})")
-    server = server_module.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    patch = pytest.MonkeyPatch()
-    patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        patch.setenv(name, "testing")
-    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="photos")
-    yield client
-    patch.undo()
-    server.stop()
 
 
 def keys(bucket: Any, prefix: str) -> list[str]:

@@ -19,6 +19,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.training.conftest import make_photos
+
 PROJECT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-for-the-tests-only"
 PHOTO = PROJECT / "examples" / "grace_hopper.jpg"
@@ -181,3 +183,14 @@ def form(*parts: tuple[str, str, bytes]) -> tuple[bytes, dict[str, str]]:
         head = f'--limit\r\nContent-Disposition: form-data; name="{name}"; filename="{file}"\r\n\r\n'
         pieces.append(head.encode() + content + b"\r\n")
     return b"".join(pieces) + b"--limit--\r\n", {"Content-Type": "multipart/form-data; boundary=limit"}
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("trainer"), "--train", "--workers", "1") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_photos(tmp_path_factory.mktemp("photos"), 5)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chromium import Page
-from tests.serve.conftest import PHOTO, TOKEN, Server, running
+from tests.serve.conftest import PHOTO, TOKEN, Server
 from tests.serve.test_page import browser, pytestmark
 from tests.training.conftest import make_photos
 
@@ -56,17 +55,6 @@ class TrainPage(Page):
         else:
             raise last
         assert words in self.text("status"), self.text("problem")
-
-
-@pytest.fixture(scope="module")
-def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("trainer"), "--train", "--workers", "1") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_photos(tmp_path_factory.mktemp("photos"), 5)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,6 @@ from tests.serve.test_answers import check
 from tests.training.conftest import SHOWN, make_photos
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")
-
-
-@pytest.fixture(scope="module")
-def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("trainer"), "--train", "--workers", "1") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_photos(tmp_path_factory.mktemp("photos"), 5)
 
 
 def parts(photos: Path, each: int = 5, names: tuple[str, ...] = tuple(SHOWN)) -> list[tuple[str, str, bytes]]:
