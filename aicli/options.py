@@ -359,6 +359,11 @@ class PictureOptions(SavingOptions):
     def hides_faces(self) -> bool:
         return self.anonymize is not None or self.cover is not None
 
+    @property
+    def exif_of_hidden(self) -> Literal["plain", "dropped"]:
+        """What a picture with hidden faces keeps of the photo's EXIF: texts and numbers, or nothing."""
+        return "plain" if self.keep_metadata else "dropped"
+
     landmarks: bool = option(
         default=False, help="Draw eyes, nose and mouth corners too.", section="Pictures", http="landmarks"
     )

@@ -183,7 +183,7 @@ class DetectWork:
         if not options.hides_faces:
             saved = save(picture, job, image, options)
         else:
-            saved = save(picture, job, image, options, exif="plain" if options.keep_metadata else "dropped")
+            saved = save(picture, job, image, options, exif=options.exif_of_hidden)
             extra["metadata"] = "kept" if options.keep_metadata else "dropped"
         if saved.path is not None:
             extra["output"] = saved.path
@@ -279,8 +279,7 @@ class FrameFaces:
         self.single, self.saving, self.guest = single, single.pictures, single.detector.guest
         self.max_pixels = single.detector.options.max_pixels
         self.hides = single.pictures.hides_faces
-        kept: Exif = "plain" if single.pictures.keep_metadata else "dropped"
-        self.exif: Exif = kept if self.hides else "kept"
+        self.exif: Exif = single.pictures.exif_of_hidden if self.hides else "kept"
 
     def open(self, job: Job) -> Iterator[DecodedImage]:
         most = self.single.frames.max_frames

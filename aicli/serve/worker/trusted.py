@@ -175,7 +175,7 @@ def draw_one(
         format,
         name=image.name,
         metadata=ImageMetadata(image.icc_profile, image.exif),
-        exif="plain" if hides and pictures.keep_metadata else "dropped",
+        exif=pictures.exif_of_hidden if hides else "dropped",
         quality=pictures.quality,
         tables=jpeg_tables(photo) if format == "JPEG" else None,
         png_level=1,  # an answer should not wait for a smaller file
@@ -209,6 +209,6 @@ def draw_frames(
     assert animation is not None and first is not None  # a file without a frame is an error
     format = (pictures.picture_format or "png").upper()
     metadata = ImageMetadata(first.icc_profile, first.exif)
-    exif: Any = "plain" if hides and pictures.keep_metadata else "dropped"
+    exif = pictures.exif_of_hidden if hides else "dropped"
     data = encode_animation(animation, format, name=name, metadata=metadata, exif=exif, quality=pictures.quality)
     return {"type": f"image/{format.lower()}", "faces": count}, [bytes(data)]
