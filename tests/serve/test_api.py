@@ -110,6 +110,7 @@ def test_own_model_for_one_request(server: Server, photo: bytes) -> None:
         ("/v1/faces", {"thresholds": "0.6,0.7"}, 400),
         ("/v1/faces", {"thresholds": "0.6,0.7,1.1"}, 400),
         ("/v1/faces", {"factor": "1"}, 400),
+        ("/v1/faces", {"min_box": "50", "max_box": "40"}, 400),
         ("/v1/nothing", {}, 404),
         ("/static/../settings.py", {}, 404),
     ],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aicli._option import Option, Options
+from aicli.errors import UsageError
 from aicli.options import ClassifyOptions, DetectOptions, FrameOptions, PictureOptions, TrainOptions
 from aicli.serve.http.problems import Problem
 
@@ -145,9 +146,15 @@ class Given(dict[str, Any]):
     """The values that a request gave, by the names of their options."""
 
     def into(self, options: type[Made]) -> Made:
-        """The options of this class: what was given, and defaults for the rest."""
+        """The options of this class: what was given, and defaults for the rest.
+
+        Raises :class:`Problem` 400 for values that are right one by one and contradict each other.
+        """
         names = {item.name for item in options.fields}
-        return options(**{name: value for name, value in self.items() if name in names})
+        try:
+            return options(**{name: value for name, value in self.items() if name in names})
+        except UsageError as error:
+            raise Problem(400, "parameter", error.told(parameter_of)) from None
 
 
 def read_parameters(query: Iterable[tuple[str, str]], table: Sequence[Parameter]) -> Given:
