@@ -47,10 +47,19 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel and the source archive."""
     pytest.importorskip("hatchling", reason="the build backend is not installed here")
     folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-t", "sdist", "-d", str(folder)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    hatchling("build", "-t", "wheel", "-t", "sdist", "-d", str(folder))
     return folder
+
+
+def hatchling(*arguments: str, home: str | None = None, source: Path = PROJECT) -> str:
+    """What the build backend prints; ``home`` is the project's address."""
+    environment = {name: value for name, value in os.environ.items() if name != "AICLI_PROJECT_URL"}
+    if home is not None:
+        environment["AICLI_PROJECT_URL"] = home
+    command = [sys.executable, "-m", "hatchling", *arguments]
+    done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +164,57 @@ def test_metadata(metadata: Message) -> None:
     assert metadata["Version"] == aicli.__version__
     assert metadata["Requires-Python"] == ">=3.10"
     assert {"heif", "serve", "test", "dev"} <= set(metadata.get_all("Provides-Extra", []))
+
+
+def test_a_build_that_is_not_told_an_address_names_none(metadata: Message) -> None:
+    assert metadata.get_all("Project-URL") is None
+    assert metadata.get_payload() == (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_release_is_built_with_the_address_that_it_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="the build backend is not installed here")
+    home, tag = "https://example.org/us/aicli", f"v{aicli.__version__}"
+    wanted = {
+        "Homepage": home,
+        "Source": f"{home}/tree/{tag}",
+        "Issues": f"{home}/issues",
+        "Changelog": f"{home}/blob/{tag}/CHANGELOG.md",
+        "Documentation": f"{home}/tree/{tag}/docs",
+    }
+    told = json.loads(hatchling("metadata", home=f"{home}/"))
+    assert told["urls"] == wanted
+
+    # What an index shows has no files around it.
+    links = re.findall(r"\]\(([^)\s]+)\)", told["readme"]["text"])
+    own = [link for link in links if link.startswith(f"{home}/blob/{tag}/")]
+    assert f"{home}/blob/{tag}/docs/development.md#platforms" in own
+    assert [link for link in links if "://" not in link] == []
+    assert all((PROJECT / link.removeprefix(f"{home}/blob/{tag}/").partition("#")[0]).is_file() for link in own)
+
+    # A wheel that somebody makes of the archive names where the archive was made, not where the wheel was.
+    hatchling("build", "-t", "sdist", "-d", str(tmp_path), home=home)
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(tmp_path, filter="data")
+        else:
+            archive.extractall(tmp_path)
+    source = tmp_path / path.name.removesuffix(".tar.gz")
+    for later in (None, "https://example.org/them/fork"):
+        again = json.loads(hatchling("metadata", home=later, source=source))
+        assert again["urls"] == wanted
+        assert again["readme"]["text"] == told["readme"]["text"]
+
+
+@pytest.mark.parametrize(
+    "home", ["example.org/us/aicli", "http://example.org/us/aicli", "https://example.org", "https://a b/c"]
+)
+def test_an_address_that_is_none_ends_the_build(home: str) -> None:
+    pytest.importorskip("hatchling", reason="the build backend is not installed here")
+    with pytest.raises(
+        AssertionError, match=r"AICLI_PROJECT_URL must be an address like https://host/owner/repository"
+    ):
+        hatchling("metadata", home=home)
 
 
 def test_the_changelog_knows_this_version() -> None:
