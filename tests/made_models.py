@@ -218,6 +218,16 @@ def divides_by(divisor: int, side: int = 8) -> bytes:
     return maker.finish([image], [answer])
 
 
+def answers_no_numbers(side: int = 8) -> bytes:
+    """A classifier of three classes that takes the logarithm of a photo's mean, which is no number below 0."""
+    maker = ModelMaker()
+    image = maker.tensor([1, side, side, 3])
+    mean, answer = maker.tensor([1, 3]), maker.tensor([1, 3])
+    maker.operator("MEAN", [image, maker.constant([1, 2], "int32")], [mean], "ReducerOptions", keepDims=False)
+    maker.operator("LOG", [mean], [answer])
+    return maker.finish([image], [answer])
+
+
 ONE_OPERATOR: dict[str, tuple[str, dict[str, Any]]] = {
     "CONV_2D": ("Conv2DOptions", {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}),
     "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", {"strideH": 1, "strideW": 1, "depthMultiplier": 1}),

@@ -58,7 +58,7 @@ def trials_table(trials: Sequence[Trial]) -> str:
     rows = [["", "INPUT", "LABELS"]]
     for trial in trials:
         best = "; ".join(f"{found.label} {found.score:.3f}" for found in trial.predictions)
-        rows.append(["*" if trial.used else "", told(trial.option), best])
+        rows.append(["*" if trial.used else "", told(trial.option), trial.error or best])
     return aligned(rows) + "\n\n* is what the model gets when nobody says otherwise."
 
 

@@ -72,8 +72,10 @@ def shown_progress(quiet: bool) -> Iterator[Callable[[int, int, int], None]]:
 
 def show_outcome(outcome: Training | Evaluation, format: str, *, quiet: bool) -> None:
     """The outcome on standard output; failures, and without ``quiet`` notes, on standard error."""
-    for failure in outcome.failures:
-        complain(str(failure.error))
+    from aicli.training.fitting import Training
+
+    for failure in outcome.failures:  # train has none of the options that help a classifier with a photo
+        complain(failure.bare if isinstance(outcome, Training) else told(failure.error))
     if not quiet:
         for note in outcome.notes:
             complain(f"note: {told(note)}")

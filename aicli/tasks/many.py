@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from typing import Any, NamedTuple
 
+from aicli._text import shown
 from aicli.errors import AicliError
 from aicli.nn.engines import available_cores, share_cores
 from aicli.options import SandboxOptions
@@ -29,6 +30,16 @@ class Failure(NamedTuple):
 
     image: str
     error: AicliError
+
+    def named(self) -> Failure:
+        """The same, whose error's line begins with the image unless it begins with something else already."""
+        self.error.of(shown(self.image))
+        return self
+
+    @property
+    def bare(self) -> str:
+        """The error's line without an option that may help, for a reader who may not have it."""
+        return self.error.told(lambda option: None)
 
     def to_dict(self) -> dict[str, Any]:
         return {"image": self.image, "error": str(self.error)}

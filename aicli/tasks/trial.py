@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aicli.catalog.ranges import CANDIDATES, Feeding
-from aicli.errors import Remark
+from aicli.errors import InferenceError, Remark
 from aicli.tasks.classify import Classifier
 
 if TYPE_CHECKING:
@@ -18,15 +18,20 @@ __all__ = ["Trial", "try_ranges"]
 
 
 class Trial(NamedTuple):
-    """The best labels with one feeding; ``used`` is the one that the model gets when nobody says otherwise."""
+    """The best labels with one feeding; ``used`` is the one that the model gets when nobody says otherwise.
+
+    ``error`` says why there are none: with a wrong range some models answer what are no numbers.
+    """
 
     option: Remark
     used: bool
     predictions: tuple[Prediction, ...]
+    error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         found = [prediction.to_dict() for prediction in self.predictions]
-        return {"option": self.option, "used": self.used, "predictions": found}
+        failed = {} if self.error is None else {"error": self.error}
+        return {"option": self.option, "used": self.used, "predictions": found, **failed}
 
 
 def try_ranges(
@@ -40,12 +45,19 @@ def try_ranges(
     mine = Feeding(Remark("(by itself)"), mean, std, spec.channels)
     others = [item for item in CANDIDATES if spec.depth == 3 or item.mean == (item.mean[0],) * 3]
     same = next((item for item in others if item[1:] == mine[1:]), None)
-    trials = [Trial((same or mine).option, True, usual.classify(picture).predictions)]
+    trials = [trial((same or mine).option, True, usual, picture)]
     for item in others:
         if item is not same:
             classifier = Classifier(model, labels, top_k=top_k, **feeding_keywords(item))
-            trials.append(Trial(item.option, False, classifier.classify(picture).predictions))
+            trials.append(trial(item.option, False, classifier, picture))
     return trials
+
+
+def trial(option: Remark, used: bool, classifier: Classifier, picture: Any) -> Trial:
+    try:
+        return Trial(option, used, classifier.classify(picture).predictions)
+    except InferenceError as error:
+        return Trial(option, used, (), error.message)
 
 
 def feeding_keywords(item: Feeding) -> dict[str, Any]:

@@ -100,9 +100,9 @@ def evaluate(
     answers = classifier.many((str(photo.path) for photo in given), jobs=jobs)
     for photo, answer in zip(given, answers, strict=True):
         if isinstance(answer, Failure):
-            failures.append(answer)
+            failures.append(answer.named())
         elif not answer.predictions:
-            failures.append(Failure(str(photo.path), AicliError("the model gave no answer")))
+            failures.append(Failure(str(photo.path), AicliError("the model gave no answer")).named())
         else:
             label = names[photo.label]
             scores.add(label, [(known[item.index], item.score) for item in answer.predictions])

@@ -117,11 +117,11 @@ def gather(
             digests.setdefault(answer.digest, []).append(place)
             kept.append(place)
         else:
-            failures.append(Failure(str(given[place].path), answer.error))
+            failures.append(Failure(str(given[place].path), answer.error).named())
         if progress is not None:
             progress(place + 1, len(failures), len(given))
     if rows is None:
-        raise AicliError(f"none of the {len(given)} photos can be read; the first: {failures[0].error}")
+        raise AicliError(f"none of the {len(given)} photos can be read; the first: {failures[0].bare}")
     dropped, notes = repeated(digests, given)
     places = [place for place in kept if place not in dropped]
     numbers = {label: index for index, label in enumerate(labels)}
@@ -180,7 +180,7 @@ def require_each(classes: Any, labels: Sequence[str], table: Table) -> None:
     for index, label in enumerate(labels):
         if counts[index] < FEWEST:
             left = "no photo is" if not counts[index] else "one photo is"
-            reasons = [*table.notes[:1], *(f"left out: {failure.error}" for failure in table.failures[:1])]
+            reasons = [*table.notes[:1], *(f"left out: {failure.bare}" for failure in table.failures[:1])]
             why = f" ({'; '.join(reasons)})" if reasons else ""
             raise UsageError(f"{left} left to train the class '{shown(label)}' on; it needs at least {FEWEST}{why}")
 

@@ -189,7 +189,7 @@ def lists(outcome: Outcome) -> Iterator[tuple[str, Sequence[tuple[str, str, str,
 
 
 def notes(outcome: Outcome) -> list[str]:
-    return [*outcome.notes, *(f"left out: {failure.error}" for failure in outcome.failures[:50])]
+    return [*outcome.notes, *(f"left out: {failure.bare}" for failure in outcome.failures[:50])]
 
 
 def page(outcome: Outcome, thumbnail: Callable[[str], str] = thumbnail_of) -> Iterator[str]:

@@ -44,3 +44,13 @@ test("a model's own normalisation and labels are read", { skip }, async () => {
   assert.deepEqual(differences(await classifier.classify(image), { ...JSON.parse(stdout), image }), []);
   assert.deepEqual(classifier.notes, []);
 });
+
+test("scores that are not numbers are said to be none", { skip }, async () => {
+  assert.equal(python("described.py").status, 0);
+  const model = join(folder, "no_numbers.tflite");
+  const black = { width: 2, height: 2, data: new Uint8Array(12) };
+  const wrong = await Classifier.load({ model, inputRange: [-1, 1] });
+  await assert.rejects(wrong.classify(black), { name: "InferenceError", message: /scores are not numbers.*inputRange/ });
+  const right = await Classifier.load({ model, inputRange: [1, 2] });
+  assert.equal((await right.classify(black)).predictions.length, 3);
+});

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.made_models import answers_no_numbers
 from tests.serve.conftest import PHOTO, PROJECT, Server, form, wait_for
 
 CLASSIFIER = PROJECT / "models" / "dog_breeds.tflite"
@@ -95,6 +96,18 @@ def test_own_model_for_one_request(server: Server, photo: bytes) -> None:
     assert record["model"] == "uploaded"
     assert record["predictions"][0]["label"].isupper()
     assert "uploaded" not in [model["name"] for model in server.ask("GET", "/v1/models").json["models"]]
+
+
+def test_a_model_whose_scores_are_not_numbers_is_told_to_its_owner(server: Server, photo: bytes) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "PNG")
+    parts = (("photo", "black.png", stream.getvalue()), ("photo", "a.jpg", photo), ("model", "m", answers_no_numbers()))
+    black, other = server.ask("POST", "/v1/classify", *form(*parts), input_range="-0.1,1").json["results"]
+    assert black["error"]["message"] == (
+        "the model's scores are not numbers: its input range is another, or its weights are damaged; "
+        "give the right range with input_range, or take another model"
+    )
+    assert other["predictions"]
 
 
 @pytest.mark.parametrize(

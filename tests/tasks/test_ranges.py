@@ -11,7 +11,9 @@ from plain import photo_for, plain_scores
 
 from aicli import Classifier
 from aicli.cli.console import told
+from aicli.errors import InferenceError
 from aicli.tasks.trial import try_ranges
+from tests.made_models import answers_no_numbers
 
 EXPORTED = Path(__file__).parents[1] / "data" / "classifiers"
 PIXELS, UNIT, SIGNED = (0, 255), (0, 1), (-1, 1)
@@ -185,3 +187,23 @@ def test_the_signature_that_is_a_classifier(examples: Path) -> None:
     assert any("infer" in note and "embed" in note for note in classifier.model.notes)
     features = Classifier(path, top_k=0, signature="embed")
     assert features.model.output.classes == 8
+
+
+def test_scores_that_are_not_numbers_are_said_to_be_none(tmp_path: Path) -> None:
+    """A black photo's mean is -1 or 0 in the usual ranges, and this model takes its logarithm."""
+    path = tmp_path / "log.tflite"
+    path.write_bytes(answers_no_numbers())
+    black = np.zeros((8, 8, 3), np.uint8)
+    what = "the model's scores are not numbers: its input range is another, or its weights are damaged"
+    with pytest.raises(InferenceError) as caught:
+        Classifier(path, input_range="-1,1")(black)
+    assert str(caught.value) == f"{what}; give the right range with input_range, or take another model"
+    with pytest.raises(InferenceError):
+        Classifier(path, input_range="0,1")(black)  # log 0: infinite
+    assert len(Classifier(path, input_range="1,2", top_k=3)(black).predictions) == 3
+
+    grey = np.full((8, 8, 3), 40, np.uint8)  # the usual ranges are tried to their end
+    found = {told(trial.option): (len(trial.predictions), trial.error) for trial in try_ranges(path, grey)}
+    assert found["--input-range -1,1"] == (0, what)
+    assert found["--input-range 0,1"] == (3, None)
+    assert len(found) >= 4

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from aicli import evaluate
 from aicli.errors import UsageError
 from aicli.training.dataset import Labelled, wordnet_photos
 from aicli.training.evaluation import ClassNames, distinct, read_wordnet_ids
 from aicli.training.scoring import Scores, wilson
+from tests.made_models import answers_no_numbers
 
 PROJECT = Path(__file__).resolve().parents[2]
 LABELS = ("tench, Tinca tinca", "crane", "crane", "great white shark")
@@ -132,3 +134,18 @@ def test_evaluation_takes_labels_as_people_write_them(tmp_path: Path) -> None:
     os.rename(folder / "652", folder / "egyptian catt")
     with pytest.raises(UsageError, match="no class called 'egyptian catt'; is it 'Egyptian cat'"):
         evaluate("efficientnet_lite0", folder, jobs=1)
+
+
+def test_photos_for_which_a_model_has_no_numbers_are_named(aicli: Callable[..., Any], tmp_path: Path) -> None:
+    model, photos = tmp_path / "log.tflite", tmp_path / "photos"
+    model.write_bytes(answers_no_numbers())
+    (tmp_path / "labels.txt").write_text("dark\nlight\nother\n")
+    for label, value in (("dark", 20), ("light", 230)):
+        (photos / label).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (value, value, value)).save(photos / label / "a.png")
+    given = (str(photos), "-m", str(model), "-l", str(tmp_path / "labels.txt"), "-j", "1")
+    result = aicli("evaluate", *given, "--input-range", "-1,1")
+    assert result.code == 1 and "on 1 photos, 1 failed" in result.out
+    assert f"aicli: {photos / 'dark' / 'a.png'}: the model's scores are not numbers: " in result.err
+    assert "; give the right range with --input-range, or take another model\n" in result.err
+    assert aicli("evaluate", *given, "--input-range", "0,1").code == 0
