@@ -78,7 +78,8 @@ def test_many_rows_are_written_in_groups_and_a_torn_line_is_left_out(tmp_path: P
     path = tmp_path / "many.parquet"
     lines = [json.dumps({"image": f"{n}.jpg", "error": "none"}) for n in range(ROWS + 2)]
     with path.open("wb") as stream:
-        write_records([*lines, '{"image": "to'], stream, "classify")
+        others = ["[1]", '"a"', '{"image": 5}', '{"error": "of what"}', '{"image": "to']
+        write_records([*lines, *others], stream, "classify")
     with pq.ParquetFile(path) as file:
         assert (file.num_row_groups, file.metadata.num_rows) == (2, ROWS + 2)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from PIL import Image, ImageChops, ImageDraw
@@ -79,6 +80,32 @@ def test_anonymised_pictures_keep_grey_and_transparency(mode: str, result: str) 
     assert image.tobytes() == before
 
 
+def test_what_is_covered_is_the_box_with_its_margin_in_its_shape() -> None:
+    """dx 20 and dy 25 around the box; the ellipse goes through the corners of the box and two pixels beyond."""
+    image, found = Image.new("L", (240, 220), 255), [face(60, 50, 140, 150)]
+    whole = anonymize(image, found, method="solid", margin=0.25)
+    assert whole.getcolors() == [(120 * 150, 0), (240 * 220 - 120 * 150, 255)]
+    assert changed(image, whole) == (40, 25, 160, 175)
+    ellipse = anonymize(image, found, method="solid", margin=0, shape="ellipse")
+    assert changed(image, ellipse) == (42, 27, 158, 173)
+    assert (ellipse.getpixel((100, 28)), ellipse.getpixel((47, 32)), ellipse.getpixel((60, 50))) == (0, 255, 0)
+
+    photo = noise(240, 220)
+    soft = anonymize(photo, found, margin=0.25)
+    assert changed(photo, soft) == (40, 25, 160, 175)
+    for corner in ((40, 25), (159, 25), (40, 174), (159, 174), (50, 35)):  # round, with a radius of 42 pixels
+        assert soft.getpixel(corner) == photo.getpixel(corner)
+    assert soft.getpixel((55, 40)) != photo.getpixel((55, 40))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_face_beside_the_photo_hides_nothing(method: Method) -> None:
+    photo = noise(100, 80)
+    beside = [face(100, 10, 130, 40), face(-30, 10, 0, 40), face(10, 80, 40, 110), face(10, -30, 40, 0)]
+    assert changed(photo, anonymize(photo, beside, method=method, margin=0)) is None
+    assert changed(photo, anonymize(photo, [face(99.5, 10, 130, 40)], method=method, margin=0)) == (99, 10, 100, 40)
+
+
 def test_an_ellipse_holds_the_box() -> None:
     image = Image.new("L", (300, 300), 255)
     image.paste(0, (100, 80, 180, 200))
@@ -147,6 +174,16 @@ def test_scores_stay_in_the_image(size: tuple[int, int], corner: tuple[float, fl
     assert changed(bare.crop(inner), scored.crop(inner)) is None  # type: ignore[arg-type]
 
 
+def test_the_score_is_written_on_its_tab() -> None:
+    picture = draw_faces(grey(400, 300), [face(100, 100, 200, 220)], scores=True, color=LIME)
+    colours: dict[Any, int] = {value: count for count, value in picture.crop((98, 84, 202, 98)).getcolors(10_000) or []}
+    letters = {value: count for value, count in colours.items() if value not in (LIME, GREY)}
+    assert letters and all((red, blue) == (0, 0) for red, _, blue in letters)  # black, with smooth edges
+    assert sum(count for (_, green, _), count in letters.items() if green < 140) > 15 < colours[LIME]
+    again = draw_faces(grey(400, 300), [face(100, 100, 200, 220)._replace(score=0.5)], scores=True, color=LIME)
+    assert changed(picture, again) is not None
+
+
 def test_a_face_that_fills_the_image_has_its_score_inside() -> None:
     image = grey(100, 100)
     assert changed(draw_faces(image, [face(0, 0, 100, 100)]), draw_faces(image, [face(0, 0, 100, 100)], scores=True))
@@ -208,6 +245,11 @@ def test_a_second_score_leaves_the_first_one_readable() -> None:
 
 def test_no_label_is_said_so() -> None:
     assert changed(grey(), draw_label(grey(), Classification("a", 200, 150, "m", ())))
+
+
+def test_characters_that_no_font_has_are_question_marks() -> None:
+    assert font_for("caf\u00e9", 12)[1] == "caf\u00e9"
+    assert font_for("caf\u00e9 \U000f0000", 12)[1] == "cafe ?"  # and without accents
 
 
 def test_text_is_cut_to_its_place() -> None:

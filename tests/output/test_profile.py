@@ -37,6 +37,11 @@ def test_the_colours_are_kept(version: int) -> None:
     assert ImageCms.getProfileDescription(opened).strip() == "colours of the photo"
     assert ImageCms.getProfileCopyright(opened).strip() == "colours of the photo"
     assert plain_profile(plain) == plain
+    tags = dict(tags_of(plain))  # a text is written in another way since version 4
+    assert (tags[b"desc"][:4], tags[b"cprt"][:4]) == ((b"desc", b"text"), (b"mluc", b"mluc"))[version == 4]
+    places = [struct.unpack_from(">4sII", plain, 132 + 12 * number)[1:] for number in range(len(tags))]
+    assert all(start % 4 == 0 for start, _ in places)
+    assert len(plain) == struct.unpack_from(">I", plain)[0] == max(start + -(-size // 4) * 4 for start, size in places)
 
 
 def test_curves_of_grey_and_tables() -> None:

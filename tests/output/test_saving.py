@@ -152,8 +152,11 @@ def test_quality_and_limits(tmp_path: Path) -> None:
     save_image(photo((200, 200)), tmp_path / "low.jpg", quality=20)
     save_image(photo((200, 200)), tmp_path / "high.jpg", quality=95)
     assert (tmp_path / "low.jpg").stat().st_size < (tmp_path / "high.jpg").stat().st_size / 2
-    with pytest.raises(UsageError, match="quality"):
-        save_image(photo(), tmp_path / "a.jpg", quality=0)
+    for quality in (1, 100):
+        save_image(photo(), tmp_path / "a.jpg", quality=quality)
+    for quality in (0, 101):
+        with pytest.raises(UsageError, match=f"must be 1 to 100, not {quality}"):
+            save_image(photo(), tmp_path / "a.jpg", quality=quality)
     with pytest.raises(AicliError, match=r"a\.webp: 16384 x 1 pixels are too large for WEBP; write \.png"):
         save_image(photo((16384, 1)), tmp_path / "a.webp")
     save_image(photo().convert("RGBA"), tmp_path / "alpha.jpg")
@@ -221,6 +224,7 @@ def test_a_failed_block_leaves_nothing_and_keeps_its_error(tmp_path: Path, error
 
 def test_appending_keeps_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
+    path.write_text("1")  # a line without an end
     with atomic_text_file(path, append=True) as file:
         file.write("1\n")
     with pytest.raises(RuntimeError), atomic_text_file(path, append=True) as file:
@@ -229,7 +233,7 @@ def test_appending_keeps_what_was_written(tmp_path: Path) -> None:
         raise RuntimeError
     with atomic_text_file(path, append=True) as file:
         file.write("3\n")
-    assert path.read_text() == "1\n2\n3\n"
+    assert path.read_text() == "1\n1\n2\n3\n"
     with pytest.raises(AicliError, match="make its folder first"), atomic_text_file(tmp_path / "b" / "c", append=True):
         pass
 

@@ -70,6 +70,14 @@ def test_both_captions_stand_below_the_photo() -> None:
     assert first[3] <= second[1] + 4  # the tails of letters may reach down to the next line
 
 
+def test_a_small_photo_is_not_enlarged() -> None:
+    made = ContactSheet()
+    made.add(Image.new("RGB", (40, 30), (255, 0, 0)), "", "")
+    sheet = made.render()
+    red = sheet.getchannel("R").point(lambda value: 255 if value == 255 else 0).getbbox()
+    assert red is not None and (red[2] - red[0], red[3] - red[1]) == (40, 30)
+
+
 def test_a_narrow_photo_is_in_the_middle_of_its_square() -> None:
     sheet = ContactSheet()
     sheet.add(Image.new("RGB", (30, 90), "red"), "", "")
