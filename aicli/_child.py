@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-__all__ = ["limit", "limit_processor", "python_command"]
+__all__ = ["limit", "limit_processor", "python_command", "wait_briefly"]
+
+BRIEF = 0.1
+"""Seconds that somebody with a deadline waits for a process that was killed."""
 
 # With -c the current folder comes first in the search for modules, and it may be a stranger's: it is taken away before
 # even json is imported. Then the search goes where this process's does.
@@ -50,3 +54,18 @@ def limit_processor(seconds: float) -> None:
     soft = int(used.ru_utime + used.ru_stime + seconds) + 1
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def wait_briefly(wait: Callable[[], object]) -> None:
+    """Waits for the end of a process that was killed; a thread goes on with it when that takes longer than a moment.
+
+    Each thread of the process needs a turn of the processor to end, and its memory is taken back a page at a time. On a
+    busy machine that is time in which whoever has a deadline would be late.
+    """
+    thread = threading.Thread(target=wait, name="aicli-reaper", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter is at its end and starts no threads any more
+        wait()
+    else:
+        thread.join(BRIEF)

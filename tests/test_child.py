@@ -64,8 +64,8 @@ def test_only_one_place_starts_python() -> None:
         for path in (PROJECT / "aicli").rglob("*.py")
         if "sys.executable" in path.read_text()
     }
-    assert starts == {"aicli/_child.py", "aicli/nn/isolation/engine.py"}
-    assert '[sys.executable, "-I", "-S", ' in (PROJECT / "aicli/nn/isolation/engine.py").read_text()
+    assert starts == {"aicli/_child.py", "aicli/nn/isolation/process.py"}
+    assert '[sys.executable, "-I", "-S", ' in (PROJECT / "aicli/nn/isolation/process.py").read_text()
 
 
 LIMITS = """

@@ -63,7 +63,7 @@ def load_guest(path: Path, runtime_name: str | None, limits: Limits) -> Module:
     runtime = choose_runtime(Policy.COMMAND, runtime_name)
     try:
         module = load_module(runtime, wasm, limits, default_cache())
-    except GuestError as error:
+    except (GuestError, GuestFault) as error:
         raise error.of(path) from None
     missing = find_missing(module)
     if missing:

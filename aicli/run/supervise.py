@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from aicli._child import limit
+from aicli._child import limit, wait_briefly
 from aicli._text import printable
 from aicli.errors import AicliError, GuestMemoryError, GuestTimeout, GuestTrap, Hint
 from aicli.nn.session import networks_budget
@@ -31,7 +31,7 @@ __all__ = ["supervise"]
 STACK = 16 << 20
 POLL = 0.5
 LONGEST_WAIT = 3600.0
-GRACE = 0.5
+GRACE = 0.25
 """Seconds that a guest's own runtime has to end it first, which lets what it wrote reach its streams."""
 PR_SET_PDEATHSIG = 1
 ROOM = 1 << 30
@@ -44,7 +44,7 @@ def supervise(call: Callable[[], int], limits: Limits, suspects: Sequence[str] =
 
     ``suspects`` are models of the user's that run in the guest's process, and may be what ends it.
 
-    Raises what it raises, :class:`GuestTimeout` half a second after the time limit at the latest, and
+    Raises what it raises, :class:`GuestTimeout` a quarter of a second after the time limit, and
     ``KeyboardInterrupt`` at once.
     """
     # macOS' own libraries do not survive a copy.
@@ -111,7 +111,7 @@ def in_process(call: Callable[[], int], limits: Limits, suspects: Sequence[str] 
         if not ended:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            wait_briefly(lambda: os.waitpid(child, 0))
     if not answer:
         name = signal.Signals(-os.waitstatus_to_exitcode(status)).name if os.WIFSIGNALED(status) else "no reason given"
         if not suspects:

@@ -8,9 +8,11 @@ pixels and waits no longer than the guest may take.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from aicli.workers.start import Worker, describe_end, spawn
 
 __all__ = ["GuestProcess"]
 
-GRACE = 0.5
+GRACE = 0.25
 """Seconds that the runtime in the process has to end its guest first."""
 LOAD_SECONDS = COMPILE_SECONDS + 30.0
 """Seconds for what happens before any of the guest's code runs: imports, reading, compiling."""
@@ -171,8 +173,10 @@ class GuestProcess:
                 kind, value = receive(worker.answers, Codec)
         except (EOFError, OSError):
             self._worker = None
-            code = finish(worker)
-            raise self._fault(name, late.is_set(), code) from None
+            if late.is_set():  # its end is the timer's business
+                worker.close()
+                raise self._late(name) from None
+            raise GuestTrap(f"the guest's process died ({describe_end(finish(worker))})") from None
         except BaseException:  # Ctrl-C: the guest is in the middle of something
             self._worker = None
             finish(worker)
@@ -189,9 +193,7 @@ class GuestProcess:
             total.seconds += spent.seconds
         return found
 
-    def _fault(self, name: str, late: bool, code: int | None) -> GuestTimeout | GuestTrap:
-        if not late:
-            return GuestTrap(f"the guest's process died ({describe_end(code)})")
+    def _late(self, name: str) -> GuestTimeout:
         if name == LOAD:
             return GuestTimeout(f"{self._recipe.guest}: loading the guest takes longer than {LOAD_SECONDS:g} seconds")
         return GuestTimeout(f"the guest used up its {self._recipe.timeout:g} seconds", hint=Hint("limits.timeout"))
@@ -205,5 +207,9 @@ def finish(worker: Worker) -> int | None:
 
 
 def end(worker: Worker, late: threading.Event) -> None:
+    """Ends the process; whoever waits for its answer does not wait until it has gone as well."""
     late.set()
+    if worker.connection is not None:
+        with suppress(OSError):
+            worker.connection.shutdown(socket.SHUT_RDWR)
     worker.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -110,15 +111,22 @@ def test_a_shape_that_claims_all_memory_is_refused(monkeypatch: pytest.MonkeyPat
         interpreter.allocate_tensors()
 
 
-@pytest.mark.parametrize("answer", [b"", b"\0", b"\xff\xff\xff\xff", b"\2\0\0\0{", b"\4\0\0\0null", b"\2\0\0\0[]"])
+BRACKETS = struct.pack("<I", 200_000) + b"[" * 200_000
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"\0", b"\xff\xff\xff\xff", b"\2\0\0\0{", b"\4\0\0\0null", b"\2\0\0\0[]", BRACKETS]
+)
 def test_answers_that_are_none_end_the_process(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     interpreter = isolated("litert").interpreter(made.identity(), 1)
     process = interpreter._process
-    rest = [answer[n : n + 1] for n in range(len(answer))]
+    at = 0
 
     class Liar:
         def recv(self, size: int) -> bytes:
-            return rest.pop(0) if rest else b""
+            nonlocal at
+            at += min(size, 1000)
+            return answer[at - min(size, 1000) : at]
 
         def __getattr__(self, _: str) -> Any:
             return lambda *_: None
@@ -126,6 +134,35 @@ def test_answers_that_are_none_end_the_process(answer: bytes, monkeypatch: pytes
     monkeypatch.setattr(process, "_socket", Liar())
     with pytest.raises(EngineDied):
         interpreter.allocate_tensors()
+    assert not process.is_usable()
+
+
+def test_a_process_that_answers_a_byte_at_a_time_is_ended_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    isolation = isolated("litert")
+    interpreter = isolation.interpreter(made.identity(), 1)
+    process = interpreter._process
+    answer = iter(struct.pack("<I", 3000) + b" " * 3000)
+
+    class Slow:
+        seconds = 0.0
+
+        def settimeout(self, seconds: float) -> None:
+            self.seconds = seconds
+
+        def recv(self, size: int) -> bytes:
+            if self.seconds < 0.02:
+                raise TimeoutError
+            time.sleep(0.02)
+            return bytes([next(answer)])
+
+        def __getattr__(self, _: str) -> Any:
+            return lambda *_: None
+
+    monkeypatch.setattr(process, "_socket", Slow())
+    isolation.set_deadline(time.monotonic() + 0.3)
+    with pytest.raises(EngineDied, match="within the guest's time"):
+        interpreter.allocate_tensors()
+    assert next(answer, None) is not None  # it had more to say
     assert not process.is_usable()
 
 

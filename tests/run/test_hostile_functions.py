@@ -181,3 +181,11 @@ def test_functions_cannot_import_anything_else(assemble, aicli_run) -> None:
     text = framed("(i32.const 128)").replace("(module", '(module (import "env" "return_result" (func (param i64)))')
     done = aicli_run(assemble(text), "--arg", "abc")
     assert done.returncode == 2 and "env.return_result" in done.stderr
+
+
+def test_an_answer_is_never_a_reference(assemble, aicli_run) -> None:
+    """What Python shows of one has an address of the host's memory."""
+    done = aicli_run(
+        assemble('(module (memory 1) (func (export "f") (result funcref) (ref.null func)))'), "--call", "f"
+    )
+    assert done.returncode == 2 and done.stdout == "" and "not a function of numbers" in done.stderr

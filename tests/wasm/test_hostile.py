@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aicli.errors import AicliError, GuestError, GuestFault, GuestMemoryError, GuestTimeout, GuestTrap
-from aicli.wasm import Limits, installed_runtimes
+from aicli.wasm import Limits, installed_runtimes, load_runtime
 from tests.wasm.hostile import ALLOC, ANSWER, DATA, PIXELS, FakeInterpreter, guest_text, make_guest, request, wat
 
 RUNTIMES = installed_runtimes()
@@ -248,6 +248,55 @@ def test_guests_that_do_not_fit(text: str, words: str, runtime: str, tmp_path: P
     with pytest.raises(GuestError, match=words) as caught:
         make_guest(tmp_path, text, runtime)
     assert "guest.wasm" in str(caught.value)
+
+
+VECTORS = {
+    "a parameter": '(module (func (export "aicli_alloc") (param v128)))',
+    "a result": '(module (func) (func (export "f") (result v128) (v128.const i32x4 0 0 0 0)))',
+    "an import": '(module (import "env" "m" (memory 1 2)) (import "env" "t" (table 1 funcref))'
+    ' (import "env" "g" (global i32)) (import "env" "f" (func (param i32 v128))))',
+    "behind imports": '(module (import "wasi_ephemeral_nn" "compute" (func (param i32) (result i32))) (func)'
+    ' (func (export "g") (param i64 v128)) (memory (export "memory") 1))',
+}
+
+
+@every_runtime
+@pytest.mark.parametrize("text", VECTORS.values(), ids=VECTORS)
+def test_vectors_do_not_cross_the_border(text: str, runtime: str) -> None:
+    """wasmtime's own interface ends the process when it is asked for such a type."""
+    found = load_runtime(runtime)
+    with pytest.raises(GuestError, match="v128"):
+        found.prepare(wat(text), Limits())
+
+
+@every_runtime
+def test_vectors_inside_a_module_are_its_own_business(runtime: str) -> None:
+    text = """(module (memory 1) (func $inner (param v128) (result i32)
+      (i32x4.extract_lane 1 (local.get 0)))
+      (func (export "f") (result i32) (call $inner (v128.const i32x4 0 7 0 0))))"""
+    found = load_runtime(runtime)
+    module = found.compile(found.prepare(wat(text), Limits()))
+    assert module.instantiate({}, Limits()).call("f") == 7
+
+
+MUCH = {
+    "imports": "(module " + "".join(f'(import "env" "f{n}" (func))' for n in range(10_001)) + ")",
+    "exports": "(module (func) " + "".join(f'(export "f{n}" (func 0))' for n in range(10_001)) + ")",
+    "several memories": "(module (memory 1) (memory 1))",
+}
+
+
+@every_runtime
+@pytest.mark.parametrize("what", MUCH)
+def test_a_module_with_too_much_to_look_through(what: str, runtime: str) -> None:
+    with pytest.raises(GuestError, match=what):
+        load_runtime(runtime).prepare(wat(MUCH[what]), Limits())
+
+
+@every_runtime
+def test_a_module_of_many_sections(runtime: str) -> None:
+    with pytest.raises(GuestError, match="1000 sections"):
+        load_runtime(runtime).prepare(b"\0asm\1\0\0\0" + b"\0\1\0" * 1001, Limits())
 
 
 @every_runtime

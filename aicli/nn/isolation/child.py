@@ -1,8 +1,8 @@
 """The engine process: runs interpreters for the process that started it, and can reach nothing else.
 
-Started as a script with the socket's number, the engine's package, the bytes of memory that it may take, the import
-path and whether XNNPACK is used. Messages are JSON with their length in front; models and tensors come as open memory.
-The other side believes nothing that is said here: a model may have taken this process over.
+Started as a script with the socket's number, the import path, the bytes of memory that it may take, the engine's
+package and whether XNNPACK is used. Messages are JSON with their length in front; models and tensors come as open
+memory. The other side believes nothing that is said here: a model may have taken this process over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import threading
 from typing import Any
 
 # This file's folder would come first in the search for modules, and this process needs nothing from there.
-sys.path[:] = json.loads(sys.argv[4]) if __name__ == "__main__" else sys.path
+sys.path[:] = json.loads(sys.argv[2]) if __name__ == "__main__" else sys.path
 
 from aicli._child import limit_processor  # noqa: E402
 from aicli.nn.engines import interpreter_maker  # noqa: E402
@@ -42,27 +42,17 @@ are closed."""
 
 
 class Server:
-    """The interpreters by their numbers, and the memory that each shares with the other side."""
+    """Does what the other side asks: a method ``do_`` for each request."""
 
-    def __init__(self, connection: socket.socket, make: Any) -> None:
-        import numpy
-
-        self.numpy = numpy
+    def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.make = make
-        self.interpreters: dict[int, Any] = {}
-        self.ends: dict[int, list[list[int]]] = {}
-        """The interpreter's numbers of the inputs and of the outputs."""
-        self.inputs: dict[int, list[Any]] = {}
-        self.outputs: dict[int, list[Any]] = {}
 
     def serve(self) -> None:
         while True:
             head, descriptors = receive(self.connection, LENGTH.size)
             request = json.loads(receive(self.connection, *LENGTH.unpack(head))[0])
             for number in request.get("drop", ()):
-                for table in (self.interpreters, self.ends, self.inputs, self.outputs):
-                    table.pop(number, None)
+                self.drop(number)
             if request.get("seconds"):
                 limit_processor(request["seconds"])
             try:
@@ -70,17 +60,38 @@ class Server:
             except MemoryError:
                 answer = {"error": "it needs more memory than it may have"}
             except Exception as error:
-                answer = {"error": (str(error).strip() or type(error).__name__)[:LONGEST_ERROR]}
+                reason = (str(error).strip() or type(error).__name__)[:LONGEST_ERROR]
+                answer = {"error": reason, "errno": getattr(error, "errno", None)}
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
-            data = json.dumps(answer).encode()
-            self.connection.sendall(LENGTH.pack(len(data)) + data)
+            tell(self.connection, answer)
+
+    def drop(self, number: int) -> None:
+        """Forgets what has this number."""
+
+
+class Interpreters(Server):
+    """The interpreters by their numbers, and the memory that each shares with the other side."""
+
+    def __init__(self, connection: socket.socket, make: Any) -> None:
+        import numpy
+
+        super().__init__(connection)
+        self.numpy = numpy
+        self.make = make
+        self.interpreters: dict[int, Any] = {}
+        self.ends: dict[int, list[list[int]]] = {}
+        """The interpreter's numbers of the inputs and of the outputs."""
+        self.inputs: dict[int, list[Any]] = {}
+        self.outputs: dict[int, list[Any]] = {}
+
+    def drop(self, number: int) -> None:
+        for table in (self.interpreters, self.ends, self.inputs, self.outputs):
+            table.pop(number, None)
 
     def do_load(self, request: Any, descriptors: list[int]) -> Any:
-        size = os.fstat(descriptors[0]).st_size
-        content = b"".join(iter(lambda: os.read(descriptors[0], min(size, 1 << 24)), b""))
-        interpreter = self.make(model_content=content, num_threads=request["threads"])
+        interpreter = self.make(model_content=read_all(descriptors[0]), num_threads=request["threads"])
         number = request["number"]
         self.interpreters[number] = interpreter
         ends = interpreter.get_input_details(), interpreter.get_output_details()
@@ -148,6 +159,24 @@ def receive(connection: socket.socket, size: int) -> tuple[bytes, list[int]]:
     return data, descriptors
 
 
+def read_all(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    return b"".join(iter(lambda: os.read(descriptor, min(size, 1 << 24)), b""))
+
+
+def tell(connection: socket.socket, answer: Any) -> None:
+    data = json.dumps(answer).encode()
+    connection.sendall(LENGTH.pack(len(data)) + data)
+
+
+def begin(server: Server, layers: list[str]) -> None:
+    """Serves the other side until it is gone; ``layers`` are those that hold, which it is told."""
+    # After them: what binds a thread of the kernel binds the threads that it starts, not those that were there.
+    threading.Thread(target=end_with, args=(server.connection,), daemon=True).start()
+    tell(server.connection, {"layers": layers})
+    server.serve()
+
+
 def end_with(connection: socket.socket) -> None:
     """Ends this process with the other side, whatever the model does."""
     poll = select.poll()
@@ -163,20 +192,14 @@ def warm_up(make: Any) -> None:
 
 
 def main() -> None:
-    number, package, memory, _, kernels = sys.argv[1:6]
+    number, _, memory, package, kernels = sys.argv[1:6]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     connection = socket.socket(fileno=int(number))
     # XNNPACK looks the processor up whatever is run later; TFLite's own kernels would do it behind closed doors, and in
     # vain, and round as on an older processor.
     warm_up(interpreter_maker(package, xnnpack=True))
-    make = interpreter_maker(package, xnnpack=bool(kernels))
-    server = Server(connection, make)
-    layers = confine(int(memory))
-    # After it: what binds a thread of the kernel binds the threads that it starts, not those that were there.
-    threading.Thread(target=end_with, args=(connection,), daemon=True).start()
-    data = json.dumps({"layers": layers}).encode()
-    connection.sendall(LENGTH.pack(len(data)) + data)
-    server.serve()
+    server = Interpreters(connection, interpreter_maker(package, xnnpack=bool(kernels)))
+    begin(server, confine(int(memory)))
 
 
 if __name__ == "__main__":

@@ -7,44 +7,24 @@ neither can shrink.
 
 from __future__ import annotations
 
-import json
-import math
-import mmap
-import os
-import signal
-import socket
-import struct
-import subprocess
-import sys
-import tempfile
-import time
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aicli._text import printable
-from aicli.errors import ModelError, UnavailableError
+from aicli.errors import ModelError
 from aicli.nn.engines import ENGINES, AnyEngine, EngineDied
+from aicli.nn.isolation.process import ALIGNMENT, ConfinedProcess, SharedMemory, can_isolate
 from aicli.nn.model_file.flatbuffer import DamagedError
 from aicli.nn.model_file.tensors import MAX_RANK, ModelTensors, Tensor, read_tensors
 
 __all__ = ["IsolatedEngine", "can_isolate"]
 
-LENGTH = struct.Struct("<I")
-MAX_MESSAGE = 1 << 20
-START_TIMEOUT = 60.0
-ALIGNMENT = 64
+SCRIPT = Path(__file__).with_name("child.py")
 Shape = tuple[int, ...]
-
-
-def can_isolate() -> bool:
-    """Whether this system can hand open files to another process, which is how models and tensors travel."""
-    return hasattr(socket, "send_fds")
 
 
 class IsolatedEngine:
@@ -64,7 +44,7 @@ class IsolatedEngine:
         self._default_threads = engine.default_threads
         self._memory = memory
         self.deadline = deadline
-        self._process: EngineProcess | None = None
+        self._process: ConfinedProcess | None = None
 
     def default_threads(self) -> int:
         return self._default_threads()
@@ -78,7 +58,14 @@ class IsolatedEngine:
     def start(self) -> None:
         """Starts the process, and does not wait until it is ready. Raises :class:`UnavailableError`."""
         if self._process is None or not self._process.is_usable():
-            self._process = EngineProcess(self.name, self.xnnpack, self._memory, weakref.ref(self))
+            arguments = [ENGINES[self.name][0], "xnnpack" if self.xnnpack else ""]
+            myself = weakref.ref(self)  # the process ends with whoever has it
+
+            def deadline() -> float | None:
+                engine = myself()
+                return engine.deadline if engine is not None else None
+
+            self._process = ConfinedProcess(self.name, SCRIPT, arguments, self._memory, deadline)
 
     def interpreter(self, model: Path | bytes, threads: int) -> RemoteInterpreter:
         """An interpreter over a model file or its bytes, tensors not yet allocated.
@@ -101,149 +88,10 @@ class IsolatedEngine:
             raise ModelError(f"{name}: not a TFLite model that {self.name} can run: {error}") from None
 
 
-class EngineProcess:
-    """The process, asked one thing at a time, from one thread at a time."""
-
-    def __init__(self, engine: str, xnnpack: bool, memory: int, owner: Callable[[], IsolatedEngine | None]) -> None:
-        if not can_isolate() or not sys.executable:
-            raise UnavailableError(
-                "a model that nobody vouches for needs a process of its own, which this system lacks"
-            )
-        self._engine_of = owner
-        self.most_shared = memory
-        self._owner = os.getpid()
-        self._engine = engine
-        self._last_number = 0
-        self._ready = False
-        self.layers: tuple[str, ...] = ()
-        self.dropped: list[int] = []
-        self._socket, theirs = socket.socketpair()
-        script = Path(__file__).with_name("child.py")
-        home = str(Path(__file__).parents[3])
-        path = json.dumps([home, *(entry for entry in sys.path if entry)])
-        kernels = "xnnpack" if xnnpack else ""
-        arguments = [str(theirs.fileno()), ENGINES[engine][0], str(memory), path, kernels]
-        # -I and -S: no variables, no current folder, no start-up files. The import path is this process's.
-        command = [sys.executable, "-I", "-S", str(script), *arguments]
-        nowhere = subprocess.DEVNULL
-        # One thread for linear algebra and one heap: neither is used much, and both reserve memory.
-        environment = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-        with theirs:
-            try:
-                process = subprocess.Popen(
-                    command, stdin=nowhere, stdout=nowhere, stderr=nowhere, cwd="/", env=environment,
-                    pass_fds=(theirs.fileno(),),
-                )  # fmt: skip
-            except OSError as error:
-                self._socket.close()
-                raise UnavailableError(f"cannot start an engine process ({error.strerror})") from None
-        self._process = process
-        self._end = weakref.finalize(self, end_process, process, self._socket)
-
-    def is_usable(self) -> bool:
-        """Whether it lives, and is this process's rather than that of the one this was copied from."""
-        return self._end.alive and self._owner == os.getpid()
-
-    def new_number(self) -> int:
-        self._last_number += 1
-        return self._last_number
-
-    def ask(self, do: str, number: int, *, descriptor: int | None = None, threads: int = 1, **values: Any) -> Any:
-        """The answer to a request. Raises :class:`EngineDied`, and :class:`RuntimeError` with the engine's reason."""
-        if not self.is_usable():
-            raise EngineDied("the engine process has ended before; the next image gets a new one")
-        try:
-            self._wait_until_ready()
-            dropped = self.dropped[:]
-            del self.dropped[: len(dropped)]
-            left = self._seconds_left()
-            seconds = None if left is None else math.ceil(left + 1) * (threads + 1)
-            request = {"do": do, "number": number, "drop": dropped, "seconds": seconds, "threads": threads, **values}
-            answer = self._exchange(request, descriptor, left)
-        except EngineDied:
-            raise
-        except TimeoutError:
-            self._end()
-            raise EngineDied(f"{self._engine} did not finish within the guest's time; its process was ended") from None
-        except (OSError, EOFError, ValueError):
-            raise EngineDied(self._obituary()) from None
-        except BaseException:
-            self._end()  # an answer that nobody waits for would be taken for the next one
-            raise
-        if isinstance(answer.get("error"), str):
-            raise RuntimeError(printable(answer["error"], longest=500))
-        return answer
-
-    def _wait_until_ready(self) -> None:
-        if self._ready:
-            return
-        left = self._seconds_left()
-        self._socket.settimeout(START_TIMEOUT if left is None else max(0.001, left))
-        hello = self._receive()
-        if "layers" not in hello:
-            raise ValueError
-        self.layers = tuple(str(layer) for layer in hello["layers"])
-        self._ready = True
-
-    def _seconds_left(self) -> float | None:
-        engine = self._engine_of()
-        deadline = engine.deadline if engine is not None else None
-        return None if deadline is None else deadline - time.monotonic()
-
-    def _exchange(self, request: dict[str, Any], descriptor: int | None, left: float | None) -> dict[str, Any]:
-        self._socket.settimeout(None if left is None else max(0.001, left))
-        data = json.dumps(request).encode()
-        message = LENGTH.pack(len(data)) + data
-        if descriptor is not None:
-            socket.send_fds(self._socket, [message[: LENGTH.size]], [descriptor])
-            message = message[LENGTH.size :]
-        self._socket.sendall(message)
-        return self._receive()
-
-    def _receive(self) -> dict[str, Any]:
-        (length,) = LENGTH.unpack(self._read(LENGTH.size))
-        if length > MAX_MESSAGE:
-            raise ValueError
-        answer = json.loads(self._read(length))
-        if not isinstance(answer, dict):
-            raise ValueError
-        return answer
-
-    def _read(self, size: int) -> bytes:
-        parts = []
-        while size:
-            part = self._socket.recv(size)
-            if not part:
-                raise EOFError
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
-
-    def _obituary(self) -> str:
-        """How the process ended, in words; it is ended if it still lives."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.5)
-        self._end()
-        code = self._process.returncode
-        how = f"exit code {code}"
-        if code is not None and code < 0:
-            with suppress(ValueError):
-                how = signal.Signals(-code).name
-        return f"the model crashed {self._engine} ({how}); the crash was contained in a process of its own"
-
-
-def end_process(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
-    connection.close()
-    with suppress(OSError):
-        process.kill()
-    with suppress(OSError, subprocess.TimeoutExpired):
-        process.wait(5)
-
-
 class RemoteInterpreter:
     """What a session uses of TFLite's ``Interpreter``; tensors go by their place: inputs first, then outputs."""
 
-    def __init__(self, process: EngineProcess, content: bytes, tensors: ModelTensors, threads: int) -> None:
+    def __init__(self, process: ConfinedProcess, content: bytes, tensors: ModelTensors, threads: int) -> None:
         self._process = process
         self._tensors = tensors
         self._threads = threads
@@ -350,36 +198,3 @@ def is_shape(shape: Any) -> bool:
         and len(shape) <= MAX_RANK
         and all(type(size) is int and 0 <= size < 1 << 31 for size in shape)
     )
-
-
-class SharedMemory:
-    """Memory with a descriptor to hand on, as long as the block lasts; what is mapped stays mapped.
-
-    On Linux its size is sealed: memory that another process could shrink would end this one with SIGBUS.
-    """
-
-    def __init__(self, size: int) -> None:
-        """Raises :class:`RuntimeError` when the system gives no memory."""
-        try:
-            self._make(max(size, 1))
-        except OSError as error:
-            raise RuntimeError(f"no {size} bytes to share with the engine process ({error.strerror})") from None
-
-    def _make(self, size: int) -> None:
-        if hasattr(os, "memfd_create"):
-            import fcntl
-
-            self.descriptor = os.memfd_create("aicli-tensors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            os.ftruncate(self.descriptor, size)
-            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        else:
-            with tempfile.TemporaryFile() as file:
-                file.truncate(size)
-                self.descriptor = os.dup(file.fileno())
-        self.map = mmap.mmap(self.descriptor, size)
-
-    def __enter__(self) -> SharedMemory:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)

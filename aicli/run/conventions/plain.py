@@ -55,7 +55,7 @@ class Numbers(Convention):
         return {
             item.name: item
             for item in module.exports
-            if item.kind == "func" and NUMERIC.issuperset(item.params) and len(item.results) <= 1
+            if item.kind == "func" and NUMERIC.issuperset(item.params + item.results) and len(item.results) <= 1
         }
 
     @classmethod

@@ -44,7 +44,7 @@ class WasmBindgen(Convention):
         return {
             name: item
             for name, item in functions_of(module).items()
-            if len(item.results) <= 1 and NUMERIC.issuperset(item.params)
+            if len(item.results) <= 1 and NUMERIC.issuperset(item.params + item.results)
         }
 
     @classmethod
