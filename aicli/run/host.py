@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from aicli.nn.engines import AnyEngine, load_engine
+from aicli.nn.engines import AnyEngine, available_cores, load_engine
 from aicli.nn.host import HostModule
 from aicli.nn.session import Errno, NnError, Session, networks_budget
 from aicli.wasm.runtime import WASI_MODULE, ExternType, HostFunction, Limits, Memory, WasiFolder
@@ -66,7 +66,8 @@ class CommandHost:
     ) -> None:
         limits = limits or Limits()
         deadline = None if limits.timeout is None else time.monotonic() + limits.timeout
-        memory = networks_budget(limits.memory)
+        self._memory = memory = networks_budget(limits.memory)
+        self._threads = threads
 
         def load() -> AnyEngine:
             found = load_engine(engine, xnnpack=xnnpack)
@@ -106,9 +107,13 @@ class CommandHost:
         return WasmedgeTflite(self.session)
 
     def _make_tensorflow(self) -> HostModule:
+        from aicli.nn.dialects.graphs_process import GraphProcess
         from aicli.nn.dialects.wasmedge_tensorflow import WasmedgeTensorflow
 
-        return WasmedgeTensorflow(self.session, lambda path: host_folder(path, self._folders), self._warn)
+        folders = [folder.host for folder in self._folders]
+        threads = self._threads or min(4, available_cores())
+        graphs = GraphProcess(folders, self._memory, threads, lambda: self.session.deadline)
+        return WasmedgeTensorflow(self.session, graphs, lambda path: host_folder(path, self._folders), self._warn)
 
     def _make_image(self) -> HostModule:
         from aicli.nn.dialects.wasmedge_image import WasmedgeImage

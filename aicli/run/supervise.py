@@ -35,7 +35,7 @@ GRACE = 0.25
 """Seconds that a guest's own runtime has to end it first, which lets what it wrote reach its streams."""
 PR_SET_PDEATHSIG = 1
 ROOM = 1 << 30
-"""Bytes for the runtime, the engine and their threads; TensorFlow alone takes half of it."""
+"""Bytes for the runtime, the engine and their threads."""
 END = b"\n"
 
 
@@ -128,7 +128,7 @@ def in_process(call: Callable[[], int], limits: Limits, suspects: Sequence[str] 
 def bound_memory(limits: Limits) -> None:
     """Lets this process take what the guest was granted, its networks and a picture, and ``ROOM`` for what runs them.
 
-    Each has a bound of its own; this one is for what they miss, and for TensorFlow, which has none.
+    Each has a bound of its own; this one is for what they miss.
     """
     with open("/proc/self/statm", encoding="ascii") as file:
         held = int(file.read().split()[5]) * os.sysconf("SC_PAGESIZE")

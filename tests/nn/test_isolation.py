@@ -281,11 +281,12 @@ def test_what_a_confined_process_cannot_do() -> None:
     assert "threads work" in done.stdout and done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("reading", [False, True])
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_a_filter_is_a_program_that_the_kernel_can_take(machine: str) -> None:
+def test_a_filter_is_a_program_that_the_kernel_can_take(machine: str, reading: bool) -> None:
     from aicli.nn.isolation.confine import filter_program
 
-    program = filter_program(machine, 1)
+    program = filter_program(machine, 1, reading=reading)
     assert program is not None and len(program) % 8 == 0 and len(program) // 8 < 4096
     lines = [program[at : at + 8] for at in range(0, len(program), 8)]
     for place, line in enumerate(lines):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from aicli.nn.dialects.graphs_process import GraphProcess
+from aicli.nn.engines import EngineDied
 
 tf = pytest.importorskip("tensorflow")
 
@@ -91,6 +97,50 @@ def test_operations_that_never_run_do_no_harm(build, aicli_run, tmp_path: Path) 
     (tmp_path / "graph.pb").write_bytes(graph.as_graph_def().SerializeToString())
     assert aicli_run(build("graph"), "--dir", f"{tmp_path}:.", "graph.pb").stdout == ANSWER
     assert not (tmp_path / "evil").exists()
+
+
+def in_process(folder: Path, seconds: float = 120) -> GraphProcess:
+    until = time.monotonic() + seconds
+    return GraphProcess([folder], 256 << 20, 2, lambda: until)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_every_thread_of_the_process_is_confined(tmp_path: Path) -> None:
+    graphs = in_process(tmp_path)
+    graph = graphs.frozen(make_graph().as_graph_def().SerializeToString())
+    answers = graph.run({"a:0": np.ones((2, 3), np.float32), "b:0": np.array(1, np.float32)}, ["sum:0", "count:0"])
+    assert answers[0].tolist() == [[2.0] * 3] * 2 and answers[1] == 6 and answers[1].shape == ()
+    process = graphs._process
+    assert process is not None
+    for task in Path(f"/proc/{process._process.pid}/task").iterdir():
+        status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
+        assert status["NoNewPrivs"] == "1"
+        assert ("seccomp" in process.layers) == (status["Seccomp"] == "2")
+
+
+def test_a_graph_without_end_is_ended_at_the_deadline(tmp_path: Path) -> None:
+    source = tf.Graph()
+    with source.as_default():
+        start = tf.compat.v1.placeholder(tf.float32, [], name="start")
+        tf.identity(tf.while_loop(lambda x: x < 2.0, lambda x: x * 1.0, [start]), name="end")
+    graphs = in_process(tmp_path)
+    graph = graphs.frozen(source.as_graph_def().SerializeToString())
+    until = time.monotonic() + 1
+    assert graphs._process is not None
+    graphs._process._deadline = lambda: until
+    with pytest.raises(EngineDied, match="within the guest's time"):
+        graph.run({"start:0": np.array(1, np.float32)}, ["end:0"])
+    assert time.monotonic() < until + 20
+    with pytest.raises(EngineDied):
+        graph.check_tensor("end:0")
+
+
+def test_what_does_not_consist_of_numbers_stays_there(tmp_path: Path) -> None:
+    source = tf.Graph()
+    with source.as_default():
+        tf.constant(["text"], name="text")
+    (answer,) = in_process(tmp_path).frozen(source.as_graph_def().SerializeToString()).run({}, ["text:0"])
+    assert answer.dtype == object and answer.shape == () and answer[()] is None
 
 
 def test_no_graph(build, aicli_run, tmp_path: Path) -> None:

@@ -1,16 +1,15 @@
 """Frozen graphs and saved models through TensorFlow itself: the extra ``tensorflow``, imported on first use.
 
-A graph is a guest's program that would run outside the sandbox, so operations that reach files, processes or the
-network are refused before anything runs.
+A graph is a guest's program that runs outside of WebAssembly, so it does that in a process of its own
+(``graphs_process.py``, ``graphs_child.py``), and operations that reach files, processes or the network are refused
+before anything runs.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +22,6 @@ from aicli.nn.session import Errno, NnError
 
 __all__ = ["DTYPES", "MISSING", "TensorflowGraph", "is_installed"]
 
-STANDARD_ERROR = 2
 MISSING = "this guest runs a TensorFlow graph, which needs TensorFlow; run: pip install tensorflow"
 
 DTYPES = {
@@ -56,31 +54,12 @@ def is_installed() -> bool:
 
 
 def load_tensorflow() -> Any:
-    """The package, quiet. Raises :class:`NnError` with the name of the extra when it is not there."""
+    """The package. Raises :class:`NnError` with the name of the extra when it is not there."""
     if not is_installed():
         raise NnError(Errno.UNSUPPORTED_OPERATION, MISSING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    with quiet():
-        return import_module("tensorflow")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Drops what is written to standard error meanwhile: notices that TensorFlow prints whatever its settings say.
-
-    What fails is an exception, and no line that is lost.
-    """
-    sys.stderr.flush()
-    kept, nowhere = os.dup(STANDARD_ERROR), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, STANDARD_ERROR)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, STANDARD_ERROR)
-        os.close(kept)
-        os.close(nowhere)
+    return import_module("tensorflow")
 
 
 class TensorflowGraph:
@@ -94,7 +73,7 @@ class TensorflowGraph:
         self._unchecked = {node.name: (node.op, [source_of(text) for text in node.input]) for node in nodes}
 
     @classmethod
-    def frozen(cls, data: bytes) -> TensorflowGraph:
+    def frozen(cls, data: bytes, threads: int = 1) -> TensorflowGraph:
         """A ``GraphDef`` as its bytes (.pb)."""
         tf = load_tensorflow()
         definition = tf.compat.v1.GraphDef()
@@ -105,12 +84,12 @@ class TensorflowGraph:
         # Nodes that are never asked for never run: a graph may have kept those that wrote its checkpoints.
         check_operations({node.op for function in definition.library.function for node in function.node_def})
         graph = tf.Graph()
-        with quiet(), graph.as_default():
+        with graph.as_default():
             tf.import_graph_def(definition, name="")
-            return cls(graph, tf.compat.v1.Session(graph=graph), definition)
+            return cls(graph, open_session(tf, graph, threads), definition)
 
     @classmethod
-    def saved_model(cls, folder: Path, tags: Iterable[str]) -> TensorflowGraph:
+    def saved_model(cls, folder: Path, tags: Iterable[str], threads: int = 1) -> TensorflowGraph:
         """A folder with ``saved_model.pb``."""
         tf = load_tensorflow()
         saved = import_module("tensorflow.core.protobuf.saved_model_pb2").SavedModel()
@@ -123,8 +102,8 @@ class TensorflowGraph:
             inside = (node for function in meta.graph_def.library.function for node in function.node_def)
             check_operations({node.op for node in (*meta.graph_def.node, *inside)}, restoring=True)
         graph = tf.Graph()
-        with quiet(), graph.as_default():
-            session = tf.compat.v1.Session(graph=graph)
+        with graph.as_default():
+            session = open_session(tf, graph, threads)
             tf.compat.v1.saved_model.load(session, list(tags), str(folder))
         return cls(graph, session)
 
@@ -138,8 +117,7 @@ class TensorflowGraph:
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: list[str]) -> list[NDArray[Any]]:
         """The outputs for these inputs, both by tensor names such as ``input:0``."""
         self._check(outputs)
-        with quiet():
-            found = self._session.run(outputs, feed_dict=dict(inputs))
+        found = self._session.run(outputs, feed_dict=dict(inputs))
         return [np.asarray(value) for value in found]
 
     def _check(self, outputs: Iterable[str]) -> None:
@@ -155,8 +133,13 @@ class TensorflowGraph:
             del self._unchecked[name]
 
     def close(self) -> None:
-        with quiet():
-            self._session.close()
+        self._session.close()
+
+
+def open_session(tf: Any, graph: Any, threads: int) -> Any:
+    """A session with so many threads: by default there is one for each core, whose stacks count as memory."""
+    options = {"intra_op_parallelism_threads": threads, "inter_op_parallelism_threads": threads}
+    return tf.compat.v1.Session(graph=graph, config=tf.compat.v1.ConfigProto(**options))
 
 
 def source_of(name: str) -> str:

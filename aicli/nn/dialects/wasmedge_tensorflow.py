@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aicli.nn.dialects.tensorflow_graphs import DTYPES, MISSING, TensorflowGraph, is_installed
+from aicli.nn.dialects.graphs_process import GraphProcess, RemoteGraph
+from aicli.nn.dialects.tensorflow_graphs import DTYPES, MISSING, is_installed
 from aicli.nn.host import HostModule
 from aicli.nn.session import Errno, NnError, Session
 from aicli.wasm.runtime import HostFunction
@@ -36,7 +37,7 @@ MAX_RANK = 32
 class GraphSession:
     """A graph with what a guest has appended; ``outputs`` are filled when it runs."""
 
-    graph: TensorflowGraph
+    graph: RemoteGraph
     inputs: dict[str, NDArray[Any]] = field(default_factory=dict)
     outputs: dict[str, NDArray[Any] | None] = field(default_factory=dict)
 
@@ -44,12 +45,19 @@ class GraphSession:
 class WasmedgeTensorflow(HostModule):
     """The functions for one guest instance.
 
-    ``find_folder`` gives the host's folder for a guest's path to a saved model, or raises :class:`NnError`; ``warn``
-    shows a line to the user.
+    ``graphs`` is where they run; ``find_folder`` gives the host's folder for a guest's path to a saved model, or raises
+    :class:`NnError`; ``warn`` shows a line to the user.
     """
 
-    def __init__(self, session: Session, find_folder: Callable[[str], Path], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        graphs: GraphProcess,
+        find_folder: Callable[[str], Path],
+        warn: Callable[[str], None],
+    ) -> None:
         super().__init__(session)
+        self._graphs = graphs
         self._find_folder = find_folder
         self._warn = warn
         self._warned = False
@@ -101,7 +109,7 @@ class WasmedgeTensorflow(HostModule):
 
     def _create(self, model: int, length: int) -> int:
         self._require()
-        return self._add(TensorflowGraph.frozen(self._read(model, length)))
+        return self._add(self._graphs.frozen(self._read(model, length)))
 
     def create_session_saved_model(self, path: int, length: int, tags: int, count: int, out: int) -> None:
         self._require()
@@ -111,7 +119,7 @@ class WasmedgeTensorflow(HostModule):
             raise NnError(Errno.TOO_LARGE, f"{count} tags are too many")
         places = struct.iter_unpack("<II", self._read(tags, 8 * count))
         names = [self._read_name(start, size, "a tag") for start, size in places]
-        self._write_u32(out, self._add(TensorflowGraph.saved_model(folder, names)))
+        self._write_u32(out, self._add(self._graphs.saved_model(folder, names)))
 
     def _require(self) -> None:
         """Says once what is missing; the guest sees only that the call failed."""
@@ -124,7 +132,7 @@ class WasmedgeTensorflow(HostModule):
                 self._warn(MISSING)
             raise NnError(Errno.UNSUPPORTED_OPERATION, MISSING)
 
-    def _add(self, graph: TensorflowGraph) -> int:
+    def _add(self, graph: RemoteGraph) -> int:
         handle = self.session.new_handle()
         self._sessions[handle] = GraphSession(graph)
         return handle

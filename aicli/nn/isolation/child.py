@@ -25,6 +25,7 @@ sys.path[:] = json.loads(sys.argv[2]) if __name__ == "__main__" else sys.path
 from aicli._child import limit_processor  # noqa: E402
 from aicli.nn.engines import interpreter_maker  # noqa: E402
 from aicli.nn.isolation.confine import confine  # noqa: E402
+from aicli.nn.values import NnError  # noqa: E402
 
 LENGTH = struct.Struct("<I")
 LONGEST_ERROR = 2000
@@ -61,7 +62,7 @@ class Server:
                 answer = {"error": "it needs more memory than it may have"}
             except Exception as error:
                 reason = (str(error).strip() or type(error).__name__)[:LONGEST_ERROR]
-                answer = {"error": reason, "errno": getattr(error, "errno", None)}
+                answer = {"error": reason, "errno": error.errno if isinstance(error, NnError) else None}
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What an engine process gives up before it sees a model: files, network, other processes, privileges, memory.
+"""What a process gives up before it sees a stranger's model: files, network, other processes, privileges, memory.
 
 Linux does all of it: no new privileges, Landlock without a single rule (kernel 5.13) and a seccomp filter that knows
 the few calls that arithmetic needs (x86-64 and AArch64). Elsewhere the limits of POSIX are all there is. The kernel is
@@ -15,13 +15,16 @@ import os
 import resource
 import struct
 import sys
+from collections.abc import Sequence
 
 from aicli._child import limit
 
 __all__ = ["confine", "filter_program"]
 
 NO_NEW_PRIVS, SET_DUMPABLE, SET_SECCOMP, FILTER_MODE = 38, 4, 22, 2
-LANDLOCK_CREATE, LANDLOCK_RESTRICT, LANDLOCK_VERSION = 444, 446, 1
+SECCOMP, SET_FILTER, FOR_ALL_THREADS = (317, 277), 1, 1
+LANDLOCK_CREATE, LANDLOCK_RULE, LANDLOCK_RESTRICT, LANDLOCK_VERSION = 444, 445, 446, 1
+BENEATH, READ_FILE, READ_FOLDER = 1, 4, 8
 OPEN_FILES = 64
 THREAD_STACKS = 64 << 20
 
@@ -29,6 +32,7 @@ LOAD, JUMP_EQUAL, JUMP_ANY_BIT, JUMP_AT_LEAST, RETURN = 0x20, 0x15, 0x45, 0x35, 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 NOT_PERMITTED, NO_SUCH_CALL = 1, 38
 CLONE_THREAD, PROT_EXEC, F_DUPFD_CLOEXEC, AT_EMPTY_PATH = 0x10000, 4, 1030, 0x1000
+NOT_FOR_READING = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
 FIRST_X32_CALL = 0x40000000
 
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
@@ -49,10 +53,21 @@ CONDITIONAL = {
     "mmap": (9, 222), "mprotect": (10, 226), "clone": (56, 220), "clone3": (435, 435), "fcntl": (72, 25),
     "newfstatat": (262, 79), "prlimit64": (302, 261), "tgkill": (234, 131),
 }  # fmt: skip
+READING = {
+    "access": (21, None), "faccessat": (269, 48), "faccessat2": (439, 439), "getcwd": (79, 17), "getdents64": (217, 61),
+    "lstat": (6, None), "newfstatat": (262, 79), "readlink": (89, None), "readlinkat": (267, 78), "stat": (4, None),
+    "statx": (332, 291), "uname": (63, 160),
+}  # fmt: skip
+"""What is allowed besides where files may be read: of which folders is Landlock's business."""
+OPENING = {"open": (2, None, 1), "openat": (257, 56, 2)}
+"""And these for reading alone; last the place of the flags."""
 
 
-def confine(memory: int) -> list[str]:
-    """Gives up what arithmetic does not need, with ``memory`` bytes more than there are now; the layers that hold."""
+def confine(memory: int, readable: Sequence[str] = ()) -> list[str]:
+    """Gives up what arithmetic does not need, with ``memory`` bytes more than there are now; the layers that hold.
+
+    Files that are ``readable``, or in such a folder, can still be read.
+    """
     layers = ["limits"] if limit_resources(memory) else []
     if not sys.platform.startswith("linux"):
         return layers
@@ -61,8 +76,8 @@ def confine(memory: int) -> list[str]:
     libc.prctl(SET_DUMPABLE, 0, 0, 0, 0)
     if libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         layers.append("no new privileges")
-        layers += ["landlock"] if restrict_paths(libc) else []
-        layers += ["seccomp"] if restrict_calls(libc) else []
+        layers += ["landlock"] if restrict_paths(libc, readable) else []
+        layers += ["seccomp"] if restrict_calls(libc, reading=bool(readable)) else []
     return layers
 
 
@@ -75,8 +90,8 @@ def limit_resources(memory: int) -> bool:
     return bool(held)
 
 
-def restrict_paths(libc: ctypes.CDLL) -> bool:
-    """Landlock: no path at all, no TCP, no signals and abstract sockets beyond this process."""
+def restrict_paths(libc: ctypes.CDLL, readable: Sequence[str]) -> bool:
+    """Landlock: no path but what is ``readable``, no TCP, no signals and abstract sockets beyond this process."""
     version = libc.syscall(LANDLOCK_CREATE, None, ctypes.c_size_t(0), LANDLOCK_VERSION)
     if version < 1:
         return False
@@ -86,24 +101,36 @@ def restrict_paths(libc: ctypes.CDLL) -> bool:
     descriptor = libc.syscall(LANDLOCK_CREATE, rules, ctypes.c_size_t(size), 0)
     if descriptor < 0:
         return False
+    for path in readable:
+        beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        rule = struct.pack("=Qi", READ_FILE | (READ_FOLDER if os.path.isdir(path) else 0), beneath)
+        libc.syscall(LANDLOCK_RULE, descriptor, BENEATH, rule, 0)
+        os.close(beneath)
     done: int = libc.syscall(LANDLOCK_RESTRICT, descriptor, 0)
     os.close(descriptor)
     return done == 0
 
 
-def restrict_calls(libc: ctypes.CDLL) -> bool:
-    """seccomp: what is not in the table fails with EPERM."""
-    program = filter_program(os.uname().machine, os.getpid())
+def restrict_calls(libc: ctypes.CDLL, *, reading: bool) -> bool:
+    """seccomp: what is not in the tables fails with EPERM."""
+    program = filter_program(os.uname().machine, os.getpid(), reading=reading)
     if program is None:
         return False
     code = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("<HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
     holder = ctypes.create_string_buffer(header, len(header))
+    place = ctypes.c_void_p(ctypes.addressof(holder))
+    call = SECCOMP[ARCHITECTURES[os.uname().machine][0]]
+    if libc.syscall(call, SET_FILTER, FOR_ALL_THREADS, place) == 0:
+        return True
     return bool(libc.prctl(SET_SECCOMP, FILTER_MODE, ctypes.addressof(holder), 0, 0) == 0)
 
 
-def filter_program(machine: str, process: int) -> bytes | None:
-    """The filter in the kernel's packet language; ``None`` for a machine whose call numbers are not known here."""
+def filter_program(machine: str, process: int, *, reading: bool = False) -> bytes | None:
+    """The filter in the kernel's packet language; ``None`` for a machine whose call numbers are not known here.
+
+    With ``reading`` files may be opened for that.
+    """
     if machine not in ARCHITECTURES or struct.calcsize("P") != 8:
         return None
     column, audited = ARCHITECTURES[machine]
@@ -115,7 +142,7 @@ def filter_program(machine: str, process: int) -> bytes | None:
     ]
     if machine == "x86_64":
         code += [(JUMP_AT_LEAST, 0, 1, FIRST_X32_CALL), (RETURN, 0, 0, KILL)]
-    for numbers in CALLS.values():
+    for numbers in (*CALLS.values(), *(READING.values() if reading else ())):
         number = numbers[column]
         if number is not None:
             code += [(JUMP_EQUAL, 0, 1, number), (RETURN, 0, 0, ALLOW)]
@@ -128,6 +155,9 @@ def filter_program(machine: str, process: int) -> bytes | None:
         "tgkill": [(0, JUMP_EQUAL, process, True)],
         "prlimit64": [(0, JUMP_EQUAL, 0, True), (1, JUMP_EQUAL, resource.RLIMIT_CPU, True)],
     }
+    for number, place in ((numbers[column], numbers[2]) for numbers in OPENING.values() if reading):
+        block = conditional([(place or 0, JUMP_ANY_BIT, NOT_FOR_READING, False)])
+        code += [(JUMP_EQUAL, 0, len(block), number), *block] if number is not None else []
     for name, tests in conditions.items():
         block = conditional(tests)
         code += [(JUMP_EQUAL, 0, len(block), CONDITIONAL[name][column]), *block]
