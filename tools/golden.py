@@ -66,6 +66,14 @@ FACES: tuple[dict[str, Any], ...] = (
     {"min_size": 60, "max_faces": 3},
     {"thresholds": [0.8, 0.8, 0.95], "factor": 0.6, "min_score": 0.99},
 )
+SOUGHT: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"turns": True}, "tests/data/faces/on_its_side.jpg"),
+    ({"turns": True, "max_faces": 2}, "../shared/images/solvay.jpg"),
+    ({"border": True}, "tests/data/faces/cut.jpg"),
+    ({"border": True, "min_size": 40, "max_faces": 5}, "../shared/images/solvay.jpg"),
+    ({"turns": True, "border": True}, "tests/data/faces/cut_on_its_side.jpg"),
+)
+"""Faces that are found by looking further, and photos where that changes the answer, or must not."""
 FACE_PHOTOS = (
     "examples/astronaut.png",
     "examples/grace_hopper.jpg",
@@ -92,6 +100,8 @@ def answers() -> list[dict[str, Any]]:
     for options in FACES:
         detect = FaceDetector(**placed(options))
         cases += [case("detect-faces", options, photo, detect(str(PROJECT / photo))) for photo in FACE_PHOTOS]
+    for options, photo in SOUGHT:
+        cases.append(case("detect-faces", options, photo, FaceDetector(**options)(str(PROJECT / photo))))
     return cases
 
 

@@ -38,3 +38,8 @@ export function integer(name: string, value: number, low: number, high: number):
   if (!Number.isInteger(value)) throw new UsageError(`${name} is a whole number from ${low} to ${high}, not ${String(value)}`);
   return inRange(name, value, low, high);
 }
+
+export function yesOrNo(name: string, value: boolean): boolean {
+  if (typeof value !== "boolean") throw new UsageError(`${name} is true or false, not ${String(value)}`);
+  return value;
+}

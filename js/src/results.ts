@@ -23,10 +23,26 @@ export interface Landmarks {
   readonly mouth_right: Point;
 }
 
+/** By how many degrees a photo is turned clockwise. */
+export type Turn = 0 | 90 | 180 | 270;
+
 export interface Face {
   readonly box: Box;
   readonly score: number;
   readonly landmarks: Landmarks;
+  /**
+   * How the photo has to be turned for the face to stand upright, where all four turns were looked at: left and right of
+   * the landmarks are then as seen in the photo turned so. All places are those of the photo as it is.
+   */
+  readonly turn?: Turn;
+}
+
+/** A face as the guest gives it, nothing rounded yet; the landmarks in the order of {@link Landmarks}. */
+export interface FoundFace {
+  readonly box: Box;
+  readonly score: number;
+  readonly landmarks: readonly Point[];
+  readonly turn?: Turn;
 }
 
 interface Answer {
@@ -62,15 +78,27 @@ export function round(value: number, places: number): number {
   const below = Math.floor(scaled);
   const rest = scaled - below;
   const up = rest > 0.5 || (rest === 0.5 && below % 2 !== 0);
-  return (up ? below + 1 : below) / power;
+  const rounded = (up ? below + 1 : below) / power;
+  return rounded === 0 && value < 0 ? -0 : rounded;
 }
 
-export function makeFace(row: readonly number[]): Face {
-  const at = (index: number): number => round(row[index] ?? 0, 2);
-  const point = (index: number): Point => [at(5 + 2 * index), at(6 + 2 * index)];
+/** A face from a record of the guest: box, score, five landmarks. */
+export function readFace(row: readonly number[]): FoundFace {
+  const at = (index: number): number => row[index] ?? 0;
+  const points = Array.from({ length: 5 }, (_, index): Point => [at(5 + 2 * index), at(6 + 2 * index)]);
+  return { box: [at(0), at(1), at(2), at(3)], score: at(4), landmarks: points };
+}
+
+export function makeFace({ box, score, landmarks, turn }: FoundFace): Face {
+  const places = (value: number): number => round(value, 2);
+  const point = (index: number): Point => {
+    const [x, y] = landmarks[index] ?? [0, 0];
+    return [places(x), places(y)];
+  };
   return {
-    box: [at(0), at(1), at(2), at(3)],
-    score: round(row[4] ?? 0, 6),
+    box: [places(box[0]), places(box[1]), places(box[2]), places(box[3])],
+    score: round(score, 6),
     landmarks: { left_eye: point(0), right_eye: point(1), nose: point(2), mouth_left: point(3), mouth_right: point(4) },
+    ...(turn === undefined ? {} : { turn }),
   };
 }

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import sharp from "sharp";
 import { Classifier, FaceDetector, ImageError, ImageTooLargeError, LabelsError, ModelError, UnavailableError, UsageError } from "../index.mjs";
-import { ENGINES, EXAMPLES, golden, internal, JS } from "./support.mjs";
+import { differences, ENGINES, EXAMPLES, golden, internal, JS } from "./support.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "aicli-package-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -76,6 +76,7 @@ test("a request that is wrong says what is right", async () => {
     [Classifier, { labels: ["a", "b"] }, LabelsError, /1000 classes, but there are 2 labels/],
     [Classifier, { topK: 1.5 }, UsageError, /topK is a whole number/],
     [FaceDetector, { factor: 2 }, UsageError, /factor is a number from 0.1 to 0.95/],
+    [FaceDetector, { turns: "no" }, UsageError, /turns is true or false, not no/],
     [FaceDetector, { engine: "gpu" }, UsageError, /choose one of native, wasm/],
   ];
   process.env.AICLI_MODELS_DIR = folder;
@@ -139,6 +140,17 @@ test("the command answers as Python's, with its exit codes", () => {
     const { status, stderr, stdout } = command(...args);
     assert.deepEqual([status, stdout, stderr.trim().split("\n").length], [2, "", 1], stderr);
     assert.match(stderr, message);
+  }
+});
+
+test("the command finds faces of turned and cut photos, and writes what Python's does", () => {
+  for (const [photo, ...options] of [["on_its_side", "--turns"], ["cut", "--border"], ["cut_on_its_side", "--turns", "--border"]]) {
+    const image = `tests/data/faces/${photo}.jpg`;
+    const { answer: expected } = golden().find((item) => item.answer.image === image);
+    const { status, stdout, stderr } = command("detect-faces", "-f", "jsonl", ...options, image);
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(differences(JSON.parse(stdout), expected), []);
+    assert.equal(JSON.parse(command("detect-faces", "-f", "jsonl", image).stdout).faces.length, 0, "not without looking further");
   }
 });
 

@@ -26,6 +26,17 @@ test("decoding is Python's", { skip }, async () => {
   }
 });
 
+test("a large photo is made smaller as Pillow's reduce does it", { skip }, async () => {
+  const { reduced } = internal("tasks/border.js");
+  const { status, stdout, stderr } = python("reduced.py");
+  assert.equal(status, 0, stderr);
+  const pixels = await openImage(join(EXAMPLES, "chelsea.png"));
+  for (const [times, ...expected] of stdout.trim().split("\n").map(JSON.parse)) {
+    const { width, height, data } = reduced(pixels, times);
+    assert.deepEqual([width, height, createHash("sha256").update(data).digest("hex")], expected, `${times}`);
+  }
+});
+
 test("a model that aicli train wrote is fed as it says", { skip }, async () => {
   const { status, stdout, stderr } = python("trained.py");
   assert.equal(status, 0, stderr);

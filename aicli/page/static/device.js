@@ -75,8 +75,8 @@ export async function askLive(video, settings, report) {
   return task.detect(video, { ...options, minSize: Math.max(options.minSize, smallest) });
 }
 
-const faceOptions = ({ thresholds, min_size: minSize, factor }) => ({
-  thresholds: thresholds.split(",").map(Number), minSize: Number(minSize), factor: Number(factor),
+const faceOptions = ({ thresholds, min_size: minSize, factor, turns, border }) => ({
+  thresholds: thresholds.split(",").map(Number), minSize: Number(minSize), factor: Number(factor), turns, border,
 });
 
 export async function models() {

@@ -13,7 +13,7 @@ export {
   LabelsError, ModelError, UnavailableError, UsageError,
 } from "../errors.js";
 export type { ImageDataLike } from "../pixels.js";
-export type { Box, Classification, Confidence, Detection, Face, Landmarks, Point, Prediction } from "../results.js";
+export type { Box, Classification, Confidence, Detection, Face, Landmarks, Point, Prediction, Turn } from "../results.js";
 export type { FileSource, Progress } from "./messages.js";
 
 /** An address, the bytes of a file, pixels, or what a page shows: a picture, a canvas, a video's frame of this moment. */

@@ -20,7 +20,7 @@ const OPTIONS: Record<string, NonNullable<ParseArgsConfig["options"]>> = {
     "output-tensor": text(),
   },
   "detect-faces": {
-    ...COMMON, "min-size": text(), thresholds: text(), factor: text(), "max-faces": text(), output: text("o"), landmarks: flag(),
+    ...COMMON, "min-size": text(), thresholds: text(), factor: text(), "max-faces": text(), turns: flag(), border: flag(), output: text("o"), landmarks: flag(),
     color: text(), "line-width": text(),
   },
 };
@@ -167,7 +167,7 @@ async function detecting(values: Values, images: readonly string[]): Promise<Ans
   }
   const detector = await FaceDetector.load({
     ...common(values), minSize: values.number("min-size"), thresholds: values.numbers("thresholds"), factor: values.number("factor"),
-    maxFaces: values.number("max-faces"),
+    maxFaces: values.number("max-faces"), turns: values.flag("turns"), border: values.flag("border"),
   });
   if (values.flag("verbose")) complain(`engine: ${detector.engine}`);
   return async (name, source) => {

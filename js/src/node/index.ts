@@ -6,5 +6,5 @@ export {
 export { FaceDetector, type FaceDetectorOptions } from "./faces.js";
 export type { ImageSource } from "./image.js";
 export type { EngineName } from "../nn/engine.js";
-export type { Box, Classification, Confidence, Detection, Face, Landmarks, Point, Prediction } from "../results.js";
+export type { Box, Classification, Confidence, Detection, Face, Landmarks, Point, Prediction, Turn } from "../results.js";
 export type { ImageDataLike } from "../pixels.js";

@@ -25,6 +25,8 @@ detect-faces:
   -m, --model NAME              A face model of the catalog.  [default: mtcnn]
   --min-size PIXELS             Side of the smallest face.  [default: 20]
   --thresholds A B C            Lowest scores of P-Net, R-Net and O-Net.  [default: 0.6 0.7 0.7]
+  --turns                       Look at the photo turned by 90, 180 and 270 degrees too.
+  --border                      Look for faces that the photo's border cuts through too.
   --factor RATIO                Ratio from one pyramid level to the next.  [default: 0.709]
   --max-faces N                 The N best faces of an image only; 0 for all.  [default: 0]
   -o, --output FILE             Write the photo with boxes here (one IMAGE only).

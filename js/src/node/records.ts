@@ -52,6 +52,7 @@ function json(result: Result, output: string | undefined): string {
       box: list(face.box.map(float)),
       score: float(face.score),
       landmarks: object(Object.fromEntries(Object.entries(face.landmarks).map(([name, point]) => [name, list(point.map(float))]))),
+      ...(face.turn === undefined ? {} : { turn: `${face.turn}` }),
     })));
   } else {
     fields["predictions"] = list(result.predictions.map(({ index, label, score, confidence }) =>
@@ -79,6 +80,7 @@ function string(value: string): string {
 function float(value: number): string {
   const size = Math.abs(value);
   if (size !== 0 && size < 1e-4) return value.toExponential().replace(/e-(\d)$/, "e-0$1");
+  if (Object.is(value, -0)) return "-0.0";
   return Number.isInteger(value) ? `${value}.0` : `${value}`;
 }
 
