@@ -110,7 +110,7 @@ $(COUNTABLE): benchmarks/counts-requirements.txt
 	@touch $@
 
 clean:
-	rm -rf js/node_modules js/dist js/data js/LICENSE js/*.tgz aicli/_bundled/page
+	rm -rf js/node_modules js/browser js/dist js/data js/LICENSE js/*.tgz aicli/_bundled/page
 	rm -rf .venv build dist demo-output guest-rust/target .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -2,6 +2,6 @@
 import aicli from "./dist/node/index.js";
 
 export const {
-  AicliError, Classifier, FaceDetector, GuestError, GuestFault, GuestMemoryError, GuestTrap, ImageError,
+  AicliError, Classifier, FaceDetector, GuestError, GuestFault, GuestMemoryError, GuestTimeout, GuestTrap, ImageError,
   ImageTooLargeError, InferenceError, LabelsError, ModelError, UnavailableError, UsageError,
 } = aicli;

@@ -47,6 +47,7 @@ KINDS = {
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
     ".svg": "image/svg+xml",
+    ".ts": "text/plain; charset=utf-8",
     ".txt": "text/plain; charset=utf-8",
     ".wasm": "application/wasm",
 }
@@ -181,7 +182,7 @@ def _service_worker(page: str, files: Mapping[str, Content]) -> bytes:
     Scripts are asked of the server first, and all kept at once; what is large is kept by its checksum once it came.
     """
     stored = {address: _known(content) for address, content in files.items()}
-    kept = [address for address in files if "/LICENSES/" not in address]
+    kept = [address for address in files if "/LICENSES/" not in address and not address.endswith(".d.ts")]
     large = [address for address in kept if address.startswith(("aicli/data/", "aicli/litert/"))]
     small = ["./" if address == page else address for address in kept if address not in large]
     named = [f"{address}?{stored[address]['sha256']}" for address in large]

@@ -11,6 +11,7 @@
  *     |   `-- UnavailableError   2   an engine is not installed
  *     `-- GuestFault             1   the guest failed while it worked on one image
  *         |-- GuestTrap          1   it trapped
+ *         |-- GuestTimeout       1   it used up the time that it may take
  *         |-- GuestMemoryError   1   it could not get the memory it needs
  *         `-- InferenceError     1   the network behind it failed
  */
@@ -34,5 +35,6 @@ export class UnavailableError extends UsageError {}
 
 export class GuestFault extends AicliError {}
 export class GuestTrap extends GuestFault {}
+export class GuestTimeout extends GuestFault {}
 export class GuestMemoryError extends GuestFault {}
 export class InferenceError extends GuestFault {}

@@ -24,6 +24,7 @@ export interface DecodedImage extends Pixels {
   readonly frames: number;
 }
 
+export const DEFAULT_GUEST_TIMEOUT = 60;
 export const DEFAULT_MAX_PIXELS = 100_000_000;
 
 /** The value, if it is a number from `low` to `high`. Throws UsageError. */
@@ -42,4 +43,12 @@ export function integer(name: string, value: number, low: number, high: number):
 export function yesOrNo(name: string, value: boolean): boolean {
   if (typeof value !== "boolean") throw new UsageError(`${name} is true or false, not ${String(value)}`);
   return value;
+}
+
+/** The seconds that a guest may take. Throws UsageError. */
+export function timeLimit(seconds: number = DEFAULT_GUEST_TIMEOUT): number {
+  if (!(typeof seconds === "number" && seconds > 0 && seconds <= 1_000_000)) {
+    throw new UsageError(`guestTimeout is a number of seconds above 0, at most 1000000, not ${String(seconds)}`);
+  }
+  return seconds;
 }

@@ -1,11 +1,13 @@
 // Guests that break the rules: refused as the Python host refuses them, and the next image is answered.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import wabtInit from "wabt";
-import { FaceDetector, GuestError, GuestFault, GuestMemoryError, GuestTrap, InferenceError } from "../index.mjs";
+import { FaceDetector, GuestError, GuestFault, GuestMemoryError, GuestTimeout, GuestTrap, InferenceError, UsageError } from "../index.mjs";
+import { ENGINES, JS, PROJECT } from "./support.mjs";
 
 const wabt = await wabtInit();
 const folder = mkdtempSync(join(tmpdir(), "aicli-hostile-"));
@@ -27,7 +29,7 @@ function guest({ body = "i32.const 64", alloc, version = 1, pages = 2, imports =
   return path;
 }
 
-const load = (parts, options = {}) => FaceDetector.load({ engine: "wasm", guest: guest(parts), ...options });
+const load = (parts, options = {}) => FaceDetector.load({ engine: ENGINES[0], guest: guest(parts), ...options });
 const word = (place, value) => `(i32.store (i32.const ${place}) (i32.const ${value}))`;
 /** A result record at 64. */
 const result = (...words) => `${words.map((value, index) => word(64 + 4 * index, value)).join(" ")} i32.const 64`;
@@ -82,6 +84,42 @@ test("traps and memory", async () => {
   }
 });
 
+test("a guest that uses up its time is ended, and the next image meets a fresh one", async () => {
+  const forever = "(loop (br 0)) i32.const 64";
+  const calls = { imports: NN("compute", 1), body: "(loop (drop (call $compute (i32.const 5))) (br 0)) i32.const 64" };
+  for (const parts of [{ body: forever }, calls, { alloc: "(loop (br 0)) i32.const 64" }]) {
+    await fails(parts, GuestTimeout, /the guest used up its 0.2 seconds; guestTimeout \(--guest-timeout\) gives more/, { guestTimeout: 0.2 });
+  }
+  await assert.rejects(load({ more: "(func $hang (loop (br 0))) (start $hang)" }, { guestTimeout: 0.2 }), GuestTimeout);
+  for (const guestTimeout of [0, -1, NaN, "5"]) {
+    await assert.rejects(load({}, { guestTimeout }), (error) => error.constructor === UsageError && /guestTimeout is a number of seconds/.test(error.message));
+  }
+});
+
+test("calls behind one that hangs are answered, and other detectors are not touched", async () => {
+  // Hangs at a photo that is 40 wide, and else answers that there is no face.
+  const body = `(if (i32.eq (i32.load offset=8 (local.get 0)) (i32.const 40)) (then (loop (br 0)))) ${result(0, 0, 0, 0, 0, 0)}`;
+  const [hanging, packaged] = [await load({ body }, { guestTimeout: 0.3 }), await FaceDetector.load({ engine: "wasm", guestTimeout: 60 })];
+  const small = { width: 30, height: 30, data: new Uint8Array(2700) };
+  const asked = [hanging.detect(small), hanging.detect(pixels), hanging.detect(small), packaged.detect(pixels)];
+  const [first, late, behind, other] = await Promise.allSettled(asked);
+  assert.equal(late.reason?.constructor, GuestTimeout);
+  assert.deepEqual([first, behind, other].map(({ value }) => value?.faces), [[], [], []]);
+  hanging.close();
+  assert.deepEqual((await hanging.detect(small)).faces, []);
+});
+
+test("the command ends with exit code 1 where the guest hangs, and writes what was answered", () => {
+  const body = `(if (i32.eq (i32.load offset=8 (local.get 0)) (i32.const 512)) (then (loop (br 0)))) ${result(0, 0, 0, 0, 0, 0)}`;
+  const args = ["--guest", guest({ body, pages: 64 }), "--guest-timeout", "0.5", "-f", "jsonl", "-q", "examples/grace_hopper.jpg", "examples/chelsea.png"];
+  const main = join(JS, "dist", "node", "main.js");
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, "detect-faces", ...args], { cwd: PROJECT, encoding: "utf8" });
+  const said = "the guest used up its 0.5 seconds; guestTimeout (--guest-timeout) gives more";
+  assert.deepEqual([status, stderr], [1, `aicli-vision: ${said}\n`]);
+  const [late, answered] = stdout.trim().split("\n").map(JSON.parse);
+  assert.deepEqual([late, answered.faces], [{ image: "examples/grace_hopper.jpg", error: said }, []]);
+});
+
 test("host calls answer with an errno and touch nothing outside the memory", async () => {
   const imports = [NN("load_by_name", 3), NN("init_execution_context", 2), NN("set_input", 3), NN("compute", 1), NN("get_output", 5), NN("unload", 1), NN("load", 5), NN("finalize_execution_context", 1)].join("\n");
   const more = '(data (i32.const 256) "pnetnone")';
@@ -116,8 +154,10 @@ test("host calls answer with an errno and touch nothing outside the memory", asy
     errno("(call $finalize_execution_context (i32.load (i32.const 304)))", 0),
     errno("(call $compute (i32.load (i32.const 304)))", 1),
   ];
-  const detector = await load({ imports, more, body: `${checks.join("\n")} ${result(0, 0, 0, 0, 0, 0)}` });
-  assert.deepEqual((await detector.detect(pixels)).faces, []);
+  for (const engine of ENGINES) {
+    const detector = await load({ imports, more, body: `${checks.join("\n")} ${result(0, 0, 0, 0, 0, 0)}` }, { engine });
+    assert.deepEqual((await detector.detect(pixels)).faces, []);
+  }
   await fails(
     { imports, more, body: `(drop (call $compute (i32.const 5))) ${result(2, 0, 0, 0, 0, 1)}` },
     InferenceError,

@@ -1,12 +1,14 @@
 // The package as a user has it: inputs, errors, two detectors side by side, flat memory, the packed archive, the command.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { build } from "esbuild";
 import sharp from "sharp";
 import { Classifier, FaceDetector, ImageError, ImageTooLargeError, LabelsError, ModelError, UnavailableError, UsageError } from "../index.mjs";
+import { hasChromium, serveFolder, startChromium } from "./chromium.mjs";
 import { differences, ENGINES, EXAMPLES, golden, internal, JS } from "./support.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "aicli-package-"));
@@ -169,23 +171,85 @@ test("-o writes the photo with a box around the face", async () => {
   assert.deepEqual(pixel(...record.faces[0].landmarks.nose.map(Math.round)), [0, 255, 0]);
 });
 
-test("the archive installs in an empty folder, for require, import and TypeScript", () => {
+test("the archive installs in an empty folder", async (context) => {
   const [{ filename, files }] = JSON.parse(execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], { cwd: JS, encoding: "utf8" }));
   const names = files.map(({ path }) => path);
-  for (const needed of ["LICENSE", "README.md", "dist/node/index.d.ts", "data/aicli_guest.wasm", "data/models/catalog.json", "data/models/LICENSES/mtcnn.txt"]) {
+  for (const needed of ["LICENSE", "README.md", "dist/node/index.d.ts", "browser/index.js", "browser/index.d.ts", "browser/types/browser/index.d.ts", "browser/worker.js", "data/aicli_guest.wasm", "data/models/catalog.json", "data/models/LICENSES/mtcnn.txt"]) {
     assert.ok(names.includes(needed), needed);
   }
   const home = join(folder, "home");
   mkdirSync(home);
   writeFileSync(join(home, "package.json"), "{}");
   execFileSync("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", join(folder, filename)], { cwd: home, stdio: "pipe" });
-  const photo = JSON.stringify(PHOTO);
-  writeFileSync(join(home, "a.cjs"), `const { FaceDetector } = require("aicli-vision"); FaceDetector.load({ engine: "wasm" }).then((d) => d.detect(${photo})).then(({ faces }) => console.log(faces.length));`);
-  writeFileSync(join(home, "b.mjs"), `import { Classifier } from "aicli-vision"; const c = await Classifier.load(); console.log((await c.classify(${photo})).predictions[0].label);`);
-  writeFileSync(join(home, "c.ts"), `import { FaceDetector, type Face } from "aicli-vision";\nexport const find = async (): Promise<readonly Face[]> => (await (await FaceDetector.load({ minSize: 40 })).detect("x.jpg")).faces;\n`);
   const run = (...args) => execFileSync(args[0], args.slice(1), { cwd: home, encoding: "utf8" }).trim();
-  assert.equal(run(process.execPath, "a.cjs"), "1");
-  assert.equal(run(process.execPath, "b.mjs"), "military uniform");
-  assert.match(run("npx", "--no-install", "aicli-vision", "classify", PHOTO), /military uniform/);
-  run(join(JS, "node_modules", ".bin", "tsc"), "--noEmit", "--strict", "--module", "nodenext", "--types", "", "c.ts");
+  const photo = JSON.stringify(PHOTO);
+
+  await context.test("for require, import and the command", () => {
+    writeFileSync(join(home, "a.cjs"), `const { FaceDetector } = require("aicli-vision"); FaceDetector.load({ engine: "wasm" }).then((d) => d.detect(${photo})).then(({ faces }) => console.log(faces.length));`);
+    writeFileSync(join(home, "b.mjs"), `import { Classifier } from "aicli-vision"; const c = await Classifier.load(); console.log((await c.classify(${photo})).predictions[0].label);`);
+    assert.equal(run(process.execPath, "a.cjs"), "1");
+    assert.equal(run(process.execPath, "b.mjs"), "military uniform");
+    assert.match(run("npx", "--no-install", "aicli-vision", "classify", PHOTO), /military uniform/);
+  });
+
+  const site = join(home, "site");
+  await context.test("its command writes the folder for browsers, and nothing over what is another's", () => {
+    const write = (...args) => spawnSync("npx", ["--no-install", "aicli-vision", "browser-files", ...args], { cwd: home, encoding: "utf8" });
+    assert.match(write("--out", "site/aicli").stderr, /site\/aicli: \d+ files, 34/);
+    const listed = Object.keys(JSON.parse(readFileSync(join(site, "aicli", "files.json"), "utf8")).files);
+    for (const needed of ["index.d.ts", "litert/litert_wasm_internal.wasm", "data/models/efficientnet_lite0.tflite", "data/models/LICENSES/mtcnn.txt"]) {
+      assert.ok(listed.includes(needed), needed);
+    }
+    assert.equal(write("-q", "--out", "site/aicli", "-m", "dog_breeds").stderr, "");
+    assert.ok(!existsSync(join(site, "aicli", "data", "models", "efficientnet_lite0.tflite")), "of another choice");
+    writeFileSync(join(site, "aicli", "worker.js"), "mine");
+    for (const [args, message] of [
+      [["--out", "site/aicli"], /worker.js: this file was not written by aicli-vision, or changed since/],
+      [["--out", "."], /the folder has files that aicli-vision did not write/],
+      [["--out", "site/other", "-m", "nope"], /there is no model 'nope'; there is efficientnet_lite0,/],
+      [[], /name the folder to write/],
+    ]) {
+      const { status, stderr } = write(...args);
+      assert.deepEqual([status, stderr.trim().split("\n").length], [2, 1], stderr);
+      assert.match(stderr, message);
+    }
+    rmSync(join(site, "aicli", "worker.js")); // as after a run that was interrupted
+    assert.equal(write("--out", "site/aicli").status, 0);
+    const list = readFileSync(join(site, "aicli", "files.json"), "utf8");
+    assert.ok(!list.includes("former"), "what only an interrupted run needs");
+  });
+
+  await context.test("with types for Node.js, for aicli-vision/browser and for the folder", () => {
+    writeFileSync(join(home, "c.ts"), `import { FaceDetector, type Face } from "aicli-vision";\nexport const find = async (): Promise<readonly Face[]> => (await (await FaceDetector.load({ minSize: 40, turns: true })).detect("x.jpg")).faces;\n`);
+    for (const [file, module] of [["d.mts", "aicli-vision/browser"], ["e.mts", "./site/aicli/index.js"]]) {
+      writeFileSync(join(home, file), `import { Classifier, FaceDetector, GuestTimeout, setAssetFolder, type Detection, type Progress } from "${module}";
+setAssetFolder("/aicli/");
+export const report = ({ loaded, total }: Progress): number => loaded / total;
+export const find = async (image: HTMLImageElement): Promise<Detection> => (await FaceDetector.load({ onProgress: report, guestTimeout: 5 })).detect(image, { border: true });
+export const label = async (): Promise<string | undefined> => (await (await Classifier.load({ topK: 1 })).classify(new Blob())).predictions[0]?.label;
+export const late = (error: unknown): boolean => error instanceof GuestTimeout;
+// @ts-expect-error an option that Node.js alone has
+void FaceDetector.load({ threads: 2 });
+`);
+    }
+    run(process.execPath, join(JS, "node_modules", "typescript", "bin", "tsc"), "--noEmit", "--strict", "--module", "nodenext", "--types", "", "--lib", "es2022,dom", "c.ts", "d.mts", "e.mts");
+  });
+
+  await context.test("in Chromium, from the folder and through a bundler", { skip: !hasChromium && "needs chromium and chromedriver" }, async () => {
+    writeFileSync(join(site, "index.html"), "<!doctype html><title>empty</title>");
+    writeFileSync(join(site, "photo.jpg"), readFileSync(PHOTO));
+    writeFileSync(join(home, "app.js"), `import { Classifier, setAssetFolder } from "aicli-vision/browser";\nsetAssetFolder("/aicli");\nexport const best = async (image) => (await (await Classifier.load({ topK: 1 })).classify(image)).predictions[0].label;\n`);
+    await build({ entryPoints: [join(home, "app.js")], bundle: true, format: "esm", outfile: join(site, "scripts", "app.js"), logLevel: "error" });
+    const [server, browser] = await Promise.all([serveFolder(site), startChromium()]);
+    try {
+      await browser.open(server.url);
+      const found = await browser.run(`const { FaceDetector } = await import("/aicli/index.js"); const found = await (await FaceDetector.load()).detect("photo.jpg"); return { ...found, image: "examples/grace_hopper.jpg" };`);
+      assert.deepEqual(differences(found, answer("detect-faces", "examples/grace_hopper.jpg")), []);
+      assert.ok(!server.asked.some((path) => path.includes("efficientnet") || path.endsWith(".d.ts")), "what nobody asked for");
+      assert.equal(await browser.run(`return (await import("/scripts/app.js")).best("photo.jpg");`), "military uniform");
+    } finally {
+      await browser.close();
+      server.close();
+    }
+  });
 });

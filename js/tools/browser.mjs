@@ -1,6 +1,7 @@
-// Builds the browser's half into the Python package, from where `aicli page` and `aicli serve` take it: the module, its
-// worker, and LiteRT.js' two builds for one thread, unchanged. Models, labels and guest are not copied: they are the
+// Builds the browser's half into the Python package, from where `aicli page` and `aicli serve` take it: the module with its
+// types, its worker, and LiteRT.js' two builds for one thread, unchanged. Models, labels and guest are not copied: they are the
 // Python package's own.
+import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,6 +21,9 @@ const options = { bundle: true, target: "es2022", absWorkingDir: js, legalCommen
 await build({ ...options, entryPoints: ["src/browser/index.ts"], format: "esm", outfile: join(page, "index.js") });
 // A classic worker, which can load LiteRT.js' script as it is.
 await build({ ...options, entryPoints: ["src/browser/worker.ts"], format: "iife", outfile: join(page, "worker.js") });
+
+execFileSync(process.execPath, [join(packages, "typescript", "bin", "tsc"), "-p", "tsconfig.types.json"], { cwd: js, stdio: "inherit" });
+writeFileSync(join(page, "index.d.ts"), 'export * from "./types/browser/index.js";\n');
 
 for (const name of ["litert_wasm_internal", "litert_wasm_compat_internal"]) {
   for (const kind of ["js", "wasm"]) {

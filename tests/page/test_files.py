@@ -33,6 +33,9 @@ def test_the_site_is_complete_and_lists_itself(site: Path) -> None:
     assert {"index.html", "sw.js", "aicli/index.js", "aicli/worker.js", "aicli/data/aicli_guest.wasm"} <= set(found)
     licences = {"aicli/LICENSES/litert.txt", "aicli/LICENSES/fflate.txt", "aicli/data/models/LICENSES/mtcnn.txt"}
     assert licences <= set(found)
+    types = {address for address in found if address.endswith(".d.ts")}
+    assert "aicli/index.d.ts" in types
+    assert not any(address in (site / "sw.js").read_text() for address in types), "a page has no need of them"
     page = (site / "index.html").read_text()
     assert "{{" not in page
     assert "null;" not in (site / "sw.js").read_text().partition("const scope")[0]

@@ -259,6 +259,44 @@ def test_what_breaks_the_rules_is_refused(page: Any, server: StaticServer) -> No
     assert call(page, "detect-faces", {"thresholds": [0.5]})["error"] == "UsageError"
 
 
+HANG = """
+const done = arguments[arguments.length - 1];
+import("/aicli/index.js").then(async ({FaceDetector, GuestTimeout}) => {
+  const failure = (error) => [error instanceof GuestTimeout, error.message];
+  const say = (promise) => promise.then(({faces}) => faces.length, failure);
+  const packaged = await FaceDetector.load();
+  const hanging = await FaceDetector.load({guest: "/_/hangs.wasm", guestTimeout: 0.3});
+  const photo = "/_/examples/grace_hopper.jpg";
+  const canvas = new OffscreenCanvas(30, 30);
+  canvas.getContext("2d").fillRect(0, 0, 30, 30);
+  // The second one hangs; what is behind it is answered by the next worker.
+  const asked = [hanging.detect(canvas), hanging.detect(photo), hanging.detect(canvas), packaged.detect(photo)];
+  const answers = await Promise.all(asked.map(say));
+  const after = [await say(packaged.detect(photo)), await say(hanging.detect(canvas))];
+  const never = await say(FaceDetector.load({guest: "/_/never.wasm", guestTimeout: 0.3}));
+  const wrong = await FaceDetector.load({guestTimeout: 0}).catch((error) => error.message);
+  await Promise.all([packaged.close(), hanging.close()]);
+  return [answers, after, never, wrong, await packaged.detect(photo).catch((error) => error.message)];
+}).then(done, (error) => done(String(error)));
+"""
+
+
+def test_a_guest_that_hangs_is_ended_and_the_page_goes_on(page: Any, server: StaticServer) -> None:
+    wide = "(i32.gt_u (i32.load offset=8 (local.get $request)) (i32.const 30))"
+    never = HOST.replace("{imports}", "(func $hang (loop (br 0))) (start $hang)")
+    server.extra |= {
+        "hangs.wasm": guest(f"(if {wide} (then (loop (br 0)))) i32.const 64"),
+        "never.wasm": bytes(wat2wasm(never.format(body="i32.const 64", version=1))),
+    }
+    late = [True, "the guest used up its 0.3 seconds; guestTimeout (--guest-timeout) gives more"]
+    answers, after, timed_out, wrong, closed = page.execute_async_script(HANG)
+    assert answers == [0, late, 0, 1]
+    assert after == [1, 0]
+    assert timed_out == late
+    assert "guestTimeout is a number of seconds above 0" in wrong
+    assert closed == "this object was closed"
+
+
 def test_the_build_without_relaxed_simd_answers_the_same(browser: Any, site: Path, tmp_path: Path) -> None:
     """As a browser meets it that lacks the instructions: the probe for them is made to fail."""
     folder = tmp_path / "site"

@@ -238,7 +238,7 @@ function fail(error) {
     body_too_large: "This file is too large for the service.",
     image_too_large: "This photo has too many pixels for the service.",
   };
-  const code = error.name === "ImageError" ? "image" : error.code;
+  const code = { ImageError: "image", GuestTimeout: "deadline" }[error.name] ?? error.code;
   const away = !onDevice() && (error instanceof TypeError || error instanceof SyntaxError);
   const instead = hasDevice ? " Photos can be looked at on this device without it." : "";
   $("problem-text").textContent = texts[code] ?? (away ? `The service cannot be reached. Is it still running?${instead}` : error.message);

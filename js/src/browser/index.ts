@@ -1,15 +1,16 @@
 /** Image classification and face detection in the page: engine and guest run in a worker, and no photo leaves the browser. */
 import type { Entry } from "../catalog/entries.js";
 import { ImageError, UnavailableError } from "../errors.js";
+import { timeLimit } from "../options.js";
 import type { ImageDataLike } from "../pixels.js";
 import type { Classification, Detection } from "../results.js";
 import type { ClassifyCall } from "../tasks/classify.js";
 import type { DetectCall } from "../tasks/faces.js";
-import { revive } from "./kinds.js";
-import type { Answer, Changed, ClassifierLoad, FacesLoad, Loaded, Message, Progress, Question, WorkerImage } from "./messages.js";
+import { type Hears, type Message, type Port, Remote, WorkerClient } from "../worker/client.js";
+import type { Answer, Changed, ClassifierLoad, FacesLoad, Loaded, Progress, Question, WorkerImage } from "./messages.js";
 
 export {
-  AicliError, GuestError, GuestFault, GuestMemoryError, GuestTrap, ImageError, ImageTooLargeError, InferenceError,
+  AicliError, GuestError, GuestFault, GuestMemoryError, GuestTimeout, GuestTrap, ImageError, ImageTooLargeError, InferenceError,
   LabelsError, ModelError, UnavailableError, UsageError,
 } from "../errors.js";
 export type { ImageDataLike } from "../pixels.js";
@@ -28,47 +29,33 @@ interface Reporting {
 export type FaceDetectorOptions = FacesLoad & Reporting;
 export type ClassifierOptions = ClassifierLoad & Reporting;
 
-interface Waiting {
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: Error) => void;
-  readonly onProgress: ((progress: Progress) => void) | undefined;
-}
+/** Where the folder with worker.js is; by default this module's own. */
+let folder: string | undefined;
 
-const waiting = new Map<number, Waiting>();
-let worker: Worker | undefined;
-let lastId = 0;
+/**
+ * Says where the folder lies that has `worker.js`, the engine and the models, where it is not this module's own: after a
+ * bundler took the module along. Counted from the page, on its origin, and to be called before anything is loaded.
+ */
+export function setAssetFolder(address: string | URL): void {
+  folder = new URL(`${String(address).replace(/\/*$/, "")}/`, document.baseURI).href;
+}
 
 /** One worker for the whole page: its tasks share the engine. */
-function start(): Worker {
-  const address = new URL("./worker.js", import.meta.url);
-  const made = new Worker(address, { name: "aicli" });
-  made.onmessage = ({ data }: MessageEvent<Message>) => {
-    const asked = waiting.get(data.id);
-    if ("progress" in data) {
-      asked?.onProgress?.(data.progress);
-      return;
-    }
-    waiting.delete(data.id);
-    if ("failure" in data) asked?.reject(revive(data.failure.kind, data.failure.message));
-    else asked?.resolve(data.answer);
-  };
-  made.onerror = (event) => {
-    const said = event.message ? `fails: ${event.message}` : "cannot be started; it must come from the page's own origin";
-    made.terminate();
-    worker = undefined;
-    for (const { reject } of waiting.values()) reject(new UnavailableError(`the worker ${address.href} ${said}`));
-    waiting.clear();
-  };
-  return made;
-}
+const client = new WorkerClient<Question, Answer, Progress>(start);
 
-function ask(question: Question, transfer: Transferable[] = [], onProgress?: (progress: Progress) => void): Promise<Answer> {
-  const asked = (worker ??= start());
-  const id = ++lastId;
-  return new Promise((resolve, reject) => {
-    waiting.set(id, { resolve, reject, onProgress });
-    asked.postMessage({ ...question, id }, transfer);
-  });
+function start(hears: Hears<Answer, Progress>): Port {
+  const address = new URL("worker.js", (folder ??= new URL("./", import.meta.url).href)).href;
+  const gone = (said: string): void => hears.gone(new UnavailableError(`the worker ${address} ${said}`));
+  let made: Worker;
+  try {
+    made = new Worker(address, { name: "aicli" });
+  } catch {
+    queueMicrotask(() => gone("cannot be started; it must come from the page's own origin"));
+    return { post: () => {}, end: () => {} };
+  }
+  made.onmessage = ({ data }: MessageEvent<Message<Answer, Progress>>) => hears.message(data);
+  made.onerror = ({ message }) => gone(message ? `fails: ${message}` : "cannot be started; it must be there, and come from the page's own origin");
+  return { post: (message) => made.postMessage(message), end: () => made.terminate() };
 }
 
 /** Addresses count from the page, where the worker would count them from its own. */
@@ -77,29 +64,36 @@ const located = <Source>(source: Source): Source | string =>
 
 const isAddress = (model: unknown): boolean => typeof model === "string" && /\/|\.(tflite|lite)$/i.test(model);
 
-/** An image as the worker takes it, and what it is called. Throws TypeError for what is none. */
-async function handOver(source: ImageSource): Promise<{ image: WorkerImage; name: string; transfer: Transferable[] }> {
+/** An image as the worker takes it, and what it is called; `made` for it alone. */
+interface Handed {
+  readonly image: WorkerImage;
+  readonly name: string;
+  readonly made?: ImageBitmap;
+}
+
+/** Throws TypeError for what is no image. Nothing is transferred: the next worker may need it again. */
+async function handOver(source: ImageSource): Promise<Handed> {
   if (typeof source === "string") {
     const response = await fetch(source).catch(() => undefined);
     if (!response?.ok) throw new ImageError(`${source}: ${response ? `status ${response.status}` : "cannot be reached"}; check the address`);
-    return { image: await response.blob(), name: source, transfer: [] };
+    return { image: await response.blob(), name: source };
   }
-  if (source instanceof Blob) return { image: source, name: source instanceof File ? source.name : "<bytes>", transfer: [] };
+  if (source instanceof Blob) return { image: source, name: source instanceof File ? source.name : "<bytes>" };
   if (source instanceof ArrayBuffer || source instanceof Uint8Array) {
-    return { image: new Blob([source as BlobPart]), name: "<bytes>", transfer: [] };
+    return { image: new Blob([source as BlobPart]), name: "<bytes>" };
   }
-  if (source instanceof ImageBitmap) return { image: source, name: "<pixels>", transfer: [] };
+  if (source instanceof ImageBitmap) return { image: source, name: "<pixels>" };
   if (source instanceof HTMLVideoElement) {
-    const bitmap = frameOf(source);
-    return { image: bitmap, name: "<pixels>", transfer: [bitmap] };
+    const made = frameOf(source);
+    return { image: made, name: "<pixels>", made };
   }
   if (source instanceof Element || source instanceof OffscreenCanvas) {
-    const bitmap = await createImageBitmap(source as HTMLCanvasElement, { colorSpaceConversion: "none" });
-    return { image: bitmap, name: "<pixels>", transfer: [bitmap] };
+    const made = await createImageBitmap(source as HTMLCanvasElement, { colorSpaceConversion: "none" });
+    return { image: made, name: "<pixels>", made };
   }
   if (typeof source === "object" && source !== null && "data" in source) {
     const { width, height, data } = source;
-    return { image: { width, height, data }, name: "<pixels>", transfer: [] };
+    return { image: { width, height, data }, name: "<pixels>" };
   }
   throw new TypeError("an image is an address, a Blob, bytes, pixels, or a picture, canvas or video of the page");
 }
@@ -116,28 +110,68 @@ function frameOf(video: HTMLVideoElement): ImageBitmap {
   return canvas.transferToImageBitmap();
 }
 
-/** What both tasks share: an object of the worker by its handle. */
+/** Something that the worker has loaded by a handle. `first`: what it said of itself then. */
+interface Held {
+  readonly handle: number;
+  readonly remote: Remote<Loaded>;
+  readonly first: Loaded;
+  readonly seconds: number;
+}
+
+type Load =
+  | { readonly task: "detect-faces"; readonly options: FacesLoad }
+  | { readonly task: "classify"; readonly options: ClassifierLoad };
+
+let lastHandle = 0;
+
+async function hold(load: Load, onProgress: Reporting["onProgress"]): Promise<Held> {
+  const handle = ++lastHandle;
+  const seconds = timeLimit(load.options.guestTimeout);
+  const question: Question = { op: "load", handle, ...load };
+  let report = onProgress;
+  const remote = new Remote(client, async () => (await client.ask(() => question, { seconds, onProgress: report })) as Loaded);
+  const first = await remote.get();
+  report = undefined;
+  return { handle, remote, first, seconds };
+}
+
+/** What both tasks share. */
 class Task<Found extends Classification | Detection> {
-  constructor(private readonly loaded: Loaded) {}
+  private closed = false;
+
+  constructor(private readonly held: Held) {}
 
   /** The model's name, as the records have it. */
   get model(): string {
-    return this.loaded.model;
+    return this.held.first.model;
   }
 
   /** What runs the network. */
   get engine(): string {
-    return this.loaded.engine;
+    return this.held.first.engine;
   }
 
   protected async answer(source: ImageSource, { name: given, ...changed }: Changed & { readonly name?: string | undefined }): Promise<Found> {
-    const { image, name, transfer } = await handOver(source);
-    return (await ask({ op: "answer", handle: this.loaded.handle, image, name: given ?? name, changed }, transfer)) as Found;
+    const { image, name, made } = await handOver(source);
+    const question = async (): Promise<Question> => {
+      if (this.closed) throw new Error("this object was closed");
+      const { handle, remote } = this.held;
+      await remote.get();
+      return { op: "answer", handle, image, name: given ?? name, changed };
+    };
+    try {
+      return (await client.ask(question, { seconds: this.held.seconds })) as Found;
+    } finally {
+      made?.close();
+    }
   }
 
   /** Gives the memory back; the object is of no use then. */
   async close(): Promise<void> {
-    await ask({ op: "close", handle: this.loaded.handle });
+    if (this.closed) return;
+    this.closed = true;
+    const { handle, remote } = this.held;
+    if (remote.isLive) await client.ask(() => ({ op: "close", handle }));
   }
 }
 
@@ -146,8 +180,7 @@ export class FaceDetector extends Task<Detection> {
   /** Throws UsageError or one of its subclasses: an unknown model, an option out of its range, files that do not come. */
   static async load({ onProgress, ...options }: FaceDetectorOptions = {}): Promise<FaceDetector> {
     const { guest, ...rest } = options;
-    const question = { op: "load", task: "detect-faces", options: { ...rest, guest: located(guest) } } as const;
-    return new FaceDetector((await ask(question, [], onProgress)) as Loaded);
+    return new FaceDetector(await hold({ task: "detect-faces", options: { ...rest, guest: located(guest) } }, onProgress));
   }
 
   /** Finds the faces of one image; options given here hold for this image alone. Throws ImageError for one that cannot be read and GuestFault when the guest fails on it. */
@@ -159,21 +192,20 @@ export class FaceDetector extends Task<Detection> {
 /** A classifier that is loaded once and called for many images. */
 export class Classifier extends Task<Classification> {
   private constructor(
-    loaded: Loaded,
+    held: Held,
     /** One label per class. */
-    readonly labels: readonly string[] = loaded.labels,
+    readonly labels: readonly string[] = held.first.labels,
     /** What had to be assumed about the model, a sentence each. */
-    readonly notes: readonly string[] = loaded.notes,
+    readonly notes: readonly string[] = held.first.notes,
   ) {
-    super(loaded);
+    super(held);
   }
 
   /** Throws UsageError or one of its subclasses: an unknown or unfit model, labels that do not fit, files that do not come. */
   static async load({ onProgress, ...options }: ClassifierOptions = {}): Promise<Classifier> {
     const { guest, model, labels, ...rest } = options;
     const files = { guest: located(guest), model: isAddress(model) ? located(model) : model, labels: located(labels) };
-    const question = { op: "load", task: "classify", options: { ...rest, ...files } } as const;
-    return new Classifier((await ask(question, [], onProgress)) as Loaded);
+    return new Classifier(await hold({ task: "classify", options: { ...rest, ...files } }, onProgress));
   }
 
   /** Classifies one image; options given here hold for this image alone. Throws ImageError for one that cannot be read and GuestFault when the guest fails on it. */
@@ -184,5 +216,5 @@ export class Classifier extends Task<Classification> {
 
 /** The models of the folder aicli/: names, titles and tasks. */
 export async function listModels(): Promise<readonly Entry[]> {
-  return (await ask({ op: "models" })) as readonly Entry[];
+  return (await client.ask(() => ({ op: "models" }))) as readonly Entry[];
 }

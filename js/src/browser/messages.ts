@@ -20,6 +20,8 @@ export type FileSource = string | Blob | ArrayBuffer | Uint8Array;
 export interface BrowserOptions extends SharedOptions {
   /** A WebAssembly module to run instead of the packaged guest. */
   readonly guest?: FileSource | undefined;
+  /** Seconds that the guest may take for one image. Default: 60. */
+  readonly guestTimeout?: number | undefined;
 }
 export type FacesLoad = BrowserOptions & DetectOptions;
 export interface ClassifierLoad extends BrowserOptions, ClassifyOptions {
@@ -34,16 +36,16 @@ export type WorkerImage = Blob | ImageBitmap | ImageDataLike;
 /** What is another for one image. */
 export type Changed = Omit<DetectCall & ClassifyCall, "name">;
 
+/** Handles are the page's, and never used twice: one of a worker that was ended means nothing else in the next. */
 export type Question =
   | { readonly op: "models" }
-  | { readonly op: "load"; readonly task: "detect-faces"; readonly options: FacesLoad }
-  | { readonly op: "load"; readonly task: "classify"; readonly options: ClassifierLoad }
+  | { readonly op: "load"; readonly handle: number; readonly task: "detect-faces"; readonly options: FacesLoad }
+  | { readonly op: "load"; readonly handle: number; readonly task: "classify"; readonly options: ClassifierLoad }
   | { readonly op: "answer"; readonly handle: number; readonly image: WorkerImage; readonly name: string; readonly changed: Changed }
   | { readonly op: "close"; readonly handle: number };
 
 /** What a task says of itself once it is loaded. */
 export interface Loaded {
-  readonly handle: number;
   readonly model: string;
   readonly engine: string;
   readonly labels: readonly string[];
@@ -51,14 +53,3 @@ export interface Loaded {
 }
 
 export type Answer = Loaded | Classification | Detection | readonly Entry[] | null;
-
-export interface Failure {
-  /** The class of the error; another one than the package's is a fault of ours. */
-  readonly kind: string;
-  readonly message: string;
-}
-
-export type Message =
-  | { readonly id: number; readonly progress: Progress }
-  | { readonly id: number; readonly answer: Answer }
-  | { readonly id: number; readonly failure: Failure };

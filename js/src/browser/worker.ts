@@ -1,21 +1,22 @@
 /** The worker: engine and guest live here, where they may keep a thread busy. */
 import { asModel, chooseEntry, type Entry, fileOf } from "../catalog/entries.js";
 import { MAX_LABEL_BYTES, parseLabels } from "../catalog/label_file.js";
-import { AicliError, LabelsError } from "../errors.js";
+import { LabelsError } from "../errors.js";
 import { DEFAULT_GUEST_MEMORY } from "../guest/guest.js";
 import { type Host, inRange } from "../options.js";
 import { classifySettings, ClassifyTask } from "../tasks/classify.js";
 import { detectSettings, FaceTask, NETS } from "../tasks/faces.js";
 import type { ModelFile } from "../tflite/model.js";
+import type { Message } from "../worker/client.js";
+import { failureOf } from "../worker/kinds.js";
 import { decode } from "./decode.js";
 import { Download, given } from "./files.js";
-import { kindOf } from "./kinds.js";
 import { loadLiteRtJs } from "./load_litert_js.js";
-import type { Answer, BrowserOptions, ClassifierLoad, FacesLoad, FileSource, Loaded, Message, Question } from "./messages.js";
+import type { Answer, BrowserOptions, ClassifierLoad, FacesLoad, FileSource, Loaded, Progress, Question } from "./messages.js";
 
 declare const self: {
   onmessage: ((event: MessageEvent<Question & { id: number }>) => void) | null;
-  postMessage(message: Message): void;
+  postMessage(message: Message<Answer, Progress>): void;
 };
 
 interface Task {
@@ -24,24 +25,26 @@ interface Task {
 }
 
 const tasks = new Map<number, Task>();
-let lastHandle = 0;
 let packagedGuest: Promise<Uint8Array> | undefined;
+
+/** Says that the guest has its turn: from then on it can keep this thread busy. */
+type Begin = () => void;
 
 self.onmessage = ({ data: { id, ...question } }) => {
   const download = new Download((progress) => self.postMessage({ id, progress }));
-  answer(question, download).then(
+  answer(question, download, () => self.postMessage({ id, begun: true })).then(
     (found) => self.postMessage({ id, answer: found }),
-    (error: unknown) => {
-      const message = error instanceof Error ? error.message : String(error);
-      self.postMessage({ id, failure: { kind: error instanceof AicliError ? kindOf(error) : "", message } });
-    },
+    (error: unknown) => self.postMessage({ id, failure: failureOf(error) }),
   );
 };
 
-async function answer(question: Question, download: Download): Promise<Answer> {
+async function answer(question: Question, download: Download, begin: Begin): Promise<Answer> {
   if (question.op === "models") return catalog(download);
   if (question.op === "load") {
-    return question.task === "classify" ? loadClassifier(question.options, download) : loadFaces(question.options, download);
+    const [held, loaded] =
+      question.task === "classify" ? await loadClassifier(question.options, download, begin) : await loadFaces(question.options, download, begin);
+    tasks.set(question.handle, held);
+    return loaded;
   }
   const held = tasks.get(question.handle);
   if (question.op === "close") {
@@ -50,7 +53,9 @@ async function answer(question: Question, download: Download): Promise<Answer> {
     return null;
   }
   if (!held) throw new Error("this object was closed");
-  return held.task.answer(await decode(question.image, question.name, held.maxPixels), question.changed);
+  const image = await decode(question.image, question.name, held.maxPixels);
+  begin();
+  return held.task.answer(image, question.changed);
 }
 
 async function catalog(download: Download): Promise<readonly Entry[]> {
@@ -62,7 +67,7 @@ async function choose(download: Download, name: string | undefined, task: Entry[
   return chooseEntry(await catalog(download), name, task, "give a name of the site's catalog");
 }
 
-async function loadFaces(options: FacesLoad, download: Download): Promise<Loaded> {
+async function loadFaces(options: FacesLoad, download: Download, begin: Begin): Promise<[Task, Loaded]> {
   const entry = await choose(download, options.model, "detect-faces");
   detectSettings(entry, options); // what is wrong with the options is said before anything more is fetched
   const read = async (net: string): Promise<[string, ModelFile]> => {
@@ -70,24 +75,25 @@ async function loadFaces(options: FacesLoad, download: Download): Promise<Loaded
     return [net, asModel(net, bytes)];
   };
   const [host, ...nets] = await Promise.all([loadHost(options, download), ...NETS.map(read)]);
+  begin();
   const task = new FaceTask(entry, new Map(nets), options, host);
-  return keep({ task, maxPixels: options.maxPixels }, host, [], []);
+  return made({ task, maxPixels: options.maxPixels }, host, [], []);
 }
 
-async function loadClassifier(options: ClassifierLoad, download: Download): Promise<Loaded> {
+async function loadClassifier(options: ClassifierLoad, download: Download, begin: Begin): Promise<[Task, Loaded]> {
   // The engine comes at the same time; whether the model is fit is known before it has arrived.
   const hosting = loadHost(options, download);
   hosting.catch(() => {});
   const { model, entry } = await findModel(options.model, download);
   const settings = classifySettings(model, entry, await readLabels(options.labels, entry, download), options);
   const host = await hosting;
+  begin();
   const task = new ClassifyTask(model, settings, host);
-  return keep({ task, maxPixels: options.maxPixels }, host, settings.labels, settings.notes);
+  return made({ task, maxPixels: options.maxPixels }, host, settings.labels, settings.notes);
 }
 
-function keep(held: Task, host: Host, labels: readonly string[], notes: readonly string[]): Loaded {
-  tasks.set(++lastHandle, held);
-  return { handle: lastHandle, model: held.task.model, engine: host.engine.description, labels, notes };
+function made(held: Task, host: Host, labels: readonly string[], notes: readonly string[]): [Task, Loaded] {
+  return [held, { model: held.task.model, engine: host.engine.description, labels, notes }];
 }
 
 async function findModel(model: FileSource | undefined, download: Download): Promise<{ model: ModelFile; entry?: Entry }> {

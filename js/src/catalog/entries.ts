@@ -14,6 +14,8 @@ export interface Entry {
   readonly aliases?: readonly string[];
   readonly task: "classify" | "detect-faces";
   readonly title?: string;
+  /** The licence's text, in the folder of models. */
+  readonly license_file?: string;
   /** The one to take for its task where none is named. */
   readonly default?: boolean;
   readonly files: Readonly<Record<string, FileRef>>;

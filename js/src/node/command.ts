@@ -1,5 +1,6 @@
 /** The two commands: options, images one after the other, records, exit codes. */
 import { parseArgs, type ParseArgsConfig } from "node:util";
+import { writeBrowserFiles } from "./browser_files.js";
 import { Classifier } from "./classifier.js";
 import { type DrawingOptions, requireSuffix, writeBoxes } from "./drawing.js";
 import { AicliError, ImageError, UsageError } from "../errors.js";
@@ -12,7 +13,7 @@ const flag = (short?: string) => ({ type: "boolean" as const, ...(short ? { shor
 
 const COMMON = {
   model: text("m"), "min-score": text(), format: text("f"), "max-pixels": text(), engine: text(), threads: text(), guest: text(),
-  "guest-memory": text(), quiet: flag("q"), verbose: flag("v"),
+  "guest-memory": text(), "guest-timeout": text(), quiet: flag("q"), verbose: flag("v"),
 };
 const OPTIONS: Record<string, NonNullable<ParseArgsConfig["options"]>> = {
   classify: {
@@ -34,6 +35,11 @@ class Values {
   text(name: string): string | undefined {
     const value = this.values[name];
     return typeof value === "string" ? value : undefined;
+  }
+
+  texts(name: string): string[] {
+    const value = this.values[name];
+    return Array.isArray(value) ? value.filter((one) => typeof one === "string") : [];
   }
 
   flag(name: string): boolean {
@@ -72,8 +78,9 @@ function toNumber(name: string, value: string): number {
 }
 
 export async function run(command: string, args: readonly string[]): Promise<number> {
+  if (command === "browser-files") return browserFiles(args);
   const options = OPTIONS[command];
-  if (!options) throw new UsageError(`there is no command '${command}'; it is classify or detect-faces`);
+  if (!options) throw new UsageError(`there is no command '${command}'; there is classify, detect-faces, browser-files`);
   const { values, positionals } = parse(options, args);
   const format = values.choice<Format>("format", FORMATS) ?? (process.stdout.isTTY ? "table" : "text");
   if (!positionals.length) throw new UsageError("no image was given; name files, or '-' for standard input");
@@ -126,6 +133,16 @@ function parse(options: NonNullable<ParseArgsConfig["options"]>, args: readonly 
   }
 }
 
+function browserFiles(args: readonly string[]): number {
+  const options = { out: text(), model: { ...text("m"), multiple: true }, quiet: flag("q") };
+  const { values, positionals } = parse(options, args);
+  const out = values.text("out");
+  if (out === undefined || positionals.length) throw new UsageError("name the folder to write: aicli-vision browser-files --out FOLDER");
+  const { files, bytes } = writeBrowserFiles(out, values.texts("model"));
+  if (!values.flag("quiet")) complain(`${out}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`);
+  return 0;
+}
+
 async function standardInput(): Promise<Uint8Array> {
   const chunks: Buffer[] = [];
   for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
@@ -142,6 +159,7 @@ function common(values: Values) {
     threads: values.number("threads"),
     guest: values.text("guest"),
     guestMemory: values.bytes("guest-memory"),
+    guestTimeout: values.number("guest-timeout"),
   };
 }
 

@@ -1,11 +1,8 @@
-import { asModel } from "../catalog/entries.js";
 import type { Detection } from "../results.js";
-import { type DetectCall, type DetectOptions, detectSettings, FaceTask, NETS } from "../tasks/faces.js";
-import { loadHost, type NodeOptions } from "./host.js";
+import type { DetectCall, FaceTask } from "../tasks/faces.js";
 import { type ImageSource, openImage } from "./image.js";
-import { readEntryFile, requireEntry } from "./models.js";
-
-export interface FaceDetectorOptions extends NodeOptions, DetectOptions {}
+import { type FaceDetectorOptions, loadFaces } from "./local.js";
+import { ThreadTask, wantsThread } from "./thread.js";
 
 /** A face detector that is loaded once and called for many images. */
 export class FaceDetector {
@@ -14,17 +11,16 @@ export class FaceDetector {
     readonly model: string,
     /** What runs the networks. */
     readonly engine: string,
-    private readonly task: FaceTask,
+    private readonly task: FaceTask | ThreadTask<Detection>,
     private readonly maxPixels: number | undefined,
   ) {}
 
   /** Throws UsageError or one of its subclasses: an unknown model, an option out of its range, an absent engine. */
   static async load(options: FaceDetectorOptions = {}): Promise<FaceDetector> {
-    const entry = requireEntry(options.model, "detect-faces");
-    detectSettings(entry, options); // what is wrong with the options is said before anything is read
-    const nets = new Map(NETS.map((net) => [net, asModel(net, readEntryFile(entry, net).bytes)]));
-    const host = await loadHost(options);
-    return new FaceDetector(entry.name, host.engine.description, new FaceTask(entry, nets, options, host), options.maxPixels);
+    const { task, loaded } = wantsThread(options)
+      ? await ThreadTask.load<Detection>({ task: "detect-faces", options })
+      : await loadFaces(options);
+    return new FaceDetector(loaded.model, loaded.engine, task, options.maxPixels);
   }
 
   /** Finds the faces of one image; options given here hold for this image alone. Throws ImageError for one that cannot be read and GuestFault when the guest fails on it. */

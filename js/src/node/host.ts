@@ -13,8 +13,13 @@ export interface NodeOptions extends SharedOptions {
   readonly engine?: EngineName | undefined;
   /** Threads of the native engine. Default: the cores, four at most. */
   readonly threads?: number | undefined;
-  /** The path of a WebAssembly module to run instead of the packaged guest. Nothing ends one that hangs. */
+  /** The path of a WebAssembly module to run instead of the packaged one, in a thread of its own. */
   readonly guest?: string | undefined;
+  /**
+   * Seconds that the guest may take for one image, 60 where `guest` is given. Without either, the packaged guest runs in
+   * the calling thread, for as long as it takes.
+   */
+  readonly guestTimeout?: number | undefined;
 }
 
 export async function loadHost(options: NodeOptions): Promise<Host> {

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `aicli-vision classify` and `aicli-vision detect-faces`: the Python tool's records and exit codes. */
+/** The command `aicli-vision`: the Python tool's records and exit codes. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "./command.js";
@@ -8,8 +8,10 @@ import { visible } from "./records.js";
 
 const HELP = `Usage: aicli-vision classify [OPTIONS] IMAGE...
        aicli-vision detect-faces [OPTIONS] IMAGE...
+       aicli-vision browser-files --out FOLDER [-m NAME]...
 
-Says what is in photos, or finds the faces in them. IMAGE is a file, or - for standard input.
+Says what is in photos, or finds the faces in them. IMAGE is a file, or - for standard input. The third writes the folder
+that aicli-vision/browser needs on a web server: scripts, engine, guest, and the models of these names.
 
 classify:
   -m, --model NAME|FILE         A model of the catalog or a .tflite file.  [default: efficientnet_lite0]
@@ -41,6 +43,7 @@ both:
   --threads N                   Threads of the native engine.  [default: the cores, 4 at most]
   --guest FILE                  Run this WebAssembly guest instead of the packaged one.
   --guest-memory SIZE           Memory that the guest may use, such as 512M.  [default: 1G]
+  --guest-timeout SECONDS       Time that the guest may use for one image.  [default: 60 with --guest]
   -q, --quiet                   Errors only.
   -v, --verbose                 Say which engine runs the networks.
   -V, --version                 Show the version.

@@ -31,9 +31,12 @@ function readEntries(path: string): readonly Entry[] {
   }
 }
 
+export function allEntries(): readonly Entry[] {
+  return [...readEntries(join(DATA, "models", "catalog.json")), ...readEntries(join(userModels(), "registry.json"))];
+}
+
 export function requireEntry(name: string | undefined, task: Entry["task"]): Entry {
-  const all = [...readEntries(join(DATA, "models", "catalog.json")), ...readEntries(join(userModels(), "registry.json"))];
-  return chooseEntry(all, name, task, "give a name of the catalog or the path of a .tflite file");
+  return chooseEntry(allEntries(), name, task, "give a name of the catalog or the path of a .tflite file");
 }
 
 /** The bytes of a file of a model, once they are known to be the ones that the catalog means. */

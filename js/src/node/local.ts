@@ -1,0 +1,71 @@
+/** Tasks in this thread: their files read, the engine loaded, the guest started. */
+import { readFileSync, statSync } from "node:fs";
+import { asModel, type Entry } from "../catalog/entries.js";
+import { MAX_LABEL_BYTES, parseLabels } from "../catalog/label_file.js";
+import { LabelsError } from "../errors.js";
+import { type ClassifyOptions, classifySettings, ClassifyTask } from "../tasks/classify.js";
+import { type DetectOptions, detectSettings, FaceTask, NETS } from "../tasks/faces.js";
+import type { ModelFile } from "../tflite/model.js";
+import { loadHost, type NodeOptions } from "./host.js";
+import { looksLikePath, readEntryFile, readModelFile, requireEntry } from "./models.js";
+
+export interface FaceDetectorOptions extends NodeOptions, DetectOptions {}
+
+export interface ClassifierOptions extends NodeOptions, ClassifyOptions {
+  /** A name of the catalog or the path of a .tflite file. */
+  readonly model?: string | undefined;
+  /** The path of a label file, or one label per class. */
+  readonly labels?: string | readonly string[] | undefined;
+}
+
+/** What a task says of itself once it is loaded. */
+export interface Loaded {
+  readonly model: string;
+  readonly engine: string;
+  readonly labels: readonly string[];
+  readonly notes: readonly string[];
+}
+
+/** `begin` is called when nothing is left to do but what the guest does. */
+export async function loadFaces(options: FaceDetectorOptions, begin: () => void = () => {}): Promise<{ task: FaceTask; loaded: Loaded }> {
+  const entry = requireEntry(options.model, "detect-faces");
+  detectSettings(entry, options); // what is wrong with the options is said before anything is read
+  const nets = new Map(NETS.map((net) => [net, asModel(net, readEntryFile(entry, net).bytes)]));
+  const host = await loadHost(options);
+  begin();
+  const task = new FaceTask(entry, nets, options, host);
+  return { task, loaded: { model: entry.name, engine: host.engine.description, labels: [], notes: [] } };
+}
+
+export async function loadClassifier(options: ClassifierOptions, begin: () => void = () => {}): Promise<{ task: ClassifyTask; loaded: Loaded }> {
+  const { model, entry } = findModel(options.model);
+  const { labels, notes, ...settings } = classifySettings(model, entry, readLabels(options.labels, entry), options);
+  const host = await loadHost(options);
+  begin();
+  const task = new ClassifyTask(model, { labels, notes, ...settings }, host);
+  return { task, loaded: { model: model.name, engine: host.engine.description, labels, notes } };
+}
+
+function findModel(model: string | undefined): { model: ModelFile; entry?: Entry } {
+  if (model !== undefined && looksLikePath(model)) return { model: readModelFile(model) };
+  const entry = requireEntry(model, "classify");
+  return { model: asModel(entry.name, readEntryFile(entry, "model").bytes), entry };
+}
+
+function readLabels(given: string | readonly string[] | undefined, entry: Entry | undefined): readonly string[] | undefined {
+  if (given === undefined) {
+    if (!entry?.files["labels"]) return undefined;
+    const { path, bytes } = readEntryFile(entry, "labels");
+    return parseLabels(bytes, path);
+  }
+  if (typeof given !== "string") return given;
+  let bytes: Uint8Array;
+  try {
+    if (statSync(given).size > MAX_LABEL_BYTES) throw new LabelsError(`${given}: more than 64 MiB, this is not a label file`);
+    bytes = readFileSync(given);
+  } catch (error) {
+    if (error instanceof LabelsError) throw error;
+    throw new LabelsError(`cannot read the labels ${given}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+  }
+  return parseLabels(bytes, given);
+}
