@@ -197,15 +197,29 @@ def test_a_photo_goes_the_way_that_is_written_down(capfd: pytest.CaptureFixture[
     assert all(any(call == station for call in met) for station in expected), (expected, second)
 
 
-RUNTIMES = {"wasmtime": "aicli.wasm.wasmtime", "wasmer": "aicli.wasm.wasmer"}
-INTERPRETERS = ("ai_edge_litert", "tflite_runtime")
+DOORS = {
+    "wasmtime": {"aicli.wasm.wasmtime"},
+    "wasmer": {"aicli.wasm.wasmer"},
+    "ai_edge_litert": {"aicli.nn.engines", "aicli.catalog.formats.tflite_writer"},  # the latter for the file's schema
+    "tflite_runtime": {"aicli.nn.engines"},
+}
 
 
-@pytest.mark.parametrize("package", [*RUNTIMES, *INTERPRETERS])
+@pytest.mark.parametrize("package", DOORS)
 def test_runtimes_and_interpreters_have_one_door(package: str) -> None:
-    for module, path in modules().items():
-        if any(name.split(".")[0] == package for name in imported_names(path)):
-            assert module.startswith((RUNTIMES.get(package, "aicli.nn."),)), module
+    """Who imports them, or has their name for ``import_module``."""
+    using = {
+        module
+        for module, path in modules().items()
+        if any(name.split(".")[0] == package for name in imported_names(path))
+        or (
+            package in ("ai_edge_litert", "tflite_runtime")
+            and any(text.split(".")[0] == package for text in messages(path))
+        )
+    }
+    assert {next((door for door in DOORS[package] if module.startswith(door)), module) for module in using} == DOORS[
+        package
+    ]
 
 
 FLAG = re.compile(r"(?<![\w-])--[a-z]")

@@ -99,19 +99,6 @@ def test_gain_maps_are_no_pictures_of_their_own() -> None:
     assert open_image(marked).frames == 2
 
 
-def test_smaller_copies_in_a_tiff_do_not_count() -> None:
-    stream = io.BytesIO()
-    pages = [Image.new("RGB", (40, 30), "red"), Image.new("RGB", (400, 300), "blue")]
-    pages[0].encoderinfo = {"tiffinfo": {254: 1}}
-    pages[0].save(stream, "TIFF", tiffinfo={254: 1}, save_all=True, append_images=pages[1:])
-    data = stream.getvalue()
-    with Image.open(io.BytesIO(data)) as image:
-        reduced = [image.tag_v2.get(254) for place in range(2) if image.seek(place) is None]  # type: ignore[attr-defined]
-    if reduced[0] == 1 and reduced[1] != 1:
-        answer = open_image(data)
-        assert (answer.width, answer.frames) == (400, 1)
-
-
 def directory(at: int, entries: dict[int, tuple[int, list[int]]]) -> bytes:
     """An image file directory that lies at ``at``: tag to type and values."""
     table, extra, behind = b"", b"", at + 2 + 12 * len(entries) + 4
@@ -121,6 +108,28 @@ def directory(at: int, entries: dict[int, tuple[int, list[int]]]) -> bytes:
             raw, extra = struct.pack("<I", behind + len(extra)), extra + raw
         table += struct.pack("<HHI", tag, kind, len(values)) + raw.ljust(4, b"\0")
     return struct.pack("<H", len(entries)) + table + bytes(4) + extra
+
+
+@pytest.mark.parametrize("reduced", [(1, 0), (0, 1), (0, 4), (0, 0)], ids=str)
+def test_smaller_copies_and_masks_in_a_tiff_do_not_count(reduced: tuple[int, int]) -> None:
+    """``NewSubfileType`` 1 is a smaller copy, 4 a mask; the first page is 40 x 30, the second 400 x 300."""
+    data, link = bytearray(b"II*\0" + bytes(4)), 4
+    for kind, (width, height) in zip(reduced, ((40, 30), (400, 300)), strict=True):
+        pixels = len(data)
+        data += bytes(3 * width * height)
+        entries = {254: (4, [kind]), 256: (4, [width]), 257: (4, [height]), 258: (3, [8, 8, 8]), 259: (3, [1])}
+        entries |= {
+            262: (3, [2]),
+            273: (4, [pixels]),
+            277: (3, [3]),
+            278: (4, [height]),
+            279: (4, [3 * width * height]),
+        }
+        struct.pack_into("<I", data, link, len(data))
+        link = len(data) + 2 + 12 * len(entries)
+        data += directory(len(data), entries)
+    answer = open_image(bytes(data))
+    assert (answer.width, answer.frames) == {(1, 0): (400, 1), (0, 0): (40, 2)}.get(reduced, (40, 1))
 
 
 def raw_photo(*, jpeg: tuple[int, int] | None = None, rgb: tuple[int, int] | None = None, turn: int = 1) -> bytes:
