@@ -11,11 +11,10 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any
 
 from aicli.errors import AicliError, WorkerDied
-from aicli.workers.codec import ANSWER, JOB, Codec, WireError, pack, receive_async
+from aicli.workers.codec import ANSWER, JOB, STARTED, Codec, WireError, pack, parse
 from aicli.workers.start import Refused, Starter, Worker
 
 __all__ = ["NOT_STARTED", "REPLACED", "AsyncPool", "Busy", "DeadlineExceeded"]
@@ -23,8 +22,10 @@ __all__ = ["NOT_STARTED", "REPLACED", "AsyncPool", "Busy", "DeadlineExceeded"]
 LINGER = 0.5
 """Seconds that a worker may go on after its client has gone, before it is killed."""
 REPLACED, NOT_STARTED = "worker replaced", "worker does not start"
-STREAM_LIMIT = 4 << 20
+READ_AHEAD = 4 << 20
+"""Bytes that a worker may send before anything is read only when it was asked."""
 SLICE = 256 << 10
+NO_ANSWER = "the worker process ended while it worked on this request"
 
 
 class Busy(Exception):
@@ -43,53 +44,116 @@ class NotStarted(Exception):
     """The worker was dead before it took the job, so that another one may have it."""
 
 
-class Connected(asyncio.StreamReaderProtocol):
-    """A worker and its connection, which tells at once when the worker has ended."""
+class Connected(asyncio.Protocol):
+    """A worker and its connection, which tells at once when the worker has ended.
+
+    Not a pair of streams: these wake the event loop for every piece of a message, and a request waits for each time.
+    """
 
     def __init__(self, worker: Worker, codec: type[Codec]) -> None:
         self.worker, self.codec = worker, codec
         self.key = ""
         self.ended = asyncio.Event()
-        self._reader = asyncio.StreamReader(STREAM_LIMIT)
-        super().__init__(self._reader)
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._received = bytearray()
+        self._answer: asyncio.Future[Any] | None = None
+        self._started = False
+        self._wanted = 0
+        self._sending: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_connection(lambda: self, sock=self.worker.connection)
-        self._writer = asyncio.StreamWriter(transport, self, self._reader, loop)
+        self._closed = loop.create_future()
+        self._transport, _ = await loop.create_connection(lambda: self, sock=self.worker.connection)
 
-    def eof_received(self) -> bool | None:
-        self.ended.set()
-        return super().eof_received()
+    def ask(self, job: Any) -> asyncio.Future[Any]:
+        """Begins a job. The answer raises :class:`NotStarted`, :class:`WorkerDied`, and what the worker raised."""
+        loop = asyncio.get_running_loop()
+        self._answer, self._started = loop.create_future(), False
+        self._next_message()
+        if self.ended.is_set():
+            self._lose()
+        else:
+            pieces = pack(JOB, job, self.codec)
+            if sum(map(len, pieces)) <= SLICE:
+                self._transport.write(b"".join(pieces))  # at once, so that the worker wakes only once
+            else:
+                self._sending = loop.create_task(self._send(pieces))
+            self._transport.resume_reading()
+            self._parse()
+        return self._answer
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.ended.set()
-        super().connection_lost(exc)
+    async def _send(self, pieces: list[bytes]) -> None:
+        """Writes in slices, of which the transport copies only what the socket does not take: photos are megabytes."""
+        for piece in pieces:
+            view = memoryview(piece)
+            for place in range(0, len(view), SLICE):
+                await self._writable.wait()
+                if self.ended.is_set():
+                    return
+                self._transport.write(view[place : place + SLICE])
 
-    async def ask(self, job: Any) -> Any:
-        """The answer to a job. Raises :class:`NotStarted`, :class:`WorkerDied`, and what the worker raised."""
-        lost: Exception = NotStarted()
+    def _next_message(self) -> None:
+        self._parser = parse(self.codec)
+        self._wanted = next(self._parser)
+
+    def _parse(self) -> None:
+        """Takes what has arrived of the answer, and the word that the job was taken before it."""
+        answer = self._answer
+        if answer is None or answer.done():
+            return
         try:
-            for piece in pack(JOB, job, self.codec):
-                # In slices, of which the transport copies only what the socket does not take: photos are megabytes.
-                view = memoryview(piece)
-                for place in range(0, len(view), SLICE):
-                    self._writer.write(view[place : place + SLICE])
-                    await self._writer.drain()
-            await receive_async(self._reader, self.codec)
-            lost = WorkerDied("the worker process ended while it worked on this request")
-            kind, value = await receive_async(self._reader, self.codec)
-        except (EOFError, OSError, WireError):
-            self.ended.set()
-            raise lost from None
-        if kind == ANSWER:
-            return value
-        raise value
+            while len(self._received) >= self._wanted:
+                with memoryview(self._received) as view:
+                    piece = bytes(view[: self._wanted])
+                del self._received[: self._wanted]
+                self._wanted = self._parser.send(piece)
+        except StopIteration as message:
+            kind, value = message.value
+            if kind == STARTED and not self._started:
+                self._started = True
+                self._next_message()
+                self._parse()
+            elif kind == ANSWER:
+                answer.set_result(value)
+            else:
+                answer.set_exception(value if isinstance(value, AicliError) else WorkerDied(NO_ANSWER))
+        except WireError:
+            self._transport.abort()
+            self._lose()
+
+    def _lose(self) -> None:
+        self.ended.set()
+        self._writable.set()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(WorkerDied(NO_ANSWER) if self._started else NotStarted())
+            self._answer.exception()  # perhaps nobody waits for it any more, which is nothing to complain about
 
     async def close(self) -> None:
-        self._writer.close()
-        with suppress(OSError):
-            await self._writer.wait_closed()
+        self._transport.close()
+        await self._closed
+
+    # The transport's side.
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        self._parse()
+        if len(self._received) > READ_AHEAD and (self._answer is None or self._answer.done()):
+            self._transport.pause_reading()  # nobody has asked for so much
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def eof_received(self) -> None:
+        self._lose()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose()
+        self._closed.set_result(None)
 
 
 class AsyncPool:
@@ -222,29 +286,29 @@ class AsyncPool:
 
     async def _call(self, worker: Connected, job: Any, until: float, once: bool = False) -> Any:
         begun = time.monotonic()
-        task = asyncio.ensure_future(worker.ask(job))
+        answer = worker.ask(job)
         try:
-            await asyncio.wait({task}, timeout=max(0.0, until - begun))
+            await asyncio.wait({answer}, timeout=max(0.0, until - begun))
         except asyncio.CancelledError:
-            self._background(self._linger(worker, task, LINGER))
+            self._background(self._linger(worker, answer, LINGER))
             raise
-        if not task.done():
-            self._background(self._linger(worker, task, 0))
+        if not answer.done():
+            self._background(self._linger(worker, answer, 0))
             raise DeadlineExceeded("the work took longer than the deadline")
         self._mean += 0.1 * (time.monotonic() - begun - self._mean)
         if once:
             self._background(asyncio.to_thread(worker.worker.kill))
         else:
             self._give(worker)
-        return task.result()
+        return answer.result()
 
-    async def _linger(self, worker: Connected, task: asyncio.Task[Any], seconds: float) -> None:
+    async def _linger(self, worker: Connected, answer: asyncio.Future[Any], seconds: float) -> None:
         """Lets work that nobody waits for end by itself if it does so soon; a start costs more than that."""
-        await asyncio.wait({task}, timeout=seconds)
-        if not task.done():
+        await asyncio.wait({answer}, timeout=seconds)
+        if not answer.done():
             await asyncio.to_thread(worker.worker.kill)
-            await asyncio.wait({task})
-        task.exception()
+            await asyncio.wait({answer})
+        answer.exception()
         self._give(worker)
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import select
 import signal
 import socket
 import struct
@@ -28,6 +29,9 @@ FORK, END = 1, 2
 """Requests to the process that copies itself, packets of two numbers on the socket that brought the recipe. ``FORK``
 brings the socket of the new worker along and is answered with its process number, or with a negative errno; ``END``
 names a worker, ends it if it still lives, and is answered with how it ended."""
+
+PAUSE = 0.002
+"""Seconds between an answer and the preparations for the next job."""
 
 Handle = Callable[[Any], Any]
 
@@ -90,7 +94,7 @@ def worker() -> NoReturn:
 
 def answer_jobs(handle: Handle, codec: type[Codec], jobs: IO[bytes], answers: IO[bytes]) -> NoReturn:
     """Answers jobs until there are no more, then ends the process."""
-    prepare = getattr(handle, "prepare", int)
+    prepare = getattr(handle, "prepare", None)
     while True:
         try:
             _, job = receive(jobs, codec)
@@ -100,7 +104,10 @@ def answer_jobs(handle: Handle, codec: type[Codec], jobs: IO[bytes], answers: IO
         except (EOFError, BrokenPipeError, ConnectionResetError):
             sys.stderr.flush()
             os._exit(0)  # models and runtimes have nothing to save; their teardown only costs time
-        prepare()
+        if prepare is not None:
+            # The answer is on its way, and who gets it may need this processor; the next job does not wait.
+            select.select([jobs], [], [], PAUSE)
+            prepare()
 
 
 def attempt(handle: Handle, job: Any) -> tuple[int, Any]:

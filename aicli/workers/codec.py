@@ -5,7 +5,6 @@ u8 kind | u8 0 | u16 number of byte strings | u64 length of the content | u32 le
 
 from __future__ import annotations
 
-import asyncio
 import json
 import pickle
 import struct
@@ -15,7 +14,7 @@ from typing import IO, Any
 from aicli.errors import AicliError
 
 __all__ = ["ANSWER", "FAILURE", "JOB", "READY", "REFUSED", "STARTED", "Codec", "Frame", "Plain", "WireError"]
-__all__ += ["pack", "receive", "receive_async", "send"]
+__all__ += ["pack", "parse", "receive", "send"]
 
 READY, REFUSED, JOB, STARTED, ANSWER, FAILURE = range(1, 7)
 """A worker is ready (notes) or refuses (an error); it gets a job, has taken it, answers it or fails (an error)."""
@@ -89,7 +88,7 @@ def send(stream: IO[bytes], kind: int, value: Any, codec: type[Codec]) -> None:
 
 
 def parse(codec: type[Codec]) -> Generator[int, bytes, tuple[int, Any]]:
-    """Asks for so many bytes, again and again, and returns the kind and the value of a frame."""
+    """Asks for so many bytes, again and again, and returns kind and value of a frame. Raises :class:`WireError`."""
     kind, count, size = HEAD.unpack((yield HEAD.size))
     if size > codec.largest or count > MAX_BLOBS:
         raise WireError("a frame is too long")
@@ -111,19 +110,6 @@ def receive(stream: IO[bytes], codec: type[Codec]) -> tuple[int, Any]:
         data = stream.read(size)
         if len(data) < size:
             raise EOFError
-        try:
-            size = parser.send(data)
-        except StopIteration as message:
-            kind, value = message.value
-            return kind, value
-
-
-async def receive_async(stream: asyncio.StreamReader, codec: type[Codec]) -> tuple[int, Any]:
-    """As :func:`receive`."""
-    parser = parse(codec)
-    size = next(parser)
-    while True:
-        data = await stream.readexactly(size)  # which raises an EOFError of its own
         try:
             size = parser.send(data)
         except StopIteration as message:

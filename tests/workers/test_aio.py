@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 import pytest
 
 from aicli.errors import AicliError, WorkerDied
-from aicli.workers.aio import REPLACED, AsyncPool, Busy, DeadlineExceeded
-from aicli.workers.codec import Frame, Plain
-from aicli.workers.start import Starter, can_fork
+from aicli.workers.aio import READ_AHEAD, REPLACED, AsyncPool, Busy, Connected, DeadlineExceeded, NotStarted
+from aicli.workers.codec import ANSWER, FAILURE, JOB, READY, STARTED, Frame, Plain, pack, receive
+from aicli.workers.start import Starter, Worker, can_fork
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the service runs on POSIX")
 linux = pytest.mark.skipif(not can_fork(), reason="workers are not copied here")
@@ -174,3 +177,79 @@ def test_closing_ends_whatever_works(fork: bool) -> None:
 
     workers, seconds = asyncio.run(run())
     assert all(is_gone(worker) for worker in workers) and seconds < 5
+
+
+@contextlib.asynccontextmanager
+async def wired() -> AsyncIterator[tuple[Connected, socket.socket]]:
+    """A connection as the front process has it, and the worker's end of it, where there is no worker."""
+    ours, theirs = socket.socketpair()
+    worker = Connected(cast(Worker, SimpleNamespace(connection=ours)), Plain)
+    await worker.connect()
+    try:
+        yield worker, theirs
+    finally:
+        await worker.close()
+        theirs.close()
+
+
+def started_and(kind: int, value: Any) -> bytes:
+    return b"".join([*pack(STARTED, None, Plain), *pack(kind, value, Plain)])
+
+
+def test_messages_come_and_go_in_pieces() -> None:
+    photo = bytes(range(256)) * 8192  # more than a socket takes at once
+
+    async def run() -> None:
+        async with wired() as (worker, theirs):
+            for _ in range(2):
+                answer = worker.ask(({"do": "it"}, [photo]))
+                job = await asyncio.to_thread(receive, theirs.makefile("rb"), Plain)
+                assert job == (JOB, ({"do": "it"}, [photo]))
+                for byte in started_and(ANSWER, ({"done": True}, [b"", b"xyz"])):
+                    theirs.send(bytes([byte]))
+                    await asyncio.sleep(0)
+                assert await answer == ({"done": True}, [b"", b"xyz"])
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "said, error",
+    [
+        (b"", NotStarted),
+        (b"\xff" * 40, NotStarted),
+        (b"".join(pack(STARTED, None, Plain)), WorkerDied),
+        (started_and(ANSWER, ({}, [b"x" * 9]))[:-1], WorkerDied),
+        (started_and(STARTED, None), WorkerDied),
+        (started_and(READY, ()), WorkerDied),
+        (started_and(FAILURE, AicliError("no")), AicliError),
+    ],
+)
+def test_a_worker_that_ends_or_breaks_the_rules(said: bytes, error: type[Exception]) -> None:
+    async def run() -> None:
+        async with wired() as (worker, theirs):
+            answer = worker.ask(({}, []))
+            theirs.sendall(said)
+            theirs.shutdown(socket.SHUT_WR)
+            with pytest.raises(error) as raised:
+                await answer
+            assert type(raised.value) is error
+            await worker.ended.wait()
+            with pytest.raises(NotStarted):
+                await worker.ask(({}, []))
+
+    asyncio.run(run())
+
+
+def test_no_more_is_read_than_was_asked_for() -> None:
+    async def run() -> None:
+        async with wired() as (_, theirs):
+            theirs.setblocking(False)
+            sent = 0
+            with pytest.raises(BlockingIOError):
+                while sent < 4 * READ_AHEAD:
+                    sent += theirs.send(b"x" * 65536)
+                    await asyncio.sleep(0)
+            assert READ_AHEAD <= sent < 2 * READ_AHEAD
+
+    asyncio.run(run())

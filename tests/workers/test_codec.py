@@ -1,8 +1,7 @@
-"""Frames between a process and its workers, read from blocking streams and from asyncio's."""
+"""Frames between a process and its workers."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import pickle
@@ -11,31 +10,11 @@ from typing import Any
 import pytest
 
 from aicli.errors import AicliError, UsageError, WriteError
-from aicli.workers.codec import ANSWER, FAILURE, HEAD, JOB, READY, Codec, Plain, WireError, pack, receive, receive_async
+from aicli.workers.codec import ANSWER, FAILURE, HEAD, JOB, READY, Codec, Plain, WireError, pack, receive
 
 
 def read(data: bytes, codec: type[Codec]) -> tuple[int, Any]:
-    """Both readers must agree."""
-
-    async def from_asyncio() -> tuple[int, Any]:
-        stream = asyncio.StreamReader()
-        stream.feed_data(data)
-        stream.feed_eof()
-        return await receive_async(stream, codec)
-
-    try:
-        found = receive(io.BytesIO(data), codec)
-    except (EOFError, WireError) as error:
-        with pytest.raises(EOFError if isinstance(error, EOFError) else WireError):
-            asyncio.run(from_asyncio())
-        raise
-    if kind_of_value(found) is not Exception:
-        assert asyncio.run(from_asyncio()) == found
-    return found
-
-
-def kind_of_value(message: tuple[int, Any]) -> type:
-    return Exception if isinstance(message[1], Exception) else object
+    return receive(io.BytesIO(data), codec)
 
 
 @pytest.mark.parametrize(
