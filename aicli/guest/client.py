@@ -342,6 +342,7 @@ class Guest:
             check_guest(self._module, self._task)
         self._closed = False
         self._running: Running | None = None
+        self._answered: Running | None = None
         self.times: dict[str, StageTime] = {}
         if start:
             self._start()
@@ -357,11 +358,12 @@ class Guest:
     def close(self) -> None:
         """Gives back the instance with its memory and the networks; nothing can be asked of it any more."""
         self._closed = True
-        self._running = self._spare = None
+        self._running = self._answered = self._spare = None
 
     def _start(self, spare: SpareContexts | None = None) -> Running:
         if self._closed:
             raise UsageError("it was closed; make another one")
+        self._clear()
         spare = spare or self._spare
         session = Session(self._engine, self._models, self._threads, self.times, spare, memory=self._budget)
         try:
@@ -370,6 +372,12 @@ class Guest:
         except MemoryBoundsError as error:
             raise GuestFault(str(error)).of(self._source) from None
         return self._running
+
+    def _clear(self) -> None:
+        """Empties what the last image of a ``fresh`` guest has used; not sooner, as somebody waits for its answer."""
+        if self._answered is not None:
+            self._answered.host.session.release()
+            self._answered = None
 
     def _take(self) -> Running:
         """The instance for the next image, which is nobody's until it has answered."""
@@ -397,7 +405,7 @@ class Guest:
             self._running = running
         else:
             self._last_memory = running.memory.size()
-            running.host.session.release()
+            self._answered = running
         return result
 
     @property

@@ -29,6 +29,8 @@ __all__ = ["Service", "busy_problem"]
 
 log = logging.getLogger("aicli.serve")
 QUARANTINE_QUEUE = 8
+UNWATCHED = 0.05
+"""Seconds after which work that is not done is given up when its client goes away: most is done before."""
 
 
 class Service:
@@ -110,11 +112,10 @@ class Service:
         """A job's answer, unless the client goes away before. Raises :class:`Problem` for every failure."""
         begun = time.perf_counter()
         work = asyncio.ensure_future(pool.run((job, blobs), self.settings.deadline, key, once=once))
-        gone = asyncio.ensure_future(until_gone(request))
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work}, timeout=UNWATCHED)
             if not work.done():
-                raise Problem(499, "client_gone", "the client went away")
+                await self._watch(request, work)
             header, answer = await work
         except Busy as busy:
             raise busy_problem(busy) from None
@@ -124,13 +125,23 @@ class Service:
             raise self.died(pool, died) from None
         finally:
             work.cancel()
-            gone.cancel()
         spent = float(header.pop("seconds", 0.0))
         request.scope["aicli"]["work_ms"] = round(1000 * spent, 2)
         request.scope["aicli"]["queue_ms"] = round(1000 * (time.perf_counter() - begun - spent), 2)
         if "error" in header:
             raise Problem(int(header["status"]), str(header["error"]["code"]), str(header["error"]["message"]))
         return header, answer
+
+    async def _watch(self, request: Request, work: asyncio.Future[Frame]) -> None:
+        """Waits for work that takes long. Raises :class:`Problem` 499 when the client goes away before it ends."""
+        gone = asyncio.ensure_future(until_gone(request))
+        both: set[asyncio.Future[Any]] = {work, gone}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+        if not work.done():
+            raise Problem(499, "client_gone", "the client went away")
 
     def died(self, pool: AsyncPool, cause: WorkerDied) -> Problem:
         if pool is self.quarantine:

@@ -140,7 +140,9 @@ async def classify(request: Request) -> Response:
             key = f"model {record['model']} {record['labels']}"
             header, _ = await service.run(request, service.quarantine, job, blobs, key)
         else:
-            job["options"] = options.replace(model=catalog_name(name, "classify")).to_dict()
+            known = catalog_name(name, "classify")
+            if known != name:
+                job["options"] = options.replace(model=known).to_dict()
             header, _ = await service.run(request, service.pool, job, upload.photos)
     return answer(upload, header["results"], several=bool(frames))
 
@@ -149,7 +151,8 @@ async def faces(request: Request) -> Response:
     service: Service = request.app.state.service
     given = read_parameters(request.query_params.multi_items(), FACES)
     options = given.into(DetectOptions)
-    options = options.replace(model=catalog_name(options.model, "detect-faces"))
+    if (known := catalog_name(options.model, "detect-faces")) != options.model:
+        options = options.replace(model=known)
     pictures, accept = given.into(PictureOptions), request.headers.get("accept", "*/*")
     named = {item.name for item in PictureOptions.fields} & set(given)
     if pictures.hides_faces or not is_form(request):  # nothing in the body can change what is asked for

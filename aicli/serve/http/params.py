@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 from aicli._option import Option, Options
 from aicli.errors import UsageError
@@ -142,6 +143,12 @@ def parameter_of(option: str) -> str | None:
     return next(names, None)
 
 
+@lru_cache(maxsize=256)
+def make_options(options: type[Options], values: tuple[tuple[str, Any], ...]) -> Options:
+    """Most requests ask for the same, and every value is checked."""
+    return options(**dict(values))
+
+
 class Given(dict[str, Any]):
     """The values that a request gave, by the names of their options."""
 
@@ -152,7 +159,8 @@ class Given(dict[str, Any]):
         """
         names = {item.name for item in options.fields}
         try:
-            return options(**{name: value for name, value in self.items() if name in names})
+            given = tuple((name, value) for name, value in self.items() if name in names)
+            return cast(Made, make_options(options, given))  # type: ignore[arg-type]
         except UsageError as error:
             raise Problem(400, "parameter", error.told(parameter_of)) from None
 

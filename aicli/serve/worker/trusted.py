@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from PIL import Image
@@ -61,7 +63,7 @@ class Tasks:
                 del self._detectors[name]
 
     def classifier(self, options: ClassifyOptions) -> Classifier:
-        key = any_answer(options).replace(**self.sandbox.keywords())
+        key = classifier_key(options, self.sandbox)
         if key not in self._classifiers:
             self._classifiers[key] = Classifier.from_options(key)
         self._classifiers.move_to_end(key)
@@ -84,13 +86,13 @@ class Tasks:
                 self._used.prepare()
 
     def classify(self, job: dict[str, Any], photos: Sequence[bytes]) -> Frame:
-        options = ClassifyOptions.from_dict(job["options"])
+        options = classify_options(json.dumps(job["options"]))
         classifier = self.classifier(options)
         self._used = classifier.guest
         return each(job["names"], photos, classify_with(classifier, options, job)), []
 
     def faces(self, job: dict[str, Any], photos: Sequence[bytes]) -> Frame:
-        detector = self.detector(DetectOptions.from_dict(job["options"]).model)
+        detector = self.detector(detect_options(json.dumps(job["options"])).model)
         self._used = detector.guest
         return detect_with(detector, job, photos)
 
@@ -98,6 +100,25 @@ class Tasks:
 def any_answer(options: ClassifyOptions) -> ClassifyOptions:
     """The options of a classifier that serves these whatever they want answered."""
     return options.replace(top_k=ClassifyOptions.top_k, min_score=ClassifyOptions.min_score)
+
+
+# Most jobs ask for the same, and every value is checked when options are made.
+
+
+@lru_cache(maxsize=64)
+def classify_options(text: str) -> ClassifyOptions:
+    return ClassifyOptions.from_dict(json.loads(text))
+
+
+@lru_cache(maxsize=64)
+def detect_options(text: str) -> DetectOptions:
+    return DetectOptions.from_dict(json.loads(text))
+
+
+@lru_cache(maxsize=64)
+def classifier_key(options: ClassifyOptions, sandbox: SandboxOptions) -> ClassifyOptions:
+    """What decides which classifier serves these options."""
+    return any_answer(options).replace(**sandbox.keywords())
 
 
 Answers = Callable[[str, bytes], Iterable[dict[str, Any]]]
@@ -131,7 +152,7 @@ def frame_of(found: Classification | Detection, job: dict[str, Any]) -> dict[str
 
 def detect_with(detector: FaceDetector, job: dict[str, Any], photos: Sequence[bytes]) -> Frame:
     """Faces as records, or the picture of the one photo, with boxes or with its faces hidden."""
-    options = DetectOptions.from_dict(job["options"])
+    options = detect_options(json.dumps(job["options"]))
     if "pictures" not in job:
 
         def answers(name: str, photo: bytes) -> Iterable[dict[str, Any]]:
