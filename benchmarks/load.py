@@ -1,7 +1,7 @@
 """Load test of ``aicli serve`` over real sockets: throughput, latency against load, overhead, memory.
 
-python benchmarks/load.py                        everything, a table and latency.svg
-python benchmarks/load.py --requests 10000       memory over that many requests, too
+python benchmarks/load.py                  everything: serve.md and latency.svg
+python benchmarks/load.py --minutes 5      stops after that time; the same again goes on where it stopped
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from benchmarks.pieces import PIECES, Piece, read_piece, run_sections  # noqa: E402
+from benchmarks.processes import machine  # noqa: E402
+
 PHOTO = PROJECT / "examples" / "grace_hopper.jpg"
 CLIENTS = (1, 2, 4, 8, 16, 32)
 
@@ -150,7 +155,6 @@ def warm_time(port: int, rounds: int = 100) -> tuple[float, float]:
 
     Taken in turns, because the machine may slow down, and with pauses, so that neither disturbs the other.
     """
-    sys.path.insert(0, str(PROJECT))
     from aicli.tasks.classify import Classifier
 
     body = PHOTO.read_bytes()
@@ -204,38 +208,97 @@ def plot(series: dict[str, list[Run]], path: Path) -> None:
     path.write_text("\n".join(parts) + "\n")
 
 
+HEADER = """# The service under load
+
+Written by `python benchmarks/load.py`, which says how. The clients ran on the same cores, the photo is
+`examples/grace_hopper.jpg` (61 KB), every worker has one thread.
+"""
+
+
+def latency(seconds: float, path: str, picture: Path) -> Piece:
+    """Runs with more and more clients, one worker and two."""
+    series: dict[str, list[Run]] = {}
+    lines = []
+    for workers in (1, 2):
+        with serving(workers) as (port, _):
+            asyncio.run(load(port, path, 2, 1))
+            runs = [asyncio.run(load(port, path, clients, seconds)) for clients in CLIENTS]
+        lines += [
+            f"## {workers} worker(s), `{path}`",
+            "",
+            "| clients | requests/s | median ms | 90 % ms | 99 % ms | failures |",
+        ]
+        lines += ["| --- | --- | --- | --- | --- | --- |", *(run.row() for run in runs), ""]
+        series[f"{workers} worker(s)"] = runs
+    plot(series, picture)
+    one, two = (runs[CLIENTS.index(8)] for runs in series.values())
+    tail = two.quantile(0.99) / two.quantile(0.5)
+    lines += [
+        f"At 8 clients two workers answer {two.throughput / one.throughput:.2f} times as many requests as one, and the"
+    ]
+    lines += [f"99th percentile is {tail:.2f} times the median.", "", f"![latency against load]({picture.name})", ""]
+    return Piece(lines)
+
+
+def workers_in_turn(path: str, seconds: float = 4, rounds: int = 5) -> Piece:
+    """One worker and two, each a few seconds in turn, because the machine's speed changes from minute to minute."""
+    with serving(1) as (one, _), serving(2) as (two, _):
+        for port in (one, two):
+            asyncio.run(load(port, path, 8, 1))
+        runs = [[asyncio.run(load(port, path, 8, seconds)).throughput for port in (one, two)] for _ in range(rounds)]
+    ratios = sorted(second / first for first, second in runs)
+    text = f"Two workers against one at 8 clients, in turn: {statistics.median(ratios):.2f}"
+    return Piece([f"{text} ({ratios[0]:.2f} to {ratios[-1]:.2f}).", ""])
+
+
+def overhead() -> Piece:
+    with serving(1) as (port, _):
+        here, there = warm_time(port)
+        layer = layer_time(port)
+    both = f"{here:.2f} ms in one process and {there:.2f} ms over HTTP, taken in turns: {there - here:.2f} ms more"
+    lines = ["## One request more", "", f"A photo takes {both}."]
+    return Piece([*lines, f"A request of the photo's size that is no photo takes {layer:.2f} ms.", ""])
+
+
+def memory(requests: int, path: str) -> Piece:
+    lines = ["## Memory", "", f"MiB resident after so many requests from 8 clients to `{path}`, two workers:", ""]
+    with serving(2) as (port, pid):
+        failures = 0
+        for done in range(0, requests + 1, requests // 5):
+            sizes = resident(pid)
+            if not done:
+                lines += [
+                    f"| requests | {' | '.join(name.partition(' ')[0] for name in sizes)} |",
+                    "| --- " * (len(sizes) + 1) + "|",
+                ]
+            lines.append(f"| {done} | {' | '.join(f'{size:.1f}' for size in sizes.values())} |")
+            if done < requests:
+                failures += asyncio.run(load(port, path, 8, 1e9, requests // 5)).failures
+    return Piece([*lines, "", f"{failures} of them failed.", ""])
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--seconds", type=float, default=5, help="length of each run")
     options.add_argument("--path", default="/v1/classify", help="endpoint and its query")
-    options.add_argument("--requests", type=int, default=0, help="watch memory over this many requests")
+    options.add_argument("--requests", type=int, default=20_000, help="watch memory over this many requests")
+    options.add_argument("--minutes", type=float, help="begin no section after so many minutes")
+    options.add_argument("--report", type=Path, default=Path(__file__).parent / "serve.md")
     options.add_argument("--plot", type=Path, default=Path(__file__).parent / "latency.svg")
     given = options.parse_args()
-    series: dict[str, list[Run]] = {}
-    for workers in (1, 2):
-        with serving(workers) as (port, pid):
-            asyncio.run(load(port, given.path, 2, 1))
-            print(f"\n{workers} worker(s), {given.path}\n")
-            print("| clients | requests/s | median ms | 90 % ms | 99 % ms | failures |")
-            print("| --- | --- | --- | --- | --- | --- |")
-            runs = [asyncio.run(load(port, given.path, clients, given.seconds)) for clients in CLIENTS]
-            print("\n".join(run.row() for run in runs), flush=True)
-            series[f"{workers} worker(s)"] = runs
-            if workers == 2 and given.requests:
-                print("\nMiB resident, by requests answered\n")
-                for done in range(0, given.requests + 1, given.requests // 5):
-                    print(done, {name: round(size, 1) for name, size in resident(pid).items()}, flush=True)
-                    asyncio.run(load(port, given.path, 8, 1e9, given.requests // 5))
-    at_8 = CLIENTS.index(8)
-    one, two = (runs[at_8] for runs in series.values())
-    print(f"\nthroughput at 8 clients, 2 workers against 1: {two.throughput / one.throughput:.2f}")
-    print(f"99th percentile over the median at 8 clients: {two.quantile(0.99) / two.quantile(0.5):.2f}")
-    with serving(1) as (port, _):
-        here, there = warm_time(port)
-        layer = layer_time(port)
-    print(f"warm in one process {here:.2f} ms, over HTTP {there:.2f} ms: {there - here:.2f} ms more")
-    print(f"a request that is no photo: {layer:.2f} ms")
-    plot(series, given.plot)
+    pieces = PIECES / "load"
+    sections: dict[str, Callable[[], Piece]] = {
+        "latency": lambda: latency(given.seconds, given.path, given.plot),
+        "workers": lambda: workers_in_turn(given.path),
+        "overhead": overhead,
+        "memory": lambda: memory(given.requests, given.path),
+    }
+    if not run_sections(sections, given.minutes, pieces):
+        return
+    lines = [HEADER, *machine(), *(line for name in sections for line in read_piece(pieces, name).lines)]
+    given.report.write_text("\n".join(lines))
+    for path in pieces.iterdir():
+        path.unlink()
 
 
 if __name__ == "__main__":

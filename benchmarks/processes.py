@@ -1,15 +1,17 @@
-"""Whole processes for benchmarks/bench.py: how long they take, and what they have in memory at most."""
+"""Whole processes: how long they take, what they have in memory at most, and the machine they run on."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -79,7 +81,6 @@ def cold(title: str, names: dict[str, list[str]], rounds: int) -> list[str]:
             f"| {name} | {statistics.median(times):.3f} | {min(times):.3f} to {max(times):.3f} "
             f"| {ratio:.2f} | {memory:.0f} |"
         )
-    print("\n".join(lines), flush=True)
     return [*lines, ""]
 
 
@@ -119,7 +120,6 @@ def many(task: str, sources: list[Path], folder: Path, count: int, rounds: int) 
     lines += ["", "Without `--threads`, one job gives each network both cores, two jobs one each.", ""]
     if private:
         lines += [f"A job has at most {private:.0f} MB in memory that it shares with no other process.", ""]
-    print("\n".join(lines), flush=True)
     return lines
 
 
@@ -143,3 +143,25 @@ def children(process: int) -> list[int]:
         with contextlib.suppress(OSError):
             found += [int(child) for child in path.read_text().split()]
     return found
+
+
+def machine() -> list[str]:
+    packages = ["ai-edge-litert", "tflite-runtime", "wasmtime", "wasmer", "pillow", "numpy"]
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    processor = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        processor = models[0] if models else processor
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return [
+        f"Machine: {processor}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}; "
+        f"load average at the start {load}.",
+        f"Packages: {', '.join(found)}.",
+        "",
+    ]
