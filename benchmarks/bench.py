@@ -261,6 +261,13 @@ class Bench:
             "aicli classify --threads 1": [*classify, "--threads", "1"],
             "aicli classify": classify,
         }
+        labels = SHARED / "labels" / "imagenet_labels.txt"
+        if (python := python_of("litert-cli")) and labels.exists():
+            litert = [str(python.with_name("litert")), "run", str(self.quantised), "--input", str(self.portrait)]
+            commands["litert run"] = [*litert, "--labels", str(labels)]
+            answers = [subprocess.check_output(command, text=True) for command in ([*classify], commands["litert run"])]
+            if not all("military uniform" in answer for answer in answers):
+                raise SystemExit("litert run and aicli classify do not find the same")
         return Piece(cold("Whole processes with a quantised MobileNetV2", commands, self.rounds))
 
     def tools(self) -> Piece:

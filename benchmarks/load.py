@@ -30,6 +30,8 @@ from benchmarks.pieces import PIECES, Piece, read_piece, run_sections  # noqa: E
 from benchmarks.processes import machine  # noqa: E402
 
 PHOTO = PROJECT / "examples" / "grace_hopper.jpg"
+FAMILY = ("front", "what workers are copies of", "worker", "worker", "quarantine")
+"""The processes of a service with two workers, in the order in which they are started."""
 CLIENTS = (1, 2, 4, 8, 16, 32)
 
 
@@ -267,10 +269,8 @@ def memory(requests: int, path: str) -> Piece:
         for done in range(0, requests + 1, requests // 5):
             sizes = resident(pid)
             if not done:
-                lines += [
-                    f"| requests | {' | '.join(name.partition(' ')[0] for name in sizes)} |",
-                    "| --- " * (len(sizes) + 1) + "|",
-                ]
+                named = len(sizes) == len(FAMILY)
+                lines += [f"| requests | {' | '.join(FAMILY if named else sizes)} |", "| --- " * (len(sizes) + 1) + "|"]
             lines.append(f"| {done} | {' | '.join(f'{size:.1f}' for size in sizes.values())} |")
             if done < requests:
                 failures += asyncio.run(load(port, path, 8, 1e9, requests // 5)).failures
