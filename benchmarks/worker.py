@@ -67,15 +67,9 @@ def mtcnn_tensorflow() -> Contestant:
 
 
 def mtcnn_tflite() -> Contestant:
-    import numpy as np
-    from PIL import Image
+    import cv2
 
-    detector = import_module("mtcnn_tflite.MTCNN").MTCNN()
-
-    def run(path: str) -> Answer:
-        return boxes(detector.detect_faces(np.asarray(Image.open(path).convert("RGB")))), {}
-
-    return run
+    return keras_style(import_module("mtcnn_tflite.MTCNN").MTCNN(), cv2)
 
 
 def facenet_pytorch() -> Contestant:
