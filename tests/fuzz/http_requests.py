@@ -10,8 +10,10 @@ import asyncio
 import logging
 import socket
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from aicli.serve.http.app import make_app
@@ -20,7 +22,7 @@ from aicli.serve.http.server import Server
 from aicli.serve.settings import Settings
 from tests.fuzz.driver import Outcome
 
-__all__ = ["HttpRequests"]
+__all__ = ["TOKEN", "HttpRequests", "Sensible", "frame"]
 
 TOKEN = "a-token-for-the-fuzzer"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "GET", "POST", "POST")
@@ -82,7 +84,9 @@ BODIES = (
 )
 
 
-SENSIBLE: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[bytes, ...]], ...] = (
+Sensible = tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[bytes, ...]], ...]
+"""Methods, each with paths, headers and bodies that go together."""
+SENSIBLE: Sensible = (
     ("GET", ("/", "/docs", "/healthz", "/metrics", "/openapi.json", "/v1/models"), ("Accept: */*", "X: y"), (b"",)),
     ("HEAD", ("/", "/healthz", "/v1/models"), ("Accept: */*",), (b"",)),
     ("OPTIONS", ("/", "/v1/faces", "/v1/models/x"), ("Origin: http://localhost",), (b"",)),
@@ -104,13 +108,15 @@ class HttpRequests:
     """What strangers reach of the service; case ``n`` is always the same."""
 
     name = "http"
+    sensible = SENSIBLE
+    allowed: Mapping[str, Any] = MappingProxyType({"functions": True})
 
     def prepare(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="http-fuzz-")
         self.faults = Faults()
         logging.getLogger().addHandler(self.faults)
         folder = Path(self.folder.name)
-        settings = Settings(folder, token=TOKEN, functions=True, workers=1, queue=3, max_body=100_000)
+        settings = Settings(folder, token=TOKEN, workers=1, queue=3, max_body=100_000, **self.allowed)
         self.app = make_app(settings)
         self.app.service.store.prepare()
         self.app.service.run = pretend  # type: ignore[method-assign, assignment]
@@ -120,10 +126,16 @@ class HttpRequests:
 
     def run(self, random: Random) -> Outcome:
         """The statuses and error codes of the answers; those below 400 got past the checks."""
-        stream = b"".join(make_request(random) for _ in range(random.randint(1, 12)))
+        stream = self.opening(random) + b"".join(
+            make_request(random, self.sensible) for _ in range(random.randint(1, 12))
+        )
         if random.random() < 0.25:
             stream = damage(random, stream)
         return self.try_bytes("", stream, random)
+
+    def opening(self, random: Random) -> bytes:
+        """What comes before the requests of every case."""
+        return b""
 
     def try_bytes(self, name: str, data: bytes, random: Random) -> Outcome:
         outcome = Outcome()
@@ -150,10 +162,14 @@ class HttpRequests:
         received = await receiving
         while self.server.connections or self.server.tasks:
             await asyncio.sleep(0)
+        await self.settle()
         service = self.app.service
         assert service.budget.used == 0, service.budget.used
         assert service.tasks_admission.taken == service.quarantine_admission.taken == 0
         return read_answers(received, stream)
+
+    async def settle(self) -> None:
+        """Waits for what goes on without a connection."""
 
 
 class Faults(logging.Handler):
@@ -176,14 +192,16 @@ async def pretend(
         return {"tasks": ["command"], "functions": [], "code_key": "pretended"}, [b"code"]
     if job["kind"].startswith("check"):
         return {"classes": 2, "input": {"width": 1, "height": 1}, "notes": [], "tasks": ["command"]}, []
+    if job["kind"] == "run_function":
+        return {"results": [], "code_key": "pretended", "type": "text/plain"}, [b"output", b""]
     if "pictures" in job:
         return {"type": "image/png", "faces": 1}, [b"p" * 300_000]
     return {"results": [{"image": name, "model": "pretended"} for name in job.get("names", ())]}, [b"output"]
 
 
-def make_request(random: Random) -> bytes:
+def make_request(random: Random, sensible: Sensible) -> bytes:
     if random.random() < 0.8:
-        method, paths, headers, bodies = random.choice(SENSIBLE)
+        method, paths, headers, bodies = random.choice(sensible)
         return frame(random, method, random.choice(paths), "1", [random.choice(headers)], random.choice(bodies))
     method, path = random.choice(METHODS), random.choice(PATHS)
     query = "?" + "&".join(random.choices(QUERIES, k=random.randint(1, 2))) if random.random() < 0.4 else ""

@@ -12,6 +12,7 @@ from tests.fuzz.http_requests import HttpRequests
 from tests.fuzz.image_files import ImageFiles
 from tests.fuzz.model_files import ModelFiles
 from tests.fuzz.nn_calls import NnCalls
+from tests.fuzz.training_requests import TrainingRequests
 from tests.fuzz.wasi_calls import WasiCalls
 
 __all__ = ["CORPUS", "SURFACES", "replay_corpus"]
@@ -24,6 +25,7 @@ _ALL: list[Surface] = [
     ImageFiles(),
     ModelFiles(),
     HttpRequests(),
+    TrainingRequests(),
 ]
 CORPUS = Path(__file__).parent / "corpus"
 """A folder of files for each surface of files, and ``cases.json``: numbers of cases by surface and seed."""
