@@ -15,6 +15,7 @@ from aicli.image.headers import count_gif, hidden_sizes
 from aicli.image.raw import find_embedded
 from aicli.image.tiff import pages, read_directories
 from tests.corpus import encode
+from tests.image.test_frames import raw_photo
 
 # AV1: the sequence header (5.5 of the specification), in its unit, in the boxes of a file.
 
@@ -114,7 +115,7 @@ def avif(stream: bytes, form: str = "short", behind: bytes = b"") -> bytes:
         meta = box(
             b"meta", bytes(4) + box(b"free", b"iloc") + box(b"iloc", places, form if form == "long" else "short")
         )
-        return box(b"ftyp", b"avif") + meta + box(b"mdat", stream + behind, form)
+        return box(b"ftyp", b"avif") + box(b"free", b"") + meta + box(b"mdat", stream + behind, form)
 
     return file(len(file(0)) - len(behind) - len(stream))
 
@@ -163,6 +164,20 @@ def test_an_item_in_the_box_of_small_items_counts_from_there() -> None:
     places = bytes([1, 0, 0, 0, 0x44, 0]) + struct.pack(">HHHHH", 1, 7, 1, 0, 1) + struct.pack(">II", 2, len(stream))
     data = box(b"meta", bytes(4) + box(b"iloc", places) + box(b"idat", b"\xff\xff" + stream))
     assert list(stream_sizes(data)) == [(640, 480)]
+
+
+def test_every_item_has_its_size() -> None:
+    streams = [unit(1, sequence_header(size)) for size in ((640, 480), (64, 48), (3, 2))]
+
+    def file(first: int) -> bytes:
+        places, offset = bytes([0, 0, 0, 0, 0x48, 0x40]) + struct.pack(">H", 3), first
+        for number, stream in enumerate(streams):
+            base = offset // 3
+            places += struct.pack(">HHIHIQ", number, 0, base, 1, offset - base, len(stream))
+            offset += len(stream)
+        return box(b"meta", bytes(4) + box(b"iloc", places)) + b"".join(streams)
+
+    assert list(stream_sizes(file(len(file(0)) - sum(map(len, streams))))) == [(640, 480), (64, 48), (3, 2)]
 
 
 def test_a_length_of_zero_is_the_rest_of_the_file() -> None:
@@ -240,6 +255,27 @@ def canon(*parts: bytes) -> bytes:
     return b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + b"".join(parts) + bytes(100)
 
 
+def without(data: bytes, *entries: tuple[int, int, int, int]) -> bytes:
+    """The file with each entry (tag, type, count, value) turned into one of a private tag, where it stands last."""
+    for entry in entries:
+        at = data.rindex(struct.pack("<HHII", *entry))
+        data = data[:at] + struct.pack("<H", 65001) + data[at + 2 :]
+    return data
+
+
+def test_a_raw_photo_is_known_by_what_its_directories_hold() -> None:
+    """By its version of DNG, by the sensor's picture, or by a smaller copy in front of a picture in a subdirectory."""
+    version, copy = (50706, 1, 4, 0x0401), (254, 4, 1, 1)
+    sensor = without(raw_photo(jpeg=(1000, 1200)), version)
+    for data in (sensor, without(sensor, copy)):
+        found = find_embedded("TIFF", io.BytesIO(data), "a.dng")
+        assert found is not None and found.part == "embedded JPEG, 1000 x 1200 of 1536 x 1800"
+    finished = without(raw_photo(rgb=(800, 600)), version)
+    found = find_embedded("TIFF", io.BytesIO(finished), "a.tif")
+    assert found is not None and (found.kind, found.part) == ("TIFF", "embedded picture, 800 x 600")
+    assert find_embedded("TIFF", io.BytesIO(without(finished, copy)), "a.tif") is None  # a picture with another one
+
+
 def test_a_canon_photo_has_the_turn_of_its_first_box_of_exif() -> None:
     exif = b"II*\0" + struct.pack("<I", 8) + struct.pack("<HHHIHHI", 1, 274, 3, 1, 6, 0, 0)
     found = find_embedded("CR3", io.BytesIO(canon(box(b"CMT1", exif), jpeg((700, 500)))), "a.cr3")
@@ -287,7 +323,7 @@ def test_an_icon_has_the_sizes_of_its_pictures() -> None:
 def test_every_picture_of_a_gif_counts_with_its_place() -> None:
     colours = bytes(3 * 4)
     place = struct.pack("<4HB", 10, 20, 30, 40, 0x81)  # with four colours of its own
-    plain = struct.pack("<4HB", 0, 0, 7, 8, 0)
+    plain = struct.pack("<4HB", 0, 0, 7, 8, 7)  # the number of colours counts with bit 7 alone
     control = b"\x21\xf9\x04\0\0\0\0\0"
     data = b"GIF89a" + struct.pack("<HHBBB", 50, 60, 0x80, 0, 0) + bytes(6)
     data += control + b"\x2c" + place + colours + b"\x02\x03abc\x02de\0" + b"\x2c" + plain + b"\x02\0" + b"\x3b"
