@@ -19,7 +19,8 @@ An image that failed is a record ``{"image": ..., "error": ...}`` in json and js
 parquet, and nothing in table and text: there the message belongs on stderr. Coordinates are pixels of the upright
 image.
 
-Where every frame of a file is answered, text and csv have a column more behind the image, ``frame``, from 0.
+Where every frame of a file is answered, text and csv have a column more behind the image, ``frame``, from 0. Where
+photos are put into groups, csv has one before ``error``: ``group``, where the photo was put.
 """
 
 from __future__ import annotations
@@ -56,12 +57,13 @@ def make_writer(
     width: int | None = None,
     header: bool = True,
     frames: bool = False,
+    groups: bool = False,
 ) -> Writer:
     """The writer of a format of :data:`FORMATS`.
 
     ``top_given``: the number of labels was asked for, so that text shows them all. ``width``: columns of a table; by
     default those of the terminal, or 80. ``header=False`` leaves out the header line of csv, for a file that has one.
-    ``frames``: every frame of a file is answered.
+    ``frames``: every frame of a file is answered. ``groups``: photos are put into groups.
     """
     if format == "text":
         return _TextWriter(stream, top_given=top_given, frames=frames)
@@ -70,7 +72,7 @@ def make_writer(
     if format == "jsonl":
         return _JsonLinesWriter(stream, frames=frames)
     if format == "csv":
-        return _CsvWriter(stream, task, header=header, frames=frames)
+        return _CsvWriter(stream, task, header=header, frames=frames, groups=groups)
     if format == "parquet":
         from aicli.output.parquet import ParquetWriter, require_pyarrow
 
@@ -152,12 +154,15 @@ class _JsonWriter(_JsonLinesWriter):
 
 
 class _CsvWriter(Writer):
-    def __init__(self, stream: TextIO, task: Task, *, header: bool, frames: bool) -> None:
+    def __init__(self, stream: TextIO, task: Task, *, header: bool, frames: bool, groups: bool) -> None:
         import csv
 
         super().__init__(stream, frames=frames)
         image, *columns = CLASSIFY_COLUMNS if task == "classify" else FACE_COLUMNS
         self._columns = [image, *(["frame"] if frames else []), *columns]
+        self._groups = groups
+        if groups:
+            self._columns.insert(-1, "group")
         self._pending: list[str] = []
         self._csv = csv.writer(self)  # csv's own line ending is RFC 4180's, "\r\n"
         if header:
@@ -170,17 +175,18 @@ class _CsvWriter(Writer):
 
     def result(self, item: Classification | Detection, extra: dict[str, Any] | None = None) -> None:
         image: list[Any] = [escape_bytes(item.image)] + ([item.frame] if self._frames else [])
+        end = [escape_bytes((extra or {}).get("group") or "")] if self._groups else []
         rows: list[list[Any]] = []
         if isinstance(item, Detection):
             for number, face in enumerate(item.faces, 1):
                 points = (round(value, 2) for point in face.landmarks for value in point)
                 box = (round(value, 2) for value in face.box)
-                rows.append([*image, number, *box, f"{face.score:.6f}", *points, ""])
+                rows.append([*image, number, *box, f"{face.score:.6f}", *points, *end, ""])
         else:
             for rank, best in enumerate(item.predictions, 1):
                 score = f"{best.score:.6f}"
-                rows.append([*image, rank, best.index, escape_bytes(best.label), score, best.confidence, ""])
-        self._rows(rows or [[*image, *[""] * (len(self._columns) - len(image))]])
+                rows.append([*image, rank, best.index, escape_bytes(best.label), score, best.confidence, *end, ""])
+        self._rows(rows or [[*image, *[""] * (len(self._columns) - len(image) - len(end) - 1), *end, ""]])
 
     def failure(self, image: str, error: str) -> None:
         self._rows([[escape_bytes(image), *[""] * (len(self._columns) - 2), escape_bytes(error)]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ CASES = [
     (("classify",), "jsonl"),
     (("classify", "-j", "2"), "csv"),
     (("classify", "--group", "groups", "--move"), "jsonl"),
+    (("classify", "-k", "2", "--group", "groups", "--move"), "csv"),
+    (("detect-faces", "--group", "groups", "--move"), "csv"),
     (("detect-faces", "--color", "red"), "csv"),
     (("detect-faces", "-o", "out/", "-j", "2"), "jsonl"),
     (("detect-faces", "-o", "out/", "--blur"), "csv"),
@@ -66,3 +70,17 @@ def test_photos_that_are_gone_are_counted(aicli: Any, photos: Path, tmp_path: Pa
     with Image.open(sheet) as picture:
         assert picture.width < 2 * 240
     assert records.read_text() == text.replace('"predictions"', '"somebody edited this"', 1)
+
+
+def test_a_csv_is_continued_with_its_own_columns(aicli: Any, photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.jpg").unlink()
+    records = tmp_path / "r.csv"
+    for first, then in (((), ("--group", tmp_path / "a")), (("--group", tmp_path / "b"), ())):
+        records.unlink(missing_ok=True)
+        (photos / "img2.png").rename(tmp_path / "later.png")
+        assert aicli("classify", photos, "-O", records, *first).code == 0
+        (tmp_path / "later.png").rename(photos / "img2.png")
+        assert aicli("classify", photos, "-O", records, "--resume", *then).code == 0
+        header, *rows = csv.reader(io.StringIO(records.read_text(), newline=""))
+        assert ("group" in header) == bool(first) and rows[-1][0].endswith("img2.png")
+        assert {len(row) for row in rows} == {len(header)}

@@ -141,6 +141,22 @@ def test_csv_columns_and_line_ends() -> None:
     assert rows[0]["left_eye_x"] == "10.12" and rows[0]["mouth_right_y"] == "102.28" and rows[0]["score"] == "0.987650"
 
 
+def test_csv_says_where_a_photo_was_put() -> None:
+    stream = io.StringIO()
+    writer = make_writer("csv", stream, task="detect-faces", groups=True)
+    writer.result(detection(faces=2), {"group": "sorted/with faces/a.jpg"})
+    writer.result(detection("b", 0), {"group": "sorted/without faces/b"})
+    writer.result(detection("c", 0))
+    writer.failure("d", "no image")
+    header, *rows = csv.reader(io.StringIO(stream.getvalue()))
+    assert header == [*FACE_COLUMNS[:-1], "group", "error"]
+    assert {len(row) for row in rows} == {len(header)}
+    assert [(row[0], *row[-2:]) for row in rows] == [
+        *[("a.jpg", "sorted/with faces/a.jpg", "")] * 2,
+        *[("b", "sorted/without faces/b", ""), ("c", "", ""), ("d", "", "no image")],
+    ]
+
+
 def test_csv_header_can_be_left_out() -> None:
     stream = io.StringIO()
     make_writer("csv", stream, task="classify", header=False).failure("a", "b")

@@ -91,6 +91,11 @@ class RecordFile:
     def has_header(self) -> bool:
         return bool(self._kept)
 
+    @property
+    def columns(self) -> list[str]:
+        """Of a csv that is continued."""
+        return self._kept.partition("\n")[0].strip().split(",") if self.format == "csv" and self._kept else []
+
     def answers(self, name: str) -> bool:
         if name in self.answered:
             return True

@@ -228,7 +228,7 @@ class Batch:
         """Not before there is something to write: a wrong model must not leave a header behind."""
         if self._writer is not None:
             return self._writer
-        how: Any = {"task": self.task, "top_given": self.top_given, "frames": self.all_frames}
+        how = self._how()
         if self.file is not None:
             stream = self._stack.enter_context(self.file.open())
             writer = make_writer(self.file.format, stream, header=not self.file.has_header, **how)
@@ -240,6 +240,13 @@ class Batch:
         self._stack.callback(self._close_writer)
         self._writer = writer
         return writer
+
+    def _how(self) -> dict[str, Any]:
+        """What every writer of the run is told; the columns of csv are those of the rows that are there."""
+        grouped = self.extras.grouping is not None
+        if self.file is not None and self.file.columns:
+            grouped = "group" in self.file.columns
+        return {"task": self.task, "top_given": self.top_given, "frames": self.all_frames, "groups": grouped}
 
     def _close_writer(self) -> None:
         if self._writer is not None:
@@ -276,7 +283,7 @@ class Batch:
         if self.file is None or self.file.part is None:
             return None
         text = StringIO()
-        writer = make_writer(self.file.format, text, task=self.task, top_given=self.top_given)
+        writer = make_writer(self.file.format, text, **self._how())
         writer.result(done.result, self._record_extra(done.stages, extra))
         return text.getvalue()
 
