@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 BUNDLED = "aicli/_bundled/"
 PAGE = f"{BUNDLED}page/"
-LITERT = "LiteRT.js by Google, unchanged: a file of the npm package @litertjs/core."
+LITERT = "LiteRT.js by Google, scripts minified: a file of the npm package @litertjs/core."
 OWN_SCRIPTS = {
     "index.js": ("Apache-2.0", "Compiled from js/src/browser."),
     "worker.js": ("Apache-2.0 AND MIT", "Compiled from js/src/browser, with parts of fflate (MIT)."),

@@ -55,7 +55,7 @@ export async function startChromium() {
 const KINDS = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".wasm": "application/wasm" };
 const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src 'self'";
 
-/** Serves a folder with a strict policy; its address, and the addresses that were asked for. */
+/** Serves a folder, with a strict policy but for pages called snippet; its address, and the addresses that were asked for. */
 export async function serveFolder(folder) {
   const asked = [];
   const server = createServer((request, response) => {
@@ -63,7 +63,7 @@ export async function serveFolder(folder) {
     asked.push(pathname);
     try {
       const body = readFileSync(join(folder, pathname === "/" ? "index.html" : pathname));
-      response.writeHead(200, { "Content-Type": KINDS[extname(pathname) || ".html"] ?? "application/octet-stream", "Content-Security-Policy": POLICY });
+      response.writeHead(200, { "Content-Type": KINDS[extname(pathname) || ".html"] ?? "application/octet-stream", ...(pathname.startsWith("/snippet") ? {} : { "Content-Security-Policy": POLICY }) });
       response.end(body);
     } catch {
       response.writeHead(404).end();

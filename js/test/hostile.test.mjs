@@ -109,6 +109,15 @@ test("calls behind one that hangs are answered, and other detectors are not touc
   assert.deepEqual((await hanging.detect(small)).faces, []);
 });
 
+test("threads that load at the same time say nothing, and leave standard error as it is", () => {
+  const script = `import { FaceDetector } from ${JSON.stringify(join(JS, "index.mjs"))};
+    const load = () => FaceDetector.load({ engine: "${ENGINES[0]}", guestTimeout: 30 });
+    for (const detector of await Promise.all([load(), load(), load()])) await detector.detect("examples/grace_hopper.jpg");
+    console.error("it is as it was");`;
+  const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { cwd: PROJECT, encoding: "utf8" });
+  assert.deepEqual([status, stderr], [0, "it is as it was\n"]);
+});
+
 test("the command ends with exit code 1 where the guest hangs, and writes what was answered", () => {
   const body = `(if (i32.eq (i32.load offset=8 (local.get 0)) (i32.const 512)) (then (loop (br 0)))) ${result(0, 0, 0, 0, 0, 0)}`;
   const args = ["--guest", guest({ body, pages: 64 }), "--guest-timeout", "0.5", "-f", "jsonl", "-q", "examples/grace_hopper.jpg", "examples/chelsea.png"];

@@ -9,13 +9,18 @@ import { build } from "esbuild";
 import sharp from "sharp";
 import { Classifier, FaceDetector, ImageError, ImageTooLargeError, LabelsError, ModelError, UnavailableError, UsageError } from "../index.mjs";
 import { hasChromium, serveFolder, startChromium } from "./chromium.mjs";
-import { differences, ENGINES, EXAMPLES, golden, internal, JS } from "./support.mjs";
+import { differences, ENGINES, EXAMPLES, golden, internal, JS, PROJECT } from "./support.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "aicli-package-"));
 after(() => rmSync(folder, { recursive: true }));
 const PHOTO = join(EXAMPLES, "grace_hopper.jpg");
 const command = (...args) => spawnSync(process.execPath, [join(JS, "dist", "node", "main.js"), ...args], { cwd: join(JS, ".."), encoding: "utf8" });
 const answer = (task, image) => golden().find((item) => item.task === task && !Object.keys(item.options).length && item.answer.image === image).answer;
+
+const DOCS = ["README.md", "js/README.md", "docs/javascript.md"];
+/** The blocks of a document in this language. */
+const blocks = (file, language) =>
+  [...readFileSync(join(PROJECT, file), "utf8").matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, "gm"))].map(([, text]) => text);
 
 test("a path, bytes, and pixels give the same answer", async () => {
   const detector = await FaceDetector.load();
@@ -192,6 +197,19 @@ test("the archive installs in an empty folder", async (context) => {
     assert.match(run("npx", "--no-install", "aicli-vision", "classify", PHOTO), /military uniform/);
   });
 
+  await context.test("what the documentation shows of Node.js runs", () => {
+    for (const name of ["group.jpg", "cat.jpg"]) writeFileSync(join(home, name), readFileSync(PHOTO));
+    const scripts = DOCS.flatMap((file) => blocks(file, "js")).filter((script) => !script.includes("aicli-vision/browser"));
+    assert.equal(scripts.length, 3);
+    for (const script of scripts) {
+      const name = script.includes("require(") ? "snippet.cjs" : "snippet.mjs";
+      writeFileSync(join(home, name), script);
+      run(process.execPath, name);
+    }
+    run("npx", "--no-install", "aicli-vision", "detect-faces", "group.jpg", "-o", "out.png");
+    assert.ok(existsSync(join(home, "out.png")));
+  });
+
   const site = join(home, "site");
   await context.test("its command writes the folder for browsers, and nothing over what is another's", () => {
     const write = (...args) => spawnSync("npx", ["--no-install", "aicli-vision", "browser-files", ...args], { cwd: home, encoding: "utf8" });
@@ -246,6 +264,15 @@ void FaceDetector.load({ threads: 2 });
       const found = await browser.run(`const { FaceDetector } = await import("/aicli/index.js"); const found = await (await FaceDetector.load()).detect("photo.jpg"); return { ...found, image: "examples/grace_hopper.jpg" };`);
       assert.deepEqual(differences(found, answer("detect-faces", "examples/grace_hopper.jpg")), []);
       assert.ok(!server.asked.some((path) => path.includes("efficientnet") || path.endsWith(".d.ts")), "what nobody asked for");
+      for (const [index, snippet] of DOCS.flatMap((file) => blocks(file, "html")).entries()) {
+        // As the documentation shows it, in a page with a photo; then it says what it found.
+        const said = snippet.replace("</script>", "document.title = `${faces.length} found`;</script>");
+        writeFileSync(join(site, `snippet${index}.html`), `<!doctype html><img src="photo.jpg">${said}`);
+        await browser.open(`${server.url}snippet${index}.html`);
+        const title = "while (!/found/.test(document.title)) await new Promise((later) => setTimeout(later, 20)); return document.title;";
+        assert.equal(await browser.run(title), "1 found");
+      }
+      await browser.open(server.url);
       assert.equal(await browser.run(`return (await import("/scripts/app.js")).best("photo.jpg");`), "military uniform");
     } finally {
       await browser.close();

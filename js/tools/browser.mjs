@@ -1,11 +1,11 @@
 // Builds the browser's half into the Python package, from where `aicli page` and `aicli serve` take it: the module with its
-// types, its worker, and LiteRT.js' two builds for one thread, unchanged. Models, labels and guest are not copied: they are the
+// types, its worker, and LiteRT.js' two builds for one thread, their scripts minified. Models, labels and guest are not copied: they are the
 // Python package's own.
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
 
 const js = join(dirname(fileURLToPath(import.meta.url)), "..");
 const project = join(js, "..");
@@ -16,7 +16,7 @@ const version = (name) => JSON.parse(readFileSync(join(packages, name, "package.
 rmSync(page, { recursive: true, force: true });
 for (const folder of ["litert", "LICENSES"]) mkdirSync(join(page, folder), { recursive: true });
 
-// Not minified: who looks at a page that sees photos should be able to read it.
+// Our own are not minified: who looks at a page that sees photos should be able to read it.
 const options = { bundle: true, target: "es2022", absWorkingDir: js, legalComments: "inline", logLevel: "warning", charset: "utf8" };
 await build({ ...options, entryPoints: ["src/browser/index.ts"], format: "esm", outfile: join(page, "index.js") });
 // A classic worker, which can load LiteRT.js' script as it is.
@@ -26,11 +26,12 @@ execFileSync(process.execPath, [join(packages, "typescript", "bin", "tsc"), "-p"
 writeFileSync(join(page, "index.d.ts"), 'export * from "./types/browser/index.js";\n');
 
 for (const name of ["litert_wasm_internal", "litert_wasm_compat_internal"]) {
-  for (const kind of ["js", "wasm"]) {
-    writeFileSync(join(page, "litert", `${name}.${kind}`), readFileSync(join(packages, "@litertjs", "core", "wasm", `${name}.${kind}`)));
-  }
+  const wasm = join(packages, "@litertjs", "core", "wasm");
+  writeFileSync(join(page, "litert", `${name}.wasm`), readFileSync(join(wasm, `${name}.wasm`)));
+  const { code } = await transform(readFileSync(join(wasm, `${name}.js`), "utf8"), { minify: true, target: "es2022", legalComments: "inline" });
+  writeFileSync(join(page, "litert", `${name}.js`), code);
 }
-const heading = `LiteRT.js ${version("@litertjs/core")}, by Google: files of the npm package @litertjs/core, unchanged.\n\n`;
+const heading = `LiteRT.js ${version("@litertjs/core")}, by Google: files of the npm package @litertjs/core, its scripts minified.\n\n`;
 writeFileSync(join(page, "LICENSES", "litert.txt"), heading + readFileSync(join(project, "LICENSE"), "utf8"));
 writeFileSync(
   join(page, "LICENSES", "fflate.txt"),

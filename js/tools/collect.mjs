@@ -1,5 +1,5 @@
 // Gathers the project's own files for the package: guest, catalog, models that come along, labels, licences, and what
-// tools/browser.mjs built for browsers but LiteRT.js, which npm installs.
+// tools/browser.mjs built for browsers but LiteRT.js' WebAssembly, which npm installs.
 // They are made from the checkout each time and are not committed here.
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -23,5 +23,6 @@ cpSync(join(project, "aicli", "_bundled", "aicli_guest.wasm"), join(data, "aicli
 for (const folder of ["models", "labels"]) cpSync(join(project, folder), join(data, folder), { recursive: true });
 cpSync(join(project, "LICENSE"), join(js, "LICENSE"));
 for (const part of ["index.js", "index.d.ts", "types", "worker.js", "LICENSES"]) cpSync(join(page, part), join(browser, part), { recursive: true });
+for (const name of readdirSync(join(page, "litert")).filter((one) => one.endsWith(".js"))) cpSync(join(page, "litert", name), join(browser, "litert", name));
 writeFileSync(join(browser, "package.json"), `${JSON.stringify({ type: "module" })}\n`);
 console.log(`data/: ${readdirSync(data).join(", ")}`);

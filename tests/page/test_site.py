@@ -135,6 +135,10 @@ def test_without_a_network_after_the_first_visit(page: Page, server: StaticServe
     page.wait(lambda: "Ready" in page.text("status"))
     drop(page, (PROJECT / "examples" / "astronaut.png").read_bytes(), "astronaut.png")
     assert page.record()["faces"]
+    page.shoot("site-no-network")
+    page.resize(390, 844)
+    assert page.run("return document.documentElement.scrollWidth") <= 390
+    page.shoot("site-no-network-phone")
     page.click("input[value=classify]")  # never asked for while there was a network
     page.wait(lambda: "is not kept on this device; connect once" in page.text("problem"))
     page.click("input[value=faces]")

@@ -87,6 +87,7 @@ async function handOver(source: ImageSource): Promise<Handed> {
     const made = frameOf(source);
     return { image: made, name: "<pixels>", made };
   }
+  if (source instanceof HTMLImageElement) await complete(source);
   if (source instanceof Element || source instanceof OffscreenCanvas) {
     const made = await createImageBitmap(source as HTMLCanvasElement, { colorSpaceConversion: "none" });
     return { image: made, name: "<pixels>", made };
@@ -96,6 +97,15 @@ async function handOver(source: ImageSource): Promise<Handed> {
     return { image: { width, height, data }, name: "<pixels>" };
   }
   throw new TypeError("an image is an address, a Blob, bytes, pixels, or a picture, canvas or video of the page");
+}
+
+/** Waits for a picture that is still on its way. */
+async function complete(picture: HTMLImageElement): Promise<void> {
+  try {
+    await picture.decode();
+  } catch {
+    throw new ImageError(`${picture.currentSrc || "<pixels>"}: the page's picture has not come, or this browser does not read it; check its address`);
+  }
 }
 
 /** By way of a canvas: not every browser makes a bitmap of a video directly. */

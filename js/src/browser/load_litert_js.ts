@@ -1,4 +1,4 @@
-/** Loads LiteRT.js in a worker: its script unchanged, its WebAssembly compiled as it comes. */
+/** Loads LiteRT.js in a worker: its script as a script, its WebAssembly compiled as it comes. */
 import { UnavailableError } from "../errors.js";
 import { buildOf, hasRelaxedSimd, LiteRtJs, type LiteRtFactory } from "../nn/litert_js.js";
 import { addressOf, type Download } from "./files.js";

@@ -9,7 +9,8 @@ import { allEntries, DATA, readEntryFile } from "./models.js";
 const MODULE = join(__dirname, "..", "..", "browser");
 /** In the folder: bytes and SHA-256 of every other file, by its address. It makes the folder ours. */
 const LIST = "files.json";
-const BUILDS = ["litert_wasm_internal", "litert_wasm_compat_internal"];
+/** Of LiteRT.js: their scripts are in the package. */
+const BUILDS = ["litert_wasm_internal.wasm", "litert_wasm_compat_internal.wasm"];
 
 interface Known {
   readonly bytes: number;
@@ -66,7 +67,7 @@ function* gather(entries: readonly Entry[]): Generator<[string, Uint8Array]> {
     const file = join(MODULE, path);
     if (statSync(file).isFile()) yield [path.replaceAll("\\", "/"), readFileSync(file)];
   }
-  for (const name of BUILDS.flatMap((build) => [`${build}.js`, `${build}.wasm`])) yield [`litert/${name}`, readFileSync(engineFile(name))];
+  for (const name of BUILDS) yield [`litert/${name}`, readFileSync(engineFile(name))];
   yield ["data/aicli_guest.wasm", readFileSync(join(DATA, "aicli_guest.wasm"))];
   for (const entry of entries) {
     for (const [role, { file }] of Object.entries(entry.files)) {

@@ -6,6 +6,7 @@ import { UnavailableError, UsageError } from "../errors.js";
 import { type Engine, type EngineName, ENGINES } from "../nn/engine.js";
 import { LiteRtNative } from "./litert_native.js";
 import { loadLiteRtJs } from "./load_litert_js.js";
+import type { ModelFile } from "../tflite/model.js";
 
 const LIBRARY = process.platform === "darwin" ? "libLiteRt.dylib" : "libLiteRt.so";
 
@@ -30,6 +31,16 @@ export async function chooseEngine(name?: EngineName, threads?: number): Promise
     // A library that was named and does not load is an error, one that was found by chance is not.
     if (wanted === "native" || process.env["AICLI_LITERT_LIBRARY"] || !(error instanceof UnavailableError)) throw error;
     return loadLiteRtJs();
+  }
+}
+
+/** Runs the native engine once in this thread, if it is the one to be taken: before others run it, see litert_native.ts. */
+export function tryNative(name: EngineName | undefined, model: ModelFile, shape: readonly number[]): void {
+  if ((name ?? process.env["AICLI_JS_ENGINE"]) === "wasm") return;
+  try {
+    native(1).plan(model, shape).free();
+  } catch {
+    // who asked for it is told by the thread that wants to run it
   }
 }
 

@@ -1,5 +1,6 @@
 /** The native LiteRT library through its C API: the library that ai-edge-litert carries.  All calls are synchronous. */
 import { closeSync, constants, openSync } from "node:fs";
+import { isMainThread } from "node:worker_threads";
 import { InferenceError, UnavailableError } from "../errors.js";
 import { type ModelFile, product, same } from "../tflite/model.js";
 import { ELEMENT_TYPES, type Engine, type Plan } from "../nn/engine.js";
@@ -38,6 +39,9 @@ const FUNCTIONS = {
 } as const;
 type Name = keyof typeof FUNCTIONS;
 
+/** Standard error is the process's: a thread leaves it alone, as it may be ended before it has put it back. */
+let announced = !isMainThread;
+
 export class LiteRtNative implements Engine {
   readonly name = "native";
   readonly description: string;
@@ -47,7 +51,6 @@ export class LiteRtNative implements Engine {
   private readonly duplicate: (text: string) => unknown;
   private readonly dup: (descriptor: number) => number;
   private readonly dup2: (from: number, to: number) => number;
-  private announced = false;
 
   /** Throws UnavailableError where `library` is no LiteRT library that loads here. */
   constructor(
@@ -123,8 +126,8 @@ export class LiteRtNative implements Engine {
 
   /** XNNPACK says on standard error that it is used, once in a process, below any logger that can be set. */
   private withoutAnnouncement<Made>(make: () => Made): Made {
-    if (this.announced) return make();
-    this.announced = true;
+    if (announced) return make();
+    announced = true;
     const kept = this.dup(2);
     const nothing = openSync("/dev/null", constants.O_WRONLY);
     this.dup2(nothing, 2);

@@ -6,6 +6,7 @@ import { LabelsError } from "../errors.js";
 import { type ClassifyOptions, classifySettings, ClassifyTask } from "../tasks/classify.js";
 import { type DetectOptions, detectSettings, FaceTask, NETS } from "../tasks/faces.js";
 import type { ModelFile } from "../tflite/model.js";
+import { tryNative } from "./engines.js";
 import { loadHost, type NodeOptions } from "./host.js";
 import { looksLikePath, readEntryFile, readModelFile, requireEntry } from "./models.js";
 
@@ -35,6 +36,12 @@ export async function loadFaces(options: FaceDetectorOptions, begin: () => void 
   begin();
   const task = new FaceTask(entry, nets, options, host);
   return { task, loaded: { model: entry.name, engine: host.engine.description, labels: [], notes: [] } };
+}
+
+/** What has to be done in the main thread before others load tasks. */
+export function prepareForThreads({ engine }: NodeOptions): void {
+  const entry = requireEntry(undefined, "detect-faces");
+  tryNative(engine, asModel("pnet", readEntryFile(entry, "pnet").bytes), [1, 12, 12, 3]);
 }
 
 export async function loadClassifier(options: ClassifierOptions, begin: () => void = () => {}): Promise<{ task: ClassifyTask; loaded: Loaded }> {

@@ -3,14 +3,14 @@
  * thread that runs it.
  */
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
+import { isMainThread, Worker } from "node:worker_threads";
 import { UnavailableError } from "../errors.js";
 import { type DecodedImage, timeLimit } from "../options.js";
 import type { Classification, Detection } from "../results.js";
 import type { ClassifyCall } from "../tasks/classify.js";
 import type { DetectCall } from "../tasks/faces.js";
 import { type Hears, type Message, type Port, Remote, WorkerClient } from "../worker/client.js";
-import type { ClassifierOptions, FaceDetectorOptions, Loaded } from "./local.js";
+import { type ClassifierOptions, type FaceDetectorOptions, type Loaded, prepareForThreads } from "./local.js";
 
 export type Load =
   | { readonly task: "detect-faces"; readonly options: FaceDetectorOptions }
@@ -37,6 +37,7 @@ export class ThreadTask<Found extends Classification | Detection> {
 
   static async load<Found extends Classification | Detection>(load: Load): Promise<{ task: ThreadTask<Found>; loaded: Loaded }> {
     const task = new ThreadTask<Found>(load);
+    if (isMainThread) prepareForThreads(load.options);
     try {
       return { task, loaded: await task.remote.get() };
     } catch (error) {
@@ -60,7 +61,7 @@ export class ThreadTask<Found extends Classification | Detection> {
 }
 
 function start(hears: Hears<Answer, never>): Port {
-  const worker = new Worker(join(__dirname, "thread_main.js"));
+  const worker = new Worker(join(__dirname, "thread_main.js"), { trackUnmanagedFds: false }); // LiteRT's files are none of Node's
   let open = 0; // questions: while there are none, the thread keeps no program alive
   worker.unref();
   worker.on("message", (message: Message<Answer>) => {
