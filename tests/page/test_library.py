@@ -265,7 +265,7 @@ import("/aicli/index.js").then(async ({FaceDetector, GuestTimeout}) => {
   const failure = (error) => [error instanceof GuestTimeout, error.message];
   const say = (promise) => promise.then(({faces}) => faces.length, failure);
   const packaged = await FaceDetector.load();
-  const hanging = await FaceDetector.load({guest: "/_/hangs.wasm", guestTimeout: 0.3});
+  const hanging = await FaceDetector.load({guest: "/_/hangs.wasm", guestTimeout: 2});
   const photo = "/_/examples/grace_hopper.jpg";
   const canvas = new OffscreenCanvas(30, 30);
   canvas.getContext("2d").fillRect(0, 0, 30, 30);
@@ -273,7 +273,7 @@ import("/aicli/index.js").then(async ({FaceDetector, GuestTimeout}) => {
   const asked = [hanging.detect(canvas), hanging.detect(photo), hanging.detect(canvas), packaged.detect(photo)];
   const answers = await Promise.all(asked.map(say));
   const after = [await say(packaged.detect(photo)), await say(hanging.detect(canvas))];
-  const never = await say(FaceDetector.load({guest: "/_/never.wasm", guestTimeout: 0.3}));
+  const never = await say(FaceDetector.load({guest: "/_/never.wasm", guestTimeout: 2}));
   const wrong = await FaceDetector.load({guestTimeout: 0}).catch((error) => error.message);
   await Promise.all([packaged.close(), hanging.close()]);
   return [answers, after, never, wrong, await packaged.detect(photo).catch((error) => error.message)];
@@ -288,7 +288,7 @@ def test_a_guest_that_hangs_is_ended_and_the_page_goes_on(page: Any, server: Sta
         "hangs.wasm": guest(f"(if {wide} (then (loop (br 0)))) i32.const 64"),
         "never.wasm": bytes(wat2wasm(never.format(body="i32.const 64", version=1))),
     }
-    late = [True, "the guest used up its 0.3 seconds; guestTimeout (--guest-timeout) gives more"]
+    late = [True, "the guest used up its 2 seconds; guestTimeout (--guest-timeout) gives more"]
     answers, after, timed_out, wrong, closed = page.execute_async_script(HANG)
     assert answers == [0, late, 0, 1]
     assert after == [1, 0]
