@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from aicli._record import Record
 
 __all__ = ["Box", "Classification", "Detection", "Face", "Landmarks", "Point", "Prediction", "confidence_word"]
 
@@ -43,8 +44,7 @@ class Prediction(NamedTuple):
         }
 
 
-@dataclass(frozen=True)
-class Classification:
+class Classification(Record):
     """The answer of a classifier for one image, best class first.
 
     ``width`` and ``height`` are those of the upright image, in pixels. It is ``frame`` (from 0) of the ``frames`` of
@@ -166,8 +166,7 @@ class Face(NamedTuple):
         }
 
 
-@dataclass(frozen=True)
-class Detection:
+class Detection(Record):
     """The faces of one image, best score first; an image without a face has an empty tuple.
 
     ``frame``, ``frames`` and ``part`` are those of :class:`Classification`.

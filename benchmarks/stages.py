@@ -56,7 +56,7 @@ class ProfiledNn(WasiNn):
     """The host functions, each with its time taken, and ``mark``."""
 
     def functions(self) -> dict[tuple[str, str], HostFunction]:
-        table = {key: function._replace(call=self.timed(function)) for key, function in super().functions().items()}
+        table = {key: function.replace(call=self.timed(function)) for key, function in super().functions().items()}
         table["aicli_profile", "mark"] = HostFunction("aicli_profile", "mark", ("i32",), ("i32",), self.mark)
         return table
 

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
+from aicli._record import Record
 from aicli.catalog import folders
 from aicli.errors import ModelError
 
@@ -17,7 +18,7 @@ REGISTRY = "registry.json"
 """The user's own entries and the checksums of what was trusted, in the user's folder."""
 
 
-class FileRef(NamedTuple):
+class FileRef(Record):
     """A file of a model. ``sha256`` is ``None`` when nobody has computed it; ``size`` is in bytes."""
 
     file: str
@@ -37,7 +38,7 @@ class FileRef(NamedTuple):
         return any((folder / self.file).is_file() for folder in folders.bundled_folders())
 
 
-class Entry(NamedTuple):
+class Entry(Record):
     """A model as the catalog knows it. ``files`` are ``model`` and ``labels``, or ``pnet``, ``rnet``, ``onet``."""
 
     name: str

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from aicli._record import Record
+from aicli.catalog.digests import remembered_digest
 from aicli.catalog.files import open_mapped
 from aicli.catalog.formats.tflite import ModelInfo, read_model
 from aicli.catalog.formats.ultralytics import Ultralytics, read_ultralytics
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ModelFile", "check_file", "inspect_file"]
 
 
-class ModelFile(NamedTuple):
+class ModelFile(Record):
     """What the bytes of a .tflite file say. ``metadata_error`` tells why metadata that are there cannot be read.
 
     ``ultralytics`` is what that exporter appends to its files.
@@ -62,7 +64,7 @@ def inspect_file(
     Raises :class:`ModelError` when it is none or is damaged.
     """
     with open_mapped(path) as data:
-        digest = hashlib.sha256(data).hexdigest()
+        digest = remembered_digest(path, lambda: hashlib.sha256(data).hexdigest())
         if check is not None:
             check(digest)
         try:

@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+from aicli._record import Record
 from aicli.catalog import entries, files, folders
 from aicli.catalog.entries import Entry
 from aicli.catalog.files import open_mapped
@@ -34,7 +35,7 @@ Labels = str | Path | Sequence[str]
 NETS = ("pnet", "rnet", "onet")
 
 
-class Source(NamedTuple):
+class Source(Record):
     """A model that was asked for: where its file is and, for a model with a name, its entry."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
+from aicli._record import Record
 from aicli.catalog.formats.tflite import ModelInfo, TensorInfo
 from aicli.catalog.ranges import choose_feeding, exact_feeding, parse_mean_std, parse_range, triple
 from aicli.catalog.specs import Channels, Crop, DType, Filter, InputSpec, Triple
@@ -18,7 +19,7 @@ MAX_SIDE = 8192
 MAX_BATCH = 1024
 
 
-class FeedingOptions(NamedTuple):
+class FeedingOptions(Record):
     """What a person says about the input; ``None`` where nothing is said.
 
     ``size`` is ``SIDE`` or ``WIDTHxHEIGHT``, ``input_range`` is ``LOW,HIGH``; ``mean`` and ``std`` are one number or
@@ -55,7 +56,7 @@ class FeedingOptions(NamedTuple):
         return (mean[::-1], std[::-1]) if channels == "bgr" else (mean, std)
 
 
-class InputShape(NamedTuple):
+class InputShape(Record):
     """Where the axes of an image input are; ``None`` for one that it does not have. An open axis is -1."""
 
     tensor: TensorInfo
@@ -217,7 +218,7 @@ def _normalization(
         return found
     evidence = info.evidence
     if tensor.dtype == "int16" and tensor.scale:
-        evidence = evidence._replace(told_by="input", low=-32767 * tensor.scale, high=32767 * tensor.scale)
+        evidence = evidence.replace(told_by="input", low=-32767 * tensor.scale, high=32767 * tensor.scale)
     feeding, said = choose_feeding(name, evidence, planar=axes.planar, grey=axes.depth == 1)
     notes += said
     return feeding.mean, feeding.std

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from aicli._record import Record
 
 __all__ = [
     "Channels",
@@ -25,7 +27,7 @@ OutputKind = Literal["probabilities", "logits", "unknown"]
 Triple = tuple[float, float, float]
 
 
-class InputSpec(NamedTuple):
+class InputSpec(Record):
     """An input tensor and the way from pixels (0 to 255) to it.
 
     ``real = (pixel - mean) / std`` for each of the model's channels; a quantised input then gets
@@ -51,7 +53,7 @@ class InputSpec(NamedTuple):
     planar: bool = False
 
 
-class OutputSpec(NamedTuple):
+class OutputSpec(Record):
     """The output tensor to read, by its place among the outputs: ``classes`` values, one per class, for each image.
 
     A quantised output means ``(value - zero_point) * scale``. With ``binary`` there is one value ``p`` for one class,
@@ -67,7 +69,7 @@ class OutputSpec(NamedTuple):
     binary: bool = False
 
 
-class ClassifierModel(NamedTuple):
+class ClassifierModel(Record):
     """A classifier ready to be run; ``labels`` has one label per class.
 
     ``notes`` says, a sentence each, what had to be assumed about the model. ``content`` are the bytes to run instead of
@@ -86,7 +88,7 @@ class ClassifierModel(NamedTuple):
     content: bytes | None = None
 
 
-class FaceModel(NamedTuple):
+class FaceModel(Record):
     """The three networks of an MTCNN, fed with ``(pixel - mean) / std`` in the order of ``channels``."""
 
     name: str

@@ -179,7 +179,7 @@ def unpacked_one(pack: Pack, done: frozenset[str]) -> Iterator[pa.Table]:
 def renamed(item: Input, pack: Pack) -> Input:
     """The photo with the name that it has on the command line's machine, in its problem too."""
     if item.name.startswith(pack.place):
-        item = item._replace(name=pack.name + item.name[len(pack.place) :])
+        item = item.replace(name=pack.name + item.name[len(pack.place) :])
     if item.problem is not None and item.problem.subject is not None:
         item.problem.subject = item.problem.subject.replace(pack.place, pack.name, 1)
     return item

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aicli._record import Record
 from aicli._text import printable
 from aicli.errors import GuestError, GuestFault, GuestMemoryError, Hint, InferenceError, UsageError
 from aicli.nn.session import Session, SpareContexts, StageTime, networks_budget
@@ -69,7 +70,7 @@ CHANNEL_CODES = {"rgb": 0, "bgr": 1}
 KIND_CODES = {"unknown": 0, "probabilities": 1, "logits": 2}
 
 
-class ClassifyRequest(NamedTuple):
+class ClassifyRequest(Record):
     """What the guest is told about a classifier and the wanted answer."""
 
     input: InputSpec
@@ -130,7 +131,7 @@ class ClassifyRequest(NamedTuple):
         )
 
 
-class DetectRequest(NamedTuple):
+class DetectRequest(Record):
     """What the guest is told about an MTCNN cascade: sizes in pixels, thresholds and factor between 0 and 1."""
 
     min_size: float

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from heapq import merge
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
+from aicli._record import Record
 from aicli._text import shown
 from aicli.errors import Hint, ImageError, UsageError
 from aicli.image.formats import SUFFIXES as IMAGE_SUFFIXES
@@ -36,7 +37,7 @@ LONGEST_NAME = 1 << 16
 """So many bytes without the end of a name are no list of names."""
 
 
-class Input(NamedTuple):
+class Input(Record):
     """One image to answer: its name as it appears in results, and where its bytes are.
 
     ``path`` is ``None`` for standard input; ``problem`` says why there is nothing to open. Only a ``named`` one
@@ -65,8 +66,8 @@ class Input(NamedTuple):
         try:
             data = self.read()
         except ImageError as error:
-            return self._replace(read=None, problem=error)
-        return self._replace(read=lambda: data)
+            return self.replace(read=None, problem=error)
+        return self.replace(read=lambda: data)
 
     def source(self, stdin: BinaryIO | None = None) -> Path | bytes | InBucket:
         """What :func:`aicli.image.decode.open_image` takes, or what gives it. Raises :class:`ImageError`."""
@@ -161,7 +162,7 @@ def open_list(name: str, stdin: BinaryIO | None) -> BinaryIO:
         ) from error
 
 
-class Choice(NamedTuple):
+class Choice(Record):
     """What is taken of a folder, and what is said of the rest; see :func:`expand`."""
 
     include: tuple[str, ...]
@@ -173,7 +174,7 @@ class Choice(NamedTuple):
 
     def inside(self) -> Choice:
         """What is taken of an archive: patterns for archives have chosen it already."""
-        return self._replace(include=tuple(pattern for pattern in self.include if not is_archive(pattern)))
+        return self.replace(include=tuple(pattern for pattern in self.include if not is_archive(pattern)))
 
     def takes(self, path: str) -> bool:
         name = os.path.basename(path)
@@ -277,7 +278,7 @@ def take_rows(name: str, column: str, choice: Choice) -> Iterator[Input]:
     """What a column of a Parquet file names or holds; of a folder that of each Parquet file in it."""
     from aicli.image.packed import rows
 
-    files = choice._replace(column=None, opens=True, unpacks=True, include=choice.include or ("*.parquet",))
+    files = choice.replace(column=None, opens=True, unpacks=True, include=choice.include or ("*.parquet",))
     found: Iterable[Input] = [Input(name, Path(name))]
     if is_in_bucket(name):
         found = take_address(name, files) if choice.opens else [Input(name)]
@@ -290,7 +291,7 @@ def take_rows(name: str, column: str, choice: Choice) -> Iterator[Input]:
         try:
             for row, value in rows(file.name, column):
                 if isinstance(value, str):
-                    yield from take(value, choice._replace(column=None))
+                    yield from take(value, choice.replace(column=None))
                 elif value is None:
                     yield Input(row, problem=ImageError("null; there is no photo in this row").of(shown(row)))
                 else:

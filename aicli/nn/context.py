@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import mmap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,15 +27,14 @@ View = Callable[[], NDArray[Any]]
 """Gives a tensor's memory as it is now; not to be held over the next call of the interpreter."""
 
 
-@dataclass(eq=False, repr=False)
 class Graph:
-    """A loaded model: a file of the host, or the bytes that a guest gave."""
+    """A loaded model: a file of the host, or the bytes that a guest gave.
 
-    name: str
-    model: Path | bytes
-    threads: int
-    foreign: bool = False
-    """A guest brought it: an engine process runs it."""
+    With ``foreign`` a guest brought it, and an engine process runs it.
+    """
+
+    def __init__(self, name: str, model: Path | bytes, threads: int, foreign: bool = False) -> None:
+        self.name, self.model, self.threads, self.foreign = name, model, threads, foreign
 
     @cached_property
     def totals(self) -> Totals:

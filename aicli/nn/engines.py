@@ -9,8 +9,9 @@ from functools import cache, lru_cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, Any, Protocol
 
+from aicli._record import Record
 from aicli._versions import installed_version
 from aicli.errors import ModelError, UnavailableError
 
@@ -64,7 +65,7 @@ class AnyEngine(Protocol):
         """The time of ``time.monotonic()`` at which a model is stopped, where it can be."""
 
 
-class Engine(NamedTuple):
+class Engine(Record):
     """A TFLite interpreter package."""
 
     name: str

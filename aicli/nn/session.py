@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,15 +52,13 @@ def networks_budget(guest_memory: int) -> int:
     return max(LEAST_MEMORY, guest_memory)
 
 
-@dataclass(eq=False)
 class StageTime:
     """How often a model was invoked and how long that took, in seconds."""
 
-    calls: int = 0
-    seconds: float = 0.0
+    def __init__(self) -> None:
+        self.calls, self.seconds = 0, 0.0
 
 
-@dataclass(eq=False, repr=False)
 class Session:
     """What one guest instance has loaded.
 
@@ -77,18 +74,24 @@ class Session:
     ``deadline`` is the time of ``time.monotonic()`` at which the call that runs now must have ended.
     """
 
-    engine: AnyEngine
-    models: Mapping[str, Path | bytes]
-    threads: int
-    times: dict[str, StageTime] = field(default_factory=dict)
-    spare: SpareContexts | None = None
-    last_error: str | None = None
-    memory: int | None = None
-    deadline: float | None = None
-    died: str | None = None
-    foreign: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        engine: AnyEngine,
+        models: Mapping[str, Path | bytes],
+        threads: int,
+        times: dict[str, StageTime] | None = None,
+        spare: SpareContexts | None = None,
+        *,
+        memory: int | None = None,
+        deadline: float | None = None,
+        foreign: frozenset[str] = frozenset(),
+    ) -> None:
+        self.engine, self.models, self.threads = engine, models, threads
+        self.times: dict[str, StageTime] = {} if times is None else times
+        self.spare, self.foreign = spare, foreign
+        self.memory, self.deadline = memory, deadline
+        self.last_error: str | None = None
+        self.died: str | None = None
         self._graphs: dict[int, Graph] = {}
         # A graph stands for a context that is taken from the spare ones when its shape is known.
         self._contexts: dict[int, ExecutionContext | Graph] = {}

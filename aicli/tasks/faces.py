@@ -149,7 +149,7 @@ class FaceDetector(Task):
     def _find_cut(self, pixels: NDArray[np.uint8], request: DetectRequest) -> list[Face]:
         def find(pixels: NDArray[np.uint8], smaller: int) -> list[Face]:
             least = max(request.min_size / smaller, min(request.min_size, DetectOptions.min_size))
-            return self._find(pixels, request._replace(min_size=least))
+            return self._find(pixels, request.replace(min_size=least))
 
         return find_cut(find, pixels)
 

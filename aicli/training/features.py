@@ -147,7 +147,9 @@ class FeatureStore:
     """
 
     def __init__(self, body: bytes, input: InputSpec, *, use: bool = True) -> None:
-        self.key = hashlib.sha256(hashlib.sha256(body).digest() + repr(tuple(input)).encode()).hexdigest()[:32]
+        self.key = hashlib.sha256(
+            hashlib.sha256(body).digest() + repr(tuple(vars(input).values())).encode()
+        ).hexdigest()[:32]
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._connection: sqlite3.Connection | None = None
         self._full = False

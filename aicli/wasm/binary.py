@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from aicli._record import Record
 from aicli.errors import GuestError, GuestMemoryError, Hint
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ MAX_ITEMS = 1_000_000
 BROKEN = "not a WebAssembly module that can run here"
 
 
-class Sizes(NamedTuple):
+class Sizes(Record):
     """The limits that a memory or table declares, in pages or elements; ``prefix`` is what stands before them."""
 
     prefix: bytes

@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aicli._files import TEMPORARY, cache_folder, replacing, wait_for_lock
+from aicli._record import Record
 from aicli.errors import WriteError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ SAFE_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getatt
 BINARY = getattr(os, "O_BINARY", 0)
 
 
-class CacheEntry(NamedTuple):
+class CacheEntry(Record):
     """One compiled module: its key, its size in bytes and when it was last used, in seconds since 1970."""
 
     key: str

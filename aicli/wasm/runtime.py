@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from aicli._record import Record
 from aicli._text import printable
 from aicli.options import Limits
 
@@ -47,7 +48,7 @@ class MemoryBoundsError(Exception):
     """A pointer and a length that do not lie inside the guest's memory."""
 
 
-class ExternType(NamedTuple):
+class ExternType(Record):
     """An import or export of a module.
 
     ``kind`` is ``func``, ``memory``, ``table`` or ``global``; ``params`` and ``results`` are the value types of a
@@ -64,7 +65,7 @@ class ExternType(NamedTuple):
     maximum: int | None = None
 
 
-class HostFunction(NamedTuple):
+class HostFunction(Record):
     """A function that the host gives to a guest.
 
     ``call`` receives its ``i32`` and ``i64`` arguments unsigned and returns an ``int`` (or ``None`` where ``results``
@@ -78,7 +79,7 @@ class HostFunction(NamedTuple):
     call: Callable[..., int | None]
 
 
-class WasiFolder(NamedTuple):
+class WasiFolder(Record):
     """A folder of the host that a guest may use under the path ``guest``."""
 
     host: Path
@@ -86,7 +87,7 @@ class WasiFolder(NamedTuple):
     read_only: bool = False
 
 
-class WasiConfig(NamedTuple):
+class WasiConfig(Record):
     """What a WASI preview 1 guest is granted: nothing but this, the standard streams, the clock and random numbers."""
 
     arguments: tuple[str, ...]

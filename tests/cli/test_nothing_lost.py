@@ -144,7 +144,7 @@ def test_a_name_that_is_taken_meanwhile_is_left(tmp_path: Path) -> None:
     (tmp_path / "c.face2.jpg").write_text("new")
     place = Place(str(tmp_path), "x.jpg", 1, ".part")
     assert write_picture(b"data", place) == str(tmp_path / "x-2.jpg")
-    assert write_picture(b"data", place._replace(number=2, when_taken="compare")) == str(tmp_path / "x-2.jpg")
+    assert write_picture(b"data", place.replace(number=2, when_taken="compare")) == str(tmp_path / "x-2.jpg")
     crops = write_crops([(1, b"one"), (2, b"two")], Place(str(tmp_path), "c", 1, ".part"))
     assert crops == [str(tmp_path / f"c-2.face{face}.jpg") for face in (1, 2)]
     assert names_in(str(tmp_path)) == ["c-2.face1.jpg", "c-2.face2.jpg", "c.face2.jpg", "x-2.jpg", "x.jpg"]

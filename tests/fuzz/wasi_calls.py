@@ -100,7 +100,9 @@ class WasiCalls:
         runtime = load_runtime("wasmtime")
         types = runtime.wasi_types(ARGUMENTS)
         assert set(types) - {"proc_exit"} == set(ARGUMENTS)
-        functions = [ExternType(WASI_MODULE, name, "func", *types[name][3:5]) for name in ARGUMENTS]
+        functions = [
+            ExternType(WASI_MODULE, name, "func", types[name].params, types[name].results) for name in ARGUMENTS
+        ]
         self._module = forwarder(tuple(functions), "wasmtime")
         self._folder = tempfile.TemporaryDirectory()
         self._tree = Tree(*(Path(self._folder.name, name) for name in Tree._fields))

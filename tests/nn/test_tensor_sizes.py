@@ -63,7 +63,7 @@ def test_an_interpreter_with_another_type_than_the_file_is_not_used(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declared = read_tensors(identity())
-    wide = declared.outputs[0]._replace(dtype="float64", itemsize=8)
+    wide = declared.outputs[0].replace(dtype="float64", itemsize=8)
     monkeypatch.setattr(context_module, "read_tensors", lambda _: declared._replace(outputs=(wide,)))
     session = Session(load_engine(engine), {"model": identity()}, 1)
     with pytest.raises(NnError, match=r"declares outputs of .'float64'., the interpreter has .'float32'"):

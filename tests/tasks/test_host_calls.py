@@ -24,7 +24,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
                 counted[function.name] += 1
                 return function.call(*arguments)
 
-            return function._replace(call=call)
+            return function.replace(call=call)
 
         return {key: counting(function) for key, function in original(self).items()}
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from aicli._record import Record
 from aicli.nn.model_file.flatbuffer import Table
 
 __all__ = ["MAX_OPERATORS", "NO_EVIDENCE", "Evidence", "code_number", "operator_code", "read_evidence"]
@@ -39,7 +40,7 @@ PIXEL_STEP, PIXEL_CENTRE = 10.0, 10.0
 """A scaling that maps this many input units to one, or takes such a value for the middle, is made for pixels."""
 
 
-class Evidence(NamedTuple):
+class Evidence(Record):
     """What was found, and where: in a QUANTIZE operator, in the input's own quantisation, in arithmetic on it, or in
     the first layer's weights. ``low`` and ``high`` are the input's range where it is told, else both 0.
 
@@ -60,7 +61,7 @@ class Evidence(NamedTuple):
 NO_EVIDENCE = Evidence("nothing")
 
 
-class Scaled(NamedTuple):
+class Scaled(Record):
     """A tensor that is ``gain * input + offset``, by channel or the same for all."""
 
     gain: tuple[float, ...] = (1.0,)

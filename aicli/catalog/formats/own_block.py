@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from aicli._record import Record
 from aicli.nn.model_file.flatbuffer import DamagedError
 
 __all__ = ["NAME", "OwnBlock", "read_own_block"]
@@ -15,7 +16,7 @@ NAME = "AICLI_CLASSIFIER"
 MAX_BYTES = 16 << 20
 
 
-class OwnBlock(NamedTuple):
+class OwnBlock(Record):
     """``input`` is a record as in the catalog (mean, std, channels, crop, filter); ``labels`` one for each class."""
 
     input: Mapping[str, Any]

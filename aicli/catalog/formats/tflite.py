@@ -6,8 +6,8 @@ Source: TensorFlow Lite's ``schema.fbs``, version 3.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
+from aicli._record import Record
 from aicli.catalog.formats.first_layers import (
     MAX_OPERATORS,
     NO_EVIDENCE,
@@ -34,7 +34,7 @@ MAX_TENSORS = 64
 """How many inputs or outputs are described; a file that declares more is not a classifier."""
 
 
-class TensorInfo(NamedTuple):
+class TensorInfo(Record):
     """An input or output; in ``shape``, -1 is a dimension that the model leaves open.
 
     ``stored`` is the shape before anybody resizes it. ``scale`` is 0 where the tensor is not quantised.
@@ -48,14 +48,14 @@ class TensorInfo(NamedTuple):
     zero_point: int
 
 
-class Signature(NamedTuple):
+class Signature(Record):
     """A named entry of a model and the number of the graph that it runs."""
 
     name: str
     graph: int
 
 
-class ModelInfo(NamedTuple):
+class ModelInfo(Record):
     """The inputs and outputs of one graph, what each output is, and the metadata blocks by name.
 
     ``evidence`` is what the first operators tell about the range of a float input, ``custom`` names the operators of

@@ -7,8 +7,9 @@ Two generations are known: ``temp_meta.txt`` with a Python dictionary, which TFL
 from __future__ import annotations
 
 import io
-from typing import Any, NamedTuple
+from typing import Any
 
+from aicli._record import Record
 from aicli.nn.model_file.flatbuffer import Buffer, DamagedError
 
 __all__ = ["DICTIONARY", "Ultralytics", "read_ultralytics"]
@@ -18,7 +19,7 @@ MAX_BYTES = 4 << 20
 END_RECORD, END_BYTES = b"PK\x05\x06", (1 << 16) + 22
 
 
-class Ultralytics(NamedTuple):
+class Ultralytics(Record):
     """``task`` is ``classify``, ``detect``, ``segment``, ``pose`` or ``obb``; ``names`` are those of the classes."""
 
     description: str

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
+from aicli._record import Record
 from aicli.errors import AicliError, ImageError
 from aicli.options import SavingOptions
 
@@ -47,7 +48,7 @@ Render = Callable[[dict[str, Any]], str | None]
 """Makes the record of an answer, as the file will hold it, from what else belongs into it."""
 
 
-class Job(NamedTuple):
+class Job(Record):
     """One image, and where its pictures go: ``picture`` is a path that the user spelled, or a place.
 
     With ``former``, what a run before this one answered, no more than the thumbnail is made.
@@ -61,14 +62,14 @@ class Job(NamedTuple):
     former: Classification | Detection | None = None
 
 
-class Note(NamedTuple):
+class Note(Record):
     """A line for the user about one image; without a ``kind`` for -v only, else the first of its kind in a run."""
 
     kind: str | None
     text: str
 
 
-class Answer(NamedTuple):
+class Answer(Record):
     """The answer for one frame, what else belongs into its record, seconds per stage."""
 
     result: Classification | Detection
@@ -76,7 +77,7 @@ class Answer(NamedTuple):
     stages: dict[str, float]
 
 
-class Done(NamedTuple):
+class Done(Record):
     """The answer for one image, what else belongs into its record, seconds per stage, a thumbnail if asked for.
 
     ``picture`` is what goes to standard output. Where all frames were asked for, ``frames`` has those of an image with
@@ -126,7 +127,7 @@ def fetched(job: Job) -> Job:
     """The job with its photo here, if that lies in a bucket."""
     if job.source is None or isinstance(job.source, (bytes, Path)):
         return job
-    return job._replace(source=job.source.read())
+    return job.replace(source=job.source.read())
 
 
 def checked_source(job: Job) -> Path | bytes:
@@ -179,7 +180,7 @@ def small(picture: Image.Image) -> Image.Image:
 STANDARD_OUTPUT = "-"
 
 
-class Saved(NamedTuple):
+class Saved(Record):
     """Where a picture was written, or for standard output what the parent process is to write."""
 
     path: str | None
@@ -240,4 +241,4 @@ def put_crops(faces: Sequence[tuple[int, bytes | memoryview]], place: Place) -> 
     if not is_in_bucket(place.folder):
         return write_crops(faces, place)
     names = [crop_path(place.name, number) for number, _ in faces]
-    return [put_picture(data, place._replace(name=name)) for name, (_, data) in zip(names, faces, strict=True)]
+    return [put_picture(data, place.replace(name=name)) for name, (_, data) in zip(names, faces, strict=True)]

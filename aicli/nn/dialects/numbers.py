@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
+from aicli._record import Record
 from aicli.nn.session import Errno, TensorType
 
 __all__ = ["DIALECTS", "GUEST", "Dialect"]
@@ -20,7 +20,7 @@ AUTODETECT = 5
 T = TensorType
 
 
-class Dialect(NamedTuple):
+class Dialect(Record):
     """``types`` and ``encodings`` as a guest numbers them, by ours; ``errors`` as it reads ours."""
 
     types: Mapping[int, tuple[TensorType, ...]]

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from aicli._record import Record
 from aicli.nn.model_file.flatbuffer import Buffer, DamagedError, Table, root
 
 __all__ = ["IDENTIFIER", "TYPE_NAMES", "ModelTensors", "Tensor", "UnusableError", "read_tensors", "type_name"]
@@ -41,7 +42,7 @@ class UnusableError(DamagedError):
     """The file is in order, and asks for something that is not done here."""
 
 
-class Tensor(NamedTuple):
+class Tensor(Record):
     """An input or output as the file describes it.
 
     ``shape`` is the one stored, ``signature`` the same with -1 where a dimension is open, ``itemsize`` in bytes.

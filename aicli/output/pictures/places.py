@@ -11,9 +11,10 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import PurePath
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from aicli._files import naming, publish
+from aicli._record import Record
 from aicli.errors import AicliError
 
 __all__ = ["Place", "crop_path", "crop_stem", "numbered", "write_crops", "write_picture"]
@@ -22,7 +23,7 @@ _CROP = r"(?is)(.*)\.face[0-9]+\.jpg"
 _LAST_NUMBER = 1_000_000
 
 
-class Place(NamedTuple):
+class Place(Record):
     """Where the program puts a picture, or with ``name`` as a stem the faces of a photo.
 
     ``number`` is the first to try: 1 is the name itself, 2 ``name-2``. ``part`` is the name of the unfinished file

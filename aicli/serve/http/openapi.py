@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from aicli import __version__
+from aicli._record import Record
 from aicli.results import Classification, Detection, Prediction
 from aicli.serve.http.answers import (
     ErrorAnswer,
@@ -96,8 +96,8 @@ def answer(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind)
     if is_typeddict(kind):
         optional = kind.__optional_keys__
-    elif is_dataclass(kind):
-        optional = {item.name for item in fields(kind) if item.default is not MISSING}
+    elif issubclass(kind, Record):
+        optional = {name for name in hints if hasattr(kind, name)}
     elif set(hints.values()) == {float}:
         return {**listing(NUMBER), "minItems": len(hints), "maxItems": len(hints)}
     else:
