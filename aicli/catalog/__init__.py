@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from aicli.catalog.entries import Entry, FileRef
 from aicli.catalog.entries import require_entry as find_model
-from aicli.catalog.load import load_classifier, load_faces
 from aicli.catalog.specs import ClassifierModel, FaceModel, InputSpec, OutputSpec
 
 if TYPE_CHECKING:
+    from aicli.catalog.cascade import load_faces
     from aicli.catalog.faces import add_faces
+    from aicli.catalog.load import load_classifier
     from aicli.catalog.manage import Check, add_classifier, list_models, model_path, remove, verify
     from aicli.catalog.pulling import pull
 
@@ -40,9 +41,11 @@ __all__ = [
     "verify",
 ]
 
-# Imported on first use: running a model needs none of them.
+# Imported on first use: a task needs one of them.
 _LATER = {
     "add_faces": "faces",
+    "load_classifier": "load",
+    "load_faces": "cascade",
     "pull": "pulling",
     **dict.fromkeys(("Check", "add_classifier", "list_models", "model_path", "remove", "verify"), "manage"),
 }

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
 from aicli._record import Record
 from aicli.catalog import entries, files, folders
@@ -22,17 +22,16 @@ from aicli.catalog.preprocess import FeedingOptions, input_spec
 from aicli.catalog.refusals import require_classifier, require_weights
 from aicli.catalog.required import require_file
 from aicli.catalog.signatures import choose_signature
-from aicli.catalog.specs import Channels, ClassifierModel, FaceModel
+from aicli.catalog.specs import ClassifierModel
 from aicli.errors import ModelError, OptionName, Remark
 from aicli.nn.model_file.flatbuffer import DamagedError
 
 if TYPE_CHECKING:
     from aicli.nn.engines import AnyEngine
 
-__all__ = ["load_classifier", "load_faces", "looks_like_path"]
+__all__ = ["load_classifier", "looks_like_path"]
 
 Labels = str | Path | Sequence[str]
-NETS = ("pnet", "rnet", "onet")
 
 
 class Source(Record):
@@ -132,31 +131,6 @@ def _own_block(file: ModelFile) -> OwnBlock | None:
         return own_block.read_own_block(block)
     except DamagedError as error:
         raise ModelError(f"{file.path}: {error}; train it again") from None
-
-
-def load_faces(model: str = "mtcnn") -> FaceModel:
-    """An MTCNN by its name; one's own is registered by ``aicli models add``.
-
-    Raises :class:`ModelError` when it is unknown, absent or damaged.
-    """
-    entry = entries.require_entry(str(model))
-    if entry.task != "detect-faces":
-        raise ModelError(
-            f"the model {entry.name} is for the task {entry.task}; use: aicli {entry.task} -m {entry.name}"
-        )
-    paths = {net: require_file(entry, net) for net in NETS}
-    for net, path in paths.items():
-        files.check_digest(entry, entry.files[net], path, files.checksum(path))
-    mean, std, order = (
-        entry.input.get(key, default) for key, default in (("mean", 127.5), ("std", 128), ("channels", "rgb"))
-    )
-    if order not in get_args(Channels):
-        raise ModelError(f"the model {entry.name} has channels '{order}' in the catalog, not rgb or bgr")
-    return FaceModel(entry.name, **paths, mean=_first(mean), std=_first(std), channels=order)
-
-
-def _first(value: Any) -> float:
-    return float(value[0] if isinstance(value, (list, tuple)) else value)
 
 
 def looks_like_path(model: str) -> bool:

@@ -322,9 +322,11 @@ class FrameFaces:
 
 def open_cover(value: str | None) -> Image.Image | None:
     """The picture of ``--cover``. Raises :class:`AicliError`."""
+    if value is None:
+        return None
     from aicli.output.pictures.compose import SOLID
 
-    if value is None or value == SOLID:
+    if value == SOLID:
         return None
     from aicli.image.decode import DEFAULT_MAX_PIXELS
     from aicli.tasks import originals

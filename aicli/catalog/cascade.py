@@ -1,0 +1,39 @@
+"""From the name of an MTCNN to its three networks."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from aicli.catalog import entries, files
+from aicli.catalog.required import require_file
+from aicli.catalog.specs import Channels, FaceModel
+from aicli.errors import ModelError
+
+__all__ = ["load_faces"]
+
+NETS = ("pnet", "rnet", "onet")
+
+
+def load_faces(model: str = "mtcnn") -> FaceModel:
+    """An MTCNN by its name; one's own is registered by ``aicli models add``.
+
+    Raises :class:`ModelError` when it is unknown, absent or damaged.
+    """
+    entry = entries.require_entry(str(model))
+    if entry.task != "detect-faces":
+        raise ModelError(
+            f"the model {entry.name} is for the task {entry.task}; use: aicli {entry.task} -m {entry.name}"
+        )
+    paths = {net: require_file(entry, net) for net in NETS}
+    for net, path in paths.items():
+        files.check_digest(entry, entry.files[net], path, files.checksum(path))
+    mean, std, order = (
+        entry.input.get(key, default) for key, default in (("mean", 127.5), ("std", 128), ("channels", "rgb"))
+    )
+    if order not in get_args(Channels):
+        raise ModelError(f"the model {entry.name} has channels '{order}' in the catalog, not rgb or bgr")
+    return FaceModel(entry.name, **paths, mean=_first(mean), std=_first(std), channels=order)
+
+
+def _first(value: Any) -> float:
+    return float(value[0] if isinstance(value, (list, tuple)) else value)
