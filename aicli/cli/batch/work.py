@@ -145,7 +145,7 @@ class DetectWork:
         with watch.guest(self.detector.guest):
             result = self.detector.detect(image)
         extra: dict[str, Any] = {}
-        saved, shown = Saved(None), image.to_pil()
+        saved, shown = Saved(None), None
         if job.picture is not None or job.crops is not None:
             with watch.stage("drawing"):
                 if job.picture is not None:
@@ -155,7 +155,7 @@ class DetectWork:
         notes = notes_of(image)
         if job.picture is not None and self.pictures.hides_faces:
             notes += self.what_was_not_hidden(job, result.faces)
-        thumbnail = self.small(shown, result.faces) if self.thumbnail else None
+        thumbnail = self.small(shown or image.to_pil(), result.faces) if self.thumbnail else None
         return Done(result, extra, watch.stages, thumbnail, notes, saved.data)
 
     def warm_up(self) -> None:

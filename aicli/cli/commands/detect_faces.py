@@ -89,9 +89,10 @@ def what_pictures_need(files: DetectFiles, pictures: PictureOptions) -> dict[str
     if hides and files.output is None:
         raise click.UsageError(f"--{hides[0]} writes pictures; say where with -o")
     boxes = files.output is not None and (not hides or pictures.landmarks or pictures.scores)
-    from aicli.output.pictures.compose import check_picture_options
+    if pictures != PictureOptions():  # the defaults are right, and what draws takes time to import
+        from aicli.output.pictures.compose import check_picture_options
 
-    check_picture_options(pictures)
+        check_picture_options(pictures)
     return {
         "landmarks": ("-o", files.output is not None),
         "scores": ("-o", files.output is not None),
