@@ -1,7 +1,7 @@
 """Values with named fields, made at a start in no time.
 
-A class costs a tenth of a named tuple's time and a fiftieth of a frozen dataclass's, which write and compile code for
-each; some forty of them are made before the first photo.
+A class takes a tenth of a named tuple's time and a fiftieth of a frozen dataclass's, for which code is written and
+compiled; some forty of them are made before the first photo.
 """
 
 from __future__ import annotations
