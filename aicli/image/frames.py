@@ -13,7 +13,7 @@ from aicli._text import shown
 from aicli.errors import ImageTooLargeError
 from aicli.image.formats import RAW, open_with, require_plugin
 from aicli.image.guard import Messages, check_size
-from aicli.image.headers import count_gif, further_pictures, hidden_sizes
+from aicli.image.headers import check_scans, count_gif, further_pictures, hidden_sizes
 from aicli.image.reading import MAX_STREAM_BYTES
 from aicli.image.upright import orientation
 
@@ -82,6 +82,8 @@ def _frames_of(kind: str, stream: IO[bytes], label: str, max_pixels: int) -> Ite
         require_plugin(kind)
         yield _Apart(kind, stream, label)
         return
+    if kind == "JPEG":
+        check_scans(stream, label)
     places = _tiff_pages(stream) if kind == "TIFF" else []
     with open_with(kind, stream) as image:
         for size in hidden_sizes(kind, stream, image):
@@ -124,7 +126,9 @@ class OpenImage:
             assert self._stream is not None
             offset, length = self._others[index - 1]
             self._stream.seek(offset)
-            image = open_with("JPEG", io.BytesIO(self._stream.read(length)))
+            picture = io.BytesIO(self._stream.read(length))
+            check_scans(picture, self._label)
+            image = open_with("JPEG", picture)
         elif self.kind is not None and self.kind != "JPEG":
             place = self._places[index] if self._places else index
             if place != image.tell():

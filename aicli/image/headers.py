@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import IO, Any
 
+from aicli._text import shown
+from aicli.errors import ImageError
 from aicli.image.av1 import stream_sizes
 from aicli.image.reading import MAX_STREAM_BYTES
 
-__all__ = ["count_gif", "further_pictures", "hidden_sizes"]
+__all__ = ["check_scans", "count_gif", "further_pictures", "hidden_sizes"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BMP_CORE = 12
 _MAX_GIF_FRAMES = 100_000
+_MAX_SCANS = 100
+"""Scans that a JPEG may have; progressive ones have about ten. Each goes through the whole picture, for few bytes."""
+_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", 0xD9
+_PROGRESSIVE = (0xC2, 0xCA)
+_MARKER = re.compile(rb"\xff[^\0\xff\xd0-\xd7]")
+"""What ends a scan's data: neither a stuffed byte, nor a fill byte, nor a restart (ITU-T T.81, B.1.1)."""
 _GAIN_MAPS = (b"hdrgm", b"HDRGainMap", b"urn:iso:std:iso:ts:21496")
 _PREVIEWS = ("Large Thumbnail (VGA Equivalent)", "Large Thumbnail (Full HD Equivalent)")
 
@@ -37,6 +46,56 @@ def hidden_sizes(kind: str, stream: IO[bytes], image: Any = None) -> Iterator[tu
         data = stream.read(MAX_STREAM_BYTES)
         stream.seek(0)
         yield from stream_sizes(data) if kind == "AVIF" else _codestreams(data)
+
+
+def check_scans(stream: IO[bytes], label: str) -> None:
+    """Raises :class:`ImageError` for a JPEG of so many scans that decoding it would take minutes."""
+    if _has_one_scan(stream):
+        return
+    count, last = 0, b""
+    while piece := stream.read(1 << 20):
+        count += (last + piece).count(_START_OF_SCAN)
+        last = piece[-1:]
+    stream.seek(0)
+    if count <= _MAX_SCANS:  # also in thumbnails, and whatever hangs on behind the picture
+        return
+    data = stream.read(MAX_STREAM_BYTES)
+    stream.seek(0)
+    if _count_scans(data) > _MAX_SCANS:
+        raise ImageError(
+            f"{shown(label)}: a JPEG of more than {_MAX_SCANS} scans, which no camera makes; export it again"
+        )
+
+
+def _has_one_scan(stream: IO[bytes]) -> bool:
+    """Whether the first scan has all components of a sequential JPEG, as most have: no decoder looks for another."""
+    at, components = 2, 0
+    while True:
+        stream.seek(at)
+        head = stream.read(10)
+        if len(head) < 10 or head[0] != 0xFF or head[1] < 0xC0 or head[1] == 0xFF or head[1] in _PROGRESSIVE:
+            break
+        if head[1] in (0xC0, 0xC1):
+            components = head[9]
+        if head[1] == _START_OF_SCAN[1]:
+            stream.seek(0)
+            return head[4] == components > 0
+        at += 2 + int.from_bytes(head[2:4], "big")
+    stream.seek(0)
+    return False
+
+
+def _count_scans(data: bytes) -> int:
+    """The scans of the first picture."""
+    count, at = 0, 2
+    while found := _MARKER.search(data, at):
+        marker, at = data[found.end() - 1], found.end()
+        if marker == _END_OF_IMAGE:
+            break
+        count += marker == _START_OF_SCAN[1]
+        if marker != 0x01:  # the one that is alone (B.1.1.3)
+            at += int.from_bytes(data[at : at + 2], "big")
+    return count
 
 
 def _icons(stream: IO[bytes]) -> Iterator[tuple[int, int]]:

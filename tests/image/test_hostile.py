@@ -240,3 +240,37 @@ def test_pixels_are_the_same_as_without_the_process(mode: str) -> None:
     apart = open_image(encode(picture, "TIFF", compression=compression))
     here = open_image(encode(picture, "TIFF"))
     assert (apart.pixels == here.pixels).all()
+
+
+def with_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan comes so many times more."""
+    stream = io.BytesIO()
+    photo().resize((64, 64)).save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * count + data[-2:]
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
+    """Of 100 megapixels each takes 60 ms, for 139 bytes."""
+    assert open_image(with_scans(50)).width == 64
+    for data in (with_scans(120), with_scans(120).replace(b"\xff\xda", b"\xff\xff\xff\xda")):
+        with pytest.raises(ImageError, match="more than 100 scans"):
+            open_image(data)
+
+
+def test_what_looks_like_a_scan_elsewhere_does_not_count() -> None:
+    data = with_scans(0)
+    inside = b"\xff\xe5" + struct.pack(">H", 2 + 600) + b"\xff\xda" * 300
+    assert open_image(data[:2] + inside + data[2:] + b"\xff\xda" * 300).width == 64
+    plain = encode(photo(), "JPEG")
+    assert open_image(plain[:2] + inside + plain[2:] + b"\xff\xda" * 300).width == photo().width
+
+
+def test_the_markers_of_a_jpeg_do_not_hide_its_scans() -> None:
+    """What reads as a plain header where the decoder sees fill bytes."""
+    data = with_scans(120)
+    plain = b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, 64, 64, 1) + b"\1\x11\0" + b"\xff\xda" + b"\0\x08\1" + bytes(5)
+    hidden = b"\xff\xff\xff\xe5" + struct.pack(">H", 2 + len(plain)) + plain
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        open_image(data[:2] + hidden + data[2:])
