@@ -88,15 +88,20 @@ def _frames_of(kind: str, stream: IO[bytes], label: str, max_pixels: int) -> Ite
     with open_with(kind, stream) as image:
         for size in hidden_sizes(kind, stream, image):
             check_size(*size, label, max_pixels)
-        if kind == "TIFF" and any(tile[0] == "libtiff" for tile in cast("Any", image).tile):
+        if kind == "TIFF" and needs_libtiff(image):
             stream.seek(0)
             yield _Apart(kind, stream, label, places)
             return
         yield OpenImage(image, kind, label, places, stream)
 
 
+def needs_libtiff(image: Any) -> bool:
+    """Whether the page that a TIFF stands at is compressed."""
+    return any(tile[0] == "libtiff" for tile in image.tile)
+
+
 class OpenImage:
-    """A file that Pillow decodes in this process."""
+    """A file that Pillow decodes in this process, but for the pages of a TIFF that are compressed."""
 
     part: str | None = None
 
@@ -119,6 +124,7 @@ class OpenImage:
         else:
             self.count = len(places) or int(getattr(image, "n_frames", 1))
         self.first = 0
+        self._apart: _Apart | None = None
 
     def load(self, index: int, max_pixels: int, min_size: int | None) -> Loaded:
         image = self._image
@@ -133,6 +139,8 @@ class OpenImage:
             place = self._places[index] if self._places else index
             if place != image.tell():
                 image.seek(place)
+            if self.kind == "TIFF" and needs_libtiff(image):
+                return self._elsewhere().load(index, max_pixels, min_size)
         size = image.size
         if self.kind == "JPEG" and min_size:
             draft(image, min_size, max_pixels)
@@ -141,6 +149,14 @@ class OpenImage:
         # Only now: TIFF turns itself while it loads, and PNG may carry its Exif block behind the pixels.
         full_size = size if self.kind == "JPEG" else image.size
         return Loaded(image, full_size, orientation(image), int(image.info.get("duration") or 0), self._plays())
+
+    def _elsewhere(self) -> _Apart:
+        if self._apart is None:
+            assert self.kind is not None and self._stream is not None
+            self._stream.seek(0)
+            self._apart = _Apart(self.kind, self._stream, self._label, self._places)
+            self.messages = self._apart.messages
+        return self._apart
 
     def _plays(self) -> int:
         """A GIF says how often it is repeated, or nothing; the other formats say how often they run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,9 @@ from aicli.image.formats import quiet_pillow
 from aicli.image.reading import one_line
 
 __all__ = ["DecoderDied", "Messages", "check_size", "guarded"]
+
+# What Pillow logs goes to whoever has set logging up, and else to nobody: Python would print it.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class DecoderDied(Exception):

@@ -12,13 +12,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from aicli.errors import ImageError, ImageTooLargeError
 from aicli.image import decoder_process
 from aicli.image.av1 import stream_sizes
-from aicli.image.decode import open_image
+from aicli.image.decode import open_frames, open_image
 from aicli.image.guard import DecoderDied, Messages
 from tests.corpus import encode, photo
 
@@ -274,3 +276,42 @@ def test_the_markers_of_a_jpeg_do_not_hide_its_scans() -> None:
     hidden = b"\xff\xff\xff\xe5" + struct.pack(">H", 2 + len(plain)) + plain
     with pytest.raises(ImageError, match="more than 100 scans"):
         open_image(data[:2] + hidden + data[2:])
+
+
+def paged(*compressions: str | None) -> bytes:
+    """A TIFF with a page for each."""
+    from PIL.TiffImagePlugin import AppendingTiffWriter
+
+    stream = io.BytesIO()
+    with AppendingTiffWriter(stream, True) as writer:
+        for compression in compressions:
+            photo().save(writer, "TIFF", compression=compression)
+            writer.newFrame()
+    return stream.getvalue()
+
+
+def test_compressed_pages_behind_a_plain_one_are_unpacked_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = paged(None, "tiff_deflate", None, "tiff_lzw")
+    here = []
+    load = TiffImageFile._load_libtiff
+    monkeypatch.setattr(TiffImageFile, "_load_libtiff", lambda image: here.append(image) or load(image))
+    frames = list(open_frames(data))
+    assert len(frames) == 4 and here == []
+    for frame in frames:
+        np.testing.assert_array_equal(frame.pixels, np.asarray(photo()))
+    # libtiff reads all of the file, and prints what it thinks of its first page.
+    damaged = data.replace(struct.pack("<HHIH", 259, 3, 1, 1), struct.pack("<HHIH", 259, 9, 1, 1), 1)
+    assert damaged != data
+    list(open_frames(damaged))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_pillow_logs_is_printed_by_nobody() -> None:
+    data = encode(photo(), "TIFF")
+    many = data.replace(struct.pack("<HHI", 277, 3, 1) + struct.pack("<H", 3), struct.pack("<HHIH", 277, 3, 1, 60928))
+    assert many != data
+    code = "import sys; from aicli.image.decode import open_image; open_image(sys.stdin.buffer.read())"
+    done = subprocess.run([sys.executable, "-c", code], input=many, capture_output=True, check=False)
+    assert b"ImageError" in done.stderr and b"More samples" not in done.stderr.partition(b"Traceback")[0]
