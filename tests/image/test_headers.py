@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from aicli.errors import ImageError
 from aicli.image.av1 import stream_sizes
 from aicli.image.headers import count_gif, hidden_sizes
 from aicli.image.raw import find_embedded
@@ -274,6 +275,20 @@ def test_a_raw_photo_is_known_by_what_its_directories_hold() -> None:
     found = find_embedded("TIFF", io.BytesIO(finished), "a.tif")
     assert found is not None and (found.kind, found.part) == ("TIFF", "embedded picture, 800 x 600")
     assert find_embedded("TIFF", io.BytesIO(without(finished, copy)), "a.tif") is None  # a picture with another one
+
+
+@pytest.mark.parametrize("compression", [6, 7])
+def test_a_lossless_jpeg_in_a_raw_photo_is_the_sensors(compression: int) -> None:
+    whole = raw_photo(jpeg=(1000, 1200))
+    entry = struct.pack("<HHIHH", 259, 3, 1, 7, 0)
+    assert whole.count(entry) == 1
+    data = whole.replace(entry, struct.pack("<HHIHH", 259, 3, 1, compression, 0))
+    found = find_embedded("TIFF", io.BytesIO(data), "a.dng")
+    assert found is not None and found.part == "embedded JPEG, 1000 x 1200 of 1536 x 1800"
+    lossless = data.replace(b"\xff\xc0\0\x11", b"\xff\xc3\0\x11")
+    assert lossless != data
+    with pytest.raises(ImageError, match="no more than a thumbnail of 102 x 120"):
+        find_embedded("TIFF", io.BytesIO(lossless), "a.dng")
 
 
 def test_a_canon_photo_has_the_turn_of_its_first_box_of_exif() -> None:
