@@ -92,12 +92,14 @@ print(json.dumps(sizes))
 
 
 def sizes(name: str) -> dict[str, float]:
-    """Megabytes of each package in a peer's environment but pip, without compiled bytecode; the largest first."""
+    """Megabytes of each package in a peer's environment but pip's, without compiled bytecode; the largest first."""
     python = python_of(name)
     if python is None:
         return {}
     done = subprocess.run([str(python), "-I", "-c", SIZES], stdout=subprocess.PIPE, check=True)
-    found = {package: size / 1e6 for package, size in json.loads(done.stdout).items() if package != "pip"}
+    found = {
+        package: size / 1e6 for package, size in json.loads(done.stdout).items() if package not in ("pip", "setuptools")
+    }
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
