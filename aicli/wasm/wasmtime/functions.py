@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import weakref
+from functools import lru_cache
 from typing import Any
 
 import wasmtime
@@ -44,7 +45,7 @@ def make_functions(store: wasmtime.Store, linked: Linked) -> list[wasmtime.Func]
 
 def make_function(store: wasmtime.Store, linked: Linked, index: int) -> wasmtime.Func:
     function = linked.functions[index]
-    kind = wasmtime.FuncType([value_type(name) for name in function.params], [*map(value_type, function.results)])
+    kind = func_type(function.params, function.results)
     if HAS_UNCHECKED and is_plain(function):
         return make_unchecked(store, kind, linked, index)
     return wasmtime.Func(store, kind, linked.trampoline(index))
@@ -83,6 +84,11 @@ def make_callback(linked: Linked, index: int) -> Any:
             return ctypes.cast(trap, ctypes.c_void_p).value
 
     return call
+
+
+@lru_cache(maxsize=64)
+def func_type(params: tuple[str, ...], results: tuple[str, ...]) -> wasmtime.FuncType:
+    return wasmtime.FuncType([value_type(name) for name in params], [value_type(name) for name in results])
 
 
 def value_type(name: str) -> wasmtime.ValType:

@@ -115,8 +115,15 @@ class WasmtimeInstance:
     belongs_here = True
 
     def __init__(
-        self, store: wasmtime.Store, instance: wasmtime.Instance, limits: Limits, ticker: Ticker, linked: Linked
+        self,
+        store: wasmtime.Store,
+        instance: wasmtime.Instance,
+        types: Mapping[str, ExternType],
+        limits: Limits,
+        ticker: Ticker,
+        linked: Linked,
     ) -> None:
+        """``types`` are those of the module's exports, by name: to ask each instance for them takes long."""
         self._store = store
         self._linked = linked
         self._limits = limits
@@ -126,9 +133,7 @@ class WasmtimeInstance:
         self.memory: WasmtimeMemory | None = None
         for name, item in exports.items():
             if isinstance(item, wasmtime.Func):
-                kind = item.type(store)
-                params = tuple(str(value) for value in kind.params)
-                self._functions[name] = (item, params, tuple(str(value) for value in kind.results))
+                self._functions[name] = (item, types[name].params, types[name].results)
             elif name == "memory" and isinstance(item, wasmtime.Memory):
                 self.memory = WasmtimeMemory(item, store, linked.turns)
 
@@ -190,6 +195,7 @@ class WasmtimeModule:
         self._ticker = ticker
         self.imports = [describe(item.module, item.name or "", item.type) for item in module.imports]
         self.exports = [describe("", item.name, item.type) for item in module.exports]
+        self._types = {item.name: item for item in self.exports}
 
     def instantiate(
         self,
@@ -214,7 +220,7 @@ class WasmtimeModule:
         externs = [table[item.module, item.name] for item in self.imports]
         with translated_traps(limits, linked), deadline(store, limits, self._ticker):
             instance = wasmtime.Instance(store, self._module, externs)
-        return WasmtimeInstance(store, instance, limits, self._ticker, linked)
+        return WasmtimeInstance(store, instance, self._types, limits, self._ticker, linked)
 
     def _wasi_functions(
         self, store: wasmtime.Store, config: WasiConfig, ours: Mapping[tuple[str, str], HostFunction]
