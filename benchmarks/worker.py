@@ -9,6 +9,7 @@ A line out is {"ms": milliseconds from the path to the answer, "answer": label o
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -169,14 +170,17 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
 
 
 def main() -> None:
+    # What a package prints must not be taken for an answer: the next contestant would run beside it.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     run = CONTESTANTS[sys.argv[1]]()
-    print(json.dumps({"ready": True}), flush=True)
+    print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.argv[2:] or sys.stdin:
         begin = time.perf_counter()
         answer, stages = run(line.rstrip("\n"))
         seconds = time.perf_counter() - begin
         record = {"ms": seconds * 1e3, "answer": answer, "stages": {name: v * 1e3 for name, v in stages.items()}}
-        print(json.dumps(record), flush=True)
+        print(json.dumps(record), file=answers, flush=True)
 
 
 if __name__ == "__main__":
