@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aicli._child import limit_processor
-from aicli.errors import GuestTimeout, GuestTrap, Hint, UsageError, WorkerDied
+from aicli.errors import GuestFault, GuestTimeout, GuestTrap, Hint, UsageError, WorkerDied
 from aicli.guest.client import ClassifyRequest, DetectRequest, Guest
 from aicli.nn.session import StageTime
 from aicli.options import SandboxOptions
@@ -112,7 +112,10 @@ class GuestProcess:
         self.runtime: Runtime = load_runtime(recipe.options.runtime)
         self.times: dict[str, StageTime] = {}
         self.memory_size = 0
-        self.prepare()
+        try:
+            self.prepare()
+        except GuestFault as error:
+            raise error.of(recipe.guest) from None
 
     def close(self) -> None:
         """Ends the process; nothing can be asked of it any more."""
