@@ -28,8 +28,8 @@ of 224 pixels with five classes, none of them military. Its net and aicli's are 
 weights.
 
 Not measured: `@tensorflow/tfjs-node` fetches its library from storage.googleapis.com as it is installed, which this
-machine does not reach; `@tensorflow-models/mobilenet` and `face-api.js` 0.22 ask for weights on the web (the latter's
-continuation is measured); MediaPipe's `tasks-vision` ships its WebAssembly, but no model, and needs a browser.
+machine does not reach; `@tensorflow-models/mobilenet` brings no weights; MediaPipe's `tasks-vision` brings its
+WebAssembly, but no model, and needs a browser.
 """
 
 
