@@ -77,7 +77,7 @@ def counted(totals: Counter[str]) -> Iterator[None]:
 
     class CountedNn(plain):  # type: ignore[misc, valid-type]
         def functions(self) -> dict[tuple[str, str], HostFunction]:
-            table = {key: item._replace(call=self.counting(item)) for key, item in super().functions().items()}
+            table = {key: item.replace(call=self.counting(item)) for key, item in super().functions().items()}
             table["aicli_profile", "mark"] = HostFunction("aicli_profile", "mark", ("i32",), ("i32",), lambda _stage: 0)
             return table
 
