@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -24,14 +25,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PROJECT = Path(__file__).resolve().parents[1]
+NODES = 100
 CORES = len(os.sched_getaffinity(0))
+
+GRANTED = """Taken for granted: every core is as fast as here and has photos all the time; buckets,
+network and disk are not the limit; the addresses are listed already; Ray's own processes take as much of a large
+cluster as of a small one."""
 
 
 class Used(NamedTuple):
-    """What a run took."""
+    """What a run took: time, cores in all processes, and in the command's own, which hands out the photos."""
 
     seconds: float
     core_seconds: float
+    command: float
 
 
 class Measured(NamedTuple):
@@ -102,9 +109,15 @@ def measured(clock: CoreClock, way: str, task: str, folders: list[Path], *how: s
         name = f"{out}/" if "--cluster" in how else f"{out}.jsonl"
         command = [sys.executable, "-m", "aicli", task, str(folder), "-O", name, "--overwrite", "-q", *how]
         begun, cores = time.perf_counter(), clock.read()
-        subprocess.run(command, check=True, cwd=PROJECT)
-        used.append(Used(time.perf_counter() - begun, clock.read() - cores))
-        print(f"{way}: {folder.name} photos in {used[-1].seconds:.1f} s, {used[-1].core_seconds:.1f} core-seconds")
+        with subprocess.Popen(command, cwd=PROJECT) as run:
+            if run.wait():
+                raise SystemExit(f"{way} ended with {run.returncode}")
+        used.append(Used(time.perf_counter() - begun, clock.read() - cores, clock.of(run.pid)))
+        seconds, core_seconds, own = used[-1]
+        what = (
+            f"{way}: {folder.name} photos in {seconds:.1f} s, {core_seconds:.1f} core-seconds, {own:.1f} of the command"
+        )
+        print(what, flush=True)
     few, many = (len(list(folder.iterdir())) for folder in folders)
     return Measured(way, few, used[0], many, used[1])
 
@@ -142,6 +155,9 @@ class CoreClock(threading.Thread):
             begun, used = found[process]
             self._used[process, begun] = used
 
+    def of(self, process: int) -> float:
+        return sum(used for (number, _), used in self._used.items() if number == process)
+
     def read(self) -> float:
         self._look()
         return sum(self._used.values())
@@ -149,6 +165,7 @@ class CoreClock(threading.Thread):
 
 def show(found: list[Measured], task: str) -> None:
     few, many = found[0].few, found[0].many
+    print(f"\n{CORES} cores, {machine()}, Python {platform.python_version()}")
     for of, unit in enumerate(("s", "core-seconds")):
         alone = found[0].rate(of)
         print(f"\n| {task}, {unit} | {few} photos | {many} photos | fixed | photos per {unit} | of `--jobs` |")
@@ -158,6 +175,27 @@ def show(found: list[Measured], task: str) -> None:
             print(
                 f"| `{item.way}` | {item.for_few[of]:.1f} | {item.for_many[of]:.1f} | {item.fixed(of):.1f} | {rate} |"
             )
+    for item in found[1:]:
+        model(item)
+
+
+def machine() -> str:
+    """The processor by its name, as far as the system tells it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def model(item: Measured) -> None:
+    """A million photos on 100 nodes by arithmetic, and what that takes for granted."""
+    cores, photos = NODES * CORES, 1_000_000
+    own = (item.for_many.command - item.for_few.command) / (item.many - item.few)
+    answering, handing_out = photos / (cores * item.rate(1)), photos * own
+    print(f"\n{NODES} nodes of {CORES} cores, a million photos, by `{item.way}`:")
+    print(f"answering {answering:.0f} s, handing out {handing_out:.0f} s in the one command, whichever is longer;")
+    print(f"and {item.fixed(0):.0f} s to start and to end. {GRANTED}")
 
 
 if __name__ == "__main__":

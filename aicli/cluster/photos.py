@@ -6,6 +6,7 @@ import os
 import pickle
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,12 +48,15 @@ class Photo(NamedTuple):
 class Pack(NamedTuple):
     """An archive, or a Parquet file with the column of photos: opened on a node.
 
-    ``place`` is its address, or its path for a process of another folder; ``stamp`` its size and time.
+    ``key`` tells it from others, also from itself where it is named twice; ``place`` is its address, or its path for a
+    process of another folder; ``stamp`` its size and time; ``folder`` where the paths in a column begin.
     """
 
+    key: str
     name: str
     place: str
     stamp: str
+    folder: str
     column: str | None
     include: tuple[str, ...]
 
@@ -60,14 +64,15 @@ class Pack(NamedTuple):
 class Keys:
     """Gives each photo its key: a digest of its address, a point, and one of its size and time.
 
-    A photo that is named twice has two.
+    A photo that is named twice has two, and so has one in two archives: ``inside`` is the key of its archive.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inside: str = "") -> None:
+        self._inside = inside.encode()
         self._seen: Counter[str] = Counter()
 
     def __call__(self, name: str, stamp: str) -> str:
-        address = blake2b(os.fsencode(name), digest_size=12).hexdigest()
+        address = blake2b(os.fsencode(name), digest_size=12, key=self._inside).hexdigest()
         self._seen[address] += 1
         number = "" if self._seen[address] == 1 else f"-{self._seen[address]}"
         return f"{address}{number}.{version_of(stamp)}"
@@ -118,12 +123,13 @@ def photos_of(
     inputs: Iterable[Input], column: str | None = None, include: Sequence[str] = ()
 ) -> Iterator[Photo | Pack]:
     """What a command line names, listed but not opened."""
-    keys = Keys()
+    keys, packs = Keys(), Keys()
     for item in inputs:
         stamp = stamp_of(item)
         if not item.is_known:
             place = item.name if is_in_bucket(item.name) else os.path.abspath(item.name)
-            yield Pack(item.name, place, stamp, column, tuple(include))
+            key = address_in(packs(item.name, stamp))
+            yield Pack(key, item.name, place, stamp, os.getcwd(), column, tuple(include))
         else:
             yield photo_of(item, keys(item.name, stamp))
 
@@ -161,7 +167,10 @@ def unpacked(table: pa.Table, done: frozenset[str]) -> Iterator[pa.Table]:
 
 
 def unpacked_one(pack: Pack, done: frozenset[str]) -> Iterator[pa.Table]:
-    keys, waiting, size = Keys(), list[Photo](), 0
+    keys, waiting, size = Keys(pack.key), list[Photo](), 0
+    if pack.column is not None:
+        with suppress(OSError):  # a node without it has none of the photos either
+            os.chdir(pack.folder)
     for item in expand((pack.place,), column=pack.column, include=pack.include):
         item = renamed(item, pack)
         key = keys(item.name, pack.stamp)

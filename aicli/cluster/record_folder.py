@@ -2,6 +2,7 @@
 
     part-3f….parquet        records, in files that appear whole
     _aicli/run.json         what the run is
+    _aicli/writer-….json    which run writes, while it does
     _aicli/part-3f….json    whose records that file holds, a photo each: key, count of records, whether it failed
     _SUCCESS                counts, when the run is complete
 
@@ -12,14 +13,17 @@ file is named after its photos: a write that Ray repeats takes its own place.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from io import BytesIO
 from typing import Any, NamedTuple
 
+from aicli.cluster.lease import PREFIX as WRITER
+from aicli.cluster.lease import Lease
 from aicli.cluster.photos import Current, address_in
-from aicli.cluster.storage import Storage
+from aicli.cluster.storage import PATIENCE, Storage, is_unfinished
 from aicli.errors import AicliError, Hint, UsageError
 from aicli.output.parquet import write_records
 
@@ -28,7 +32,10 @@ __all__ = ["Answered", "RecordFolder"]
 STATE = "_aicli"
 RUN = f"{STATE}/run.json"
 SUCCESS = "_SUCCESS"
+CLEARING = "clearing"
+"""In what a run is: the records of the former one are being removed."""
 PART = "part-"
+OURS = re.compile(r"part-[0-9a-f]{24}\.(parquet|jsonl)")
 READERS = 16
 """Files that are read at once: in a bucket each waits for its request."""
 
@@ -54,42 +61,66 @@ class RecordFolder:
     def __reduce__(self) -> tuple[type[RecordFolder], tuple[str, str, str]]:
         return RecordFolder, (self.storage.address, self.format, self.task)
 
-    def look(self, about: dict[str, Any], *, resume: bool, overwrite: bool) -> dict[str, Any]:
-        """Whether this run may have the folder; nothing is written. Returns what :meth:`begin` takes.
+    def look(self, about: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Whether this run may have the folder; nothing is written.
 
         ``about`` is what has to be the same in a run that goes on with a former one. Raises :class:`UsageError`.
         """
-        where = self.storage.address
-        names = self.storage.names()
-        known = self._known(names)
-        mine = {"task": self.task, "format": self.format, **about}
-        if names and known is None:
-            raise UsageError(f"{where}: not empty, and no records of aicli's; name another folder")
-        if known is not None and not resume and not overwrite:
-            raise UsageError(
-                f"{where}: holds the records of a run", hint=Hint("resume", "continue with {}, or name another")
-            )
-        if known is not None and resume and known != mine:
-            wrong = next(key for key in mine | known if mine.get(key) != known.get(key))
-            was, now = (json.dumps(values.get(wrong)) for values in (known, mine))
-            raise UsageError(f"{where}: begun with {wrong} {was}, not {now}; resume it as it was")
-        return mine
+        self._goes_on({"task": self.task, "format": self.format, **about}, resume, overwrite)
 
-    def begin(self, mine: dict[str, Any], *, resume: bool) -> set[str]:
-        """Takes the folder for this run; returns the keys of the photos that are answered in it.
+    def begin(self, about: dict[str, Any], *, resume: bool, overwrite: bool) -> set[str]:
+        """Takes the folder for this run, which holds :meth:`lease`; returns the keys of the photos answered in it.
 
-        Without ``resume`` the records in it are removed. Raises :class:`UsageError` when it cannot be written.
+        Without ``resume`` the records in it are removed. Raises :class:`UsageError` as :meth:`look` does, and
+        :class:`AicliError` when it cannot be written.
         """
+        mine = {"task": self.task, "format": self.format, **about}
+        goes_on = self._goes_on(mine, resume, overwrite)  # again: another run may have ended since
         self.storage.make(STATE)
-        self.storage.write(RUN, json.dumps(mine, sort_keys=True).encode() + b"\n")  # first: it tells the rights
-        self.storage.remove(SUCCESS)
-        if resume:
-            self.photos = self._read_state()
-        else:
+        if not goes_on:
+            self._write_run(
+                {**mine, CLEARING: True}
+            )  # else a run that is killed now would be resumed with what is left
+            self.storage.remove(SUCCESS)
             for name in self._parts():
                 self.storage.remove(name)
             self._forget(())
+        self._write_run(mine)
+        self.storage.remove(SUCCESS)
+        self.photos = self._read_state() if goes_on else {}
         return self.answered()
+
+    def lease(self) -> Lease:
+        """The right to write into the folder."""
+        return Lease(self.storage, STATE, RUN)
+
+    def _goes_on(self, mine: dict[str, Any], resume: bool, overwrite: bool) -> bool:
+        """Whether this run goes on with the records that are there. Raises :class:`UsageError`."""
+        where = self.storage.address
+        names = self.storage.names()
+        known = self._known(names)
+        if known is None:
+            if [name for name in names if not is_unfinished(name)] not in ([], [STATE]) or self._holds_other_things():
+                raise UsageError(f"{where}: not empty, and no records of aicli's; name another folder")
+            return False
+        if known.get(CLEARING):
+            return False
+        if not resume and not overwrite:
+            raise UsageError(
+                f"{where}: holds the records of a run", hint=Hint("resume", "continue with {}, or name another")
+            )
+        if resume and known != mine:
+            wrong = next(key for key in mine | known if mine.get(key) != known.get(key))
+            was, now = (json.dumps(values.get(wrong)) for values in (known, mine))
+            raise UsageError(f"{where}: begun with {wrong} {was}, not {now}; resume it as it was")
+        return resume
+
+    def _holds_other_things(self) -> bool:
+        """In the folder of the state: more than a run leaves that was killed when it had hardly begun."""
+        return any(not name.startswith(WRITER) and not is_unfinished(name) for name in self.storage.names(STATE))
+
+    def _write_run(self, about: dict[str, Any]) -> None:
+        self.storage.write(RUN, json.dumps(about, sort_keys=True).encode() + b"\n")
 
     def _known(self, names: Sequence[str]) -> dict[str, Any] | None:
         if STATE not in names or "run.json" not in self.storage.names(STATE):
@@ -101,9 +132,7 @@ class RecordFolder:
         return found if isinstance(found, dict) else None
 
     def _parts(self) -> list[str]:
-        return [
-            name for name in self.storage.names() if name.startswith(PART) and name.endswith((".parquet", ".jsonl"))
-        ]
+        return [name for name in self.storage.names() if OURS.fullmatch(name)]
 
     def _read_state(self) -> dict[str, list[Answered]]:
         """What each file of records holds."""
@@ -133,8 +162,8 @@ class RecordFolder:
     def _put(self, photos: Sequence[Answered], data: bytes, salt: str) -> str:
         said = json.dumps(photos).encode()
         name = f"{PART}{blake2b(said, digest_size=12, key=salt.encode()).hexdigest()}.{self.format}"
-        self.storage.write(state_of(name), said)
-        self.storage.write(name, data)
+        self.storage.write(state_of(name), said, PATIENCE)
+        self.storage.write(name, data, PATIENCE)
         return name
 
     def finish(self, current: Current) -> dict[str, int]:
@@ -164,6 +193,7 @@ class RecordFolder:
         if changed:
             state = self._read_state()
         self._forget(state)
+        self._clear(state)
         every = [photo for photos in state.values() for photo in photos]
         self.kept = {photo.key for photo in every}
         counts = {
@@ -189,6 +219,15 @@ class RecordFolder:
         for name in self.storage.names(STATE):
             if name.startswith(PART) and name not in kept:
                 self.storage.remove(f"{STATE}/{name}")
+
+    def _clear(self, state: Iterable[str]) -> None:
+        """Removes what processes that were killed have left: unfinished files, and a file of records that came to be
+        after its run was forgotten. Each photo has its records elsewhere."""
+        known = set(state)
+        for folder in ("", STATE):
+            for name in self.storage.names(folder):
+                if is_unfinished(name) or (not folder and OURS.fullmatch(name) and name not in known):
+                    self.storage.remove(f"{folder}/{name}" if folder else name)
 
 
 def state_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import secrets
@@ -31,6 +32,7 @@ MOST_PER_TASK = 32
 LEAST_PER_FILE, MOST_PER_FILE, FILES = 64, 8192, 200
 """Photos in a file of records: no fewer and no more, but for the last; and about so many files between."""
 LOOK_SECONDS = 0.5
+TELL_SECONDS = 10.0
 REPORT_SECONDS = 1.0
 """An actor reports no more often than this: there may be thousands of them."""
 
@@ -68,7 +70,8 @@ def run(
     if not packs:
         size = min(size, -(-len(plain) // (8 * actors)))
         actors = min(actors, -(-len(plain) // size))
-    tally = ray.remote(num_cpus=0)(Tally).options(scheduling_strategy=here()).remote()
+    tally = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Tally)
+    tally = tally.options(scheduling_strategy=here()).remote()
     rows = max(LEAST_PER_FILE, min(MOST_PER_FILE, len(plain) // FILES))
     dataset = answered(
         source(plain, packs, size, done),
@@ -105,18 +108,18 @@ def keep_quiet() -> None:
 
 def source(plain: Sequence[Photo], packs: Sequence[Pack], size: int, done: frozenset[str]) -> Dataset:
     """The photos as rows, ``size`` in a block; archives are opened by tasks, one each."""
-    import ray.data
+    import ray.data  # from_arrow would ask a task about each block, and processes would start for those
 
     parts: list[Dataset] = []
     if plain:
-        parts.append(ray.data.from_arrow([table_of(plain[at : at + size]) for at in range(0, len(plain), size)]))
+        parts.append(ray.data.from_blocks([table_of(plain[at : at + size]) for at in range(0, len(plain), size)]))
     if packs:
         known = ray.put(done)
 
         def unpack(table: pa.Table) -> Iterator[pa.Table]:
             yield from unpacked(table, ray.get(known))
 
-        closed = ray.data.from_arrow([table_of([pack]) for pack in packs])
+        closed = ray.data.from_blocks([table_of([pack]) for pack in packs])
         parts.append(closed.map_batches(unpack, batch_size=1, batch_format="pyarrow", num_cpus=OTHER_CPUS))
     return parts[0] if len(parts) == 1 else parts[0].union(parts[1])
 
@@ -179,39 +182,75 @@ class Reporter:
 
 
 def write(dataset: Dataset, folder: RecordFolder, rows: int, tally: Any, show: Show) -> None:
-    """Runs it all. Raises the :class:`AicliError` that an actor ended with."""
-    import ray
+    """Runs it all. Raises the :class:`AicliError` that an actor ended with.
 
+    In this thread, as Ray Data ends its own when Ctrl-C is heard here: one that is left would abort the process.
+    """
     from aicli.cluster.sink import RecordSink
 
     sink = RecordSink(folder, secrets.token_hex(8), rows, tally)
-    ended: list[BaseException | None] = []
-    state: State | None = None
+    watcher = Watcher(tally, show)
+    watcher.start()
+    try:
+        dataset.write_datasink(sink, ray_remote_args={"num_cpus": OTHER_CPUS})
+    except BaseException as error:
+        watcher.end()
+        if watcher.problem is None and not isinstance(error, Exception):
+            raise
+        watcher.look()
+        ended = watcher.last.end if watcher.last is not None else None
+        raise watcher.problem or ended or cause_of(error) from None
+    watcher.end()
+    watcher.look()
+    if watcher.problem is not None:
+        raise watcher.problem
 
-    def work() -> None:
+
+class Watcher(threading.Thread):
+    """Tells from time to time how far a run is, and ends it with the ``problem`` that it is answered with."""
+
+    def __init__(self, tally: Any, show: Show) -> None:
+        super().__init__(daemon=True)
+        self.problem: AicliError | None = None
+        self.last: State | None = None
+        self._tally, self._show = tally, show
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            self.look()
+            if self.problem is not None:
+                _thread.interrupt_main()  # which is in write_datasink, or in end
+                return
+
+    def look(self) -> None:
+        import ray
+
+        with suppress(ray.exceptions.RayError):  # it tells how far the run is, and little more
+            state = ray.get(self._tally.state.remote(), timeout=TELL_SECONDS)
+            try:
+                self._show(state)
+            except AicliError as error:
+                self.problem = self.problem or error
+            self.last = state
+
+    def end(self) -> None:
+        self._ended.set()
         try:
-            dataset.write_datasink(sink, ray_remote_args={"num_cpus": OTHER_CPUS})
-            ended.append(None)
-        except BaseException as error:
-            ended.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)  # so that Ctrl-C is heard here
-    thread.start()
-    while thread.is_alive():
-        thread.join(LOOK_SECONDS)
-        with suppress(ray.exceptions.RayError):  # it tells how far the run is, and no more
-            state = ray.get(tally.state.remote())
-            show(state)
-    if ended[0] is not None:
-        raise state.end if state is not None and state.end is not None else cause_of(ended[0]) from None
+            self.join()
+            time.sleep(0)
+        except KeyboardInterrupt:
+            if self.problem is None:
+                raise
+            self.join()
 
 
 def cause_of(error: BaseException) -> AicliError:
-    """The project's own error behind those of the engine, else one line of what it says."""
+    """The project's own error behind those of the engine, else one line of what is behind them."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, AicliError):
             return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__ or seen.__context__
+        error, seen = seen, getattr(seen, "cause", None) or seen.__cause__ or seen.__context__
     said = str(error).strip().splitlines()
     return AicliError(f"the cluster gave up: {type(error).__name__}: {printable(said[0] if said else '')}")

@@ -17,8 +17,9 @@ from aicli.errors import UnavailableError, UsageError
 __all__ = ["Cluster", "connected", "require_ray"]
 
 AUTO, LOCAL = "auto", "local"
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-"""Ray sends nobody a report of its use, and its own lines on standard error are left out."""
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ENABLE_AUTO_CONNECT": "0"}
+"""Ray sends nobody a report of its use, and its own lines on standard error are left out. A thread of its own that has
+not heard of the end must not connect again, to whatever cluster it finds."""
 REACH_SECONDS = 5.0
 CHECK_SECONDS = 120.0
 """For every node to start a Python that says what is installed there."""
@@ -78,7 +79,23 @@ def connected(address: str, jobs: int | None, cores: int) -> Iterator[Cluster]:
     if address == LOCAL:
         how |= {"num_cpus": jobs or cores, "num_gpus": 0, "include_dashboard": False}
     try:
-        with silence():
+        join(address, how)
+        cluster = Cluster(jobs)
+        if address != LOCAL:
+            check_versions(cluster.nodes())
+        yield cluster
+    finally:
+        with suppress(Exception):
+            ray.shutdown()  # also what an interrupted start has begun
+
+
+def join(address: str, how: dict[str, Any]) -> None:
+    import ray
+    import ray._private.worker as driver
+
+    vars(driver)["_worker_logs_enabled"] = False  # what Ray does about a lost process is no news on standard output
+    try:
+        with silence(), undisturbed():
             ray.init(address=address, **how)
     except ConnectionError:
         if address == AUTO:
@@ -87,14 +104,21 @@ def connected(address: str, jobs: int | None, cores: int) -> Iterator[Cluster]:
         raise UsageError(f"the cluster at {shown(address)} cannot be reached; check the address") from None
     except Exception as error:  # RuntimeError for versions that differ, and whatever its services meet
         raise UsageError(f"the cluster {shown(address)} cannot be used: {printable(str(error))}") from None
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ray takes SIGTERM for itself, and tells the cluster the command line as UTF-8: there may be names of photos in
+    that which are none, and many."""
+    import ray._private.utils as theirs
+
+    ours: dict[str, Any] = {"set_sigterm_handler": lambda handler: None, "get_entrypoint_name": lambda: "aicli"}
+    former = {name: getattr(theirs, name, None) for name in ours}
+    vars(theirs).update(ours)
     try:
-        cluster = Cluster(jobs)
-        if address != LOCAL:
-            check_versions(cluster.nodes())
-        yield cluster
+        yield
     finally:
-        with suppress(Exception):
-            ray.shutdown()
+        vars(theirs).update(former)
 
 
 @contextmanager

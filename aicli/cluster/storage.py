@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -14,7 +16,18 @@ from aicli.errors import AicliError
 from aicli.image.buckets import is_in_bucket, opened
 from aicli.image.reading import one_line
 
-__all__ = ["Storage"]
+__all__ = ["PATIENCE", "Storage", "is_unfinished"]
+
+PATIENCE = (2.0, 5.0, 10.0, 20.0)
+"""Seconds between attempts to write what has cost work, into a bucket that does not answer; its own package has tried
+for a quarter of a minute by then."""
+
+UNFINISHED = re.compile(r"\.aicli-[0-9a-f]+\.tmp|.+\.unfinished-[0-9a-f]{8}")
+"""Names of files that are being written, on a disk and in HDFS."""
+
+
+class BucketAway(AicliError):
+    """A bucket does not answer, or not as it should: it may be asked again."""
 
 
 class Storage:
@@ -52,15 +65,24 @@ class Storage:
             with naming(where):
                 os.makedirs(where, exist_ok=True)
 
-    def write(self, name: str, data: bytes) -> None:
-        """Writes a file, which takes the place of another of its name."""
+    def write(self, name: str, data: bytes, pauses: Sequence[float] = ()) -> None:
+        """Writes a file, which takes the place of another of its name. A bucket that is away is asked again after each
+        of the ``pauses``, in seconds."""
+        for pause in pauses:
+            try:
+                return self._write(name, data)
+            except BucketAway:
+                time.sleep(pause)
+        self._write(name, data)
+
+    def _write(self, name: str, data: bytes) -> None:
         where = self.path(name)
         with self._naming(where):
             if not self._bucket:
                 with replacing(where) as file, naming(where):
                     file.write(data)
             elif self._system.protocol == "hdfs" or "hdfs" in self._system.protocol:
-                part = self._inside(f"{where}.part-{os.urandom(4).hex()}")
+                part = self._inside(f"{where}.unfinished-{os.urandom(4).hex()}")
                 self._system.pipe_file(part, data)
                 self._system.mv(part, self._inside(where))
             else:
@@ -74,6 +96,19 @@ class Storage:
                     return file.read()
             data: bytes = self._system.cat_file(self._inside(where))
             return data
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        where = self.path(name)
+        with self._naming(where):
+            if not self._bucket:
+                return os.path.lexists(where)
+            self._system.invalidate_cache()
+            try:
+                self._system.info(self._inside(where))  # exists() takes every error for a no
+            except FileNotFoundError:
+                return False
+            return True
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there."""
@@ -107,4 +142,9 @@ class Storage:
             raise AicliError(reason).of(shown(where)) from None
         except Exception as error:  # each package has errors of its own: botocore's, Google's, Azure's, Arrow's
             reason = f"cannot be read or written ({one_line(error)}); check the address and the credentials"
-            raise AicliError(reason).of(shown(where)) from None
+            raise BucketAway(reason).of(shown(where)) from None
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file is what a process has left that was ended while it wrote."""
+    return UNFINISHED.fullmatch(name) is not None

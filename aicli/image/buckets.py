@@ -5,6 +5,7 @@ Credentials are those of the packages behind fsspec: environment, profiles, the 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ PACKAGES = {
 }
 """What fsspec needs for each kind of address."""
 
+LOGGERS = ("s3fs", "gcsfs", "adlfs", "azure")
+"""Of those packages: what they warn of comes back as an error, in one line."""
+
 VERSIONS = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime")
 """Where the packages behind fsspec put an object's version or time."""
 
@@ -43,10 +47,12 @@ class InBucket(NamedTuple):
             system, path = opened(self.url)
             try:
                 data: bytes = system.cat_file(path, start=0, end=MAX_STREAM_BYTES + 1)
-            except OSError:
+            except FileNotFoundError:
+                raise
+            except Exception:
                 if system.info(path)["size"]:
                     raise
-                data = b""  # S3 refuses a range of an empty object
+                data = b""  # S3 and Azure refuse a range of an empty object
         if len(data) > MAX_STREAM_BYTES:
             raise ImageTooLargeError(f"more than {MAX_STREAM_BYTES:,} bytes; save it as a file first").of(
                 shown(self.url)
@@ -114,14 +120,23 @@ def opened(url: str) -> tuple[Any, str]:
         raise UnavailableError(
             f"{shown(url)}: buckets need the package fsspec; run: {install_command('data')}"
         ) from None
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())  # else Python writes its warnings to standard error
+    scheme = url.partition("://")[0]
+    package = PACKAGES[scheme.lower()]
     try:
         system, path = url_to_fs(url)
     except ImportError:
-        scheme = url.partition("://")[0]
-        package = PACKAGES[scheme.lower()]
         raise UnavailableError(
             f"{shown(url)}: {scheme}:// needs the package {package}; run: pip install {package}"
         ) from None
+    except OSError as error:
+        if "libjvm" not in str(error) and "libhdfs" not in str(error):
+            raise
+        what = f"{scheme}:// needs Java and Hadoop's library libhdfs; set JAVA_HOME, HADOOP_HOME and CLASSPATH"
+        raise UnavailableError(f"{shown(url)}: {what}") from None
     return system, path
 
 

@@ -56,6 +56,24 @@ def test_numpy_starts_no_threads_unless_the_user_wants_them() -> None:
     assert count({**plain, "OPENBLAS_NUM_THREADS": "2"})[1] == "2"
 
 
+SAY_MODULES = """
+import sys
+from aicli.cli.main import run
+run(sys.argv[1:])
+print(*sys.modules, sep="\\n", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["classify", "--help"], ["classify", str(PHOTO)], ["info"]])
+def test_who_needs_no_cluster_loads_nothing_of_it(arguments: list[str]) -> None:
+    """Neither the engine, nor what reads Parquet and buckets, nor the project's own part for it."""
+    done = subprocess.run([sys.executable, "-c", SAY_MODULES, *arguments], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert "aicli.cli.main" in loaded
+    assert not loaded & {"ray", "pyarrow", "fsspec", "pandas"}
+    assert [name for name in loaded if name.startswith("aicli.") and "cluster" in name] == []
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", [["--help"], ["classify", "--help"], ["info"], ["classify", str(PHOTO)]])
 def test_a_full_disk_is_one_line_and_a_code(arguments: list[str]) -> None:

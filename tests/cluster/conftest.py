@@ -17,6 +17,8 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+MARK = "AICLI_TEST_RUN"
+
 HOOK = """
 import os, sys, time
 
@@ -54,32 +56,53 @@ def require_ray() -> None:
         pytest.skip(f"needs the extra ray ({error})")
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def command_of(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "aicli", *map(str, arguments)]
+
+
+def start(*arguments: object, cwd: Path = PROJECT) -> subprocess.Popen[str]:
     """``aicli ARGUMENTS`` as a process of its own: Ray's warnings are not this process's."""
-    command = [sys.executable, "-m", "aicli", *map(str, arguments)]
+    command = command_of(*arguments)
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, cwd=PROJECT, **pipes)
+    return subprocess.Popen(command, text=True, cwd=cwd, **pipes)
 
 
 @pytest.fixture(scope="session")
 def aicli() -> Aicli:
-    def call(*arguments: object) -> Result:
-        process = start(*arguments)
+    def call(*arguments: object, cwd: Path = PROJECT) -> Result:
+        process = start(*arguments, cwd=cwd)
         out, err = process.communicate(timeout=400)
         return Result(process.returncode, out, err)
 
     return call
 
 
+def hooked(tmp_path_factory: pytest.TempPathFactory) -> pytest.MonkeyPatch:
+    """What is started from now on has the hook, and a mark by which it is found."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    patch.setenv(MARK, str(os.getpid()))
+    hooks = tmp_path_factory.mktemp("hooks")
+    (hooks / "sitecustomize.py").write_text(HOOK)
+    patch.setenv("PYTHONPATH", f"{hooks}{os.pathsep}{PROJECT}")
+    return patch
+
+
+def started() -> dict[int, str]:
+    """The processes that were started from here, however many lie between: their numbers and commands."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"{MARK}={os.getpid()}".encode() in (entry / "environ").read_bytes():
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """``ray.cluster_utils.Cluster`` with a node of one core; ``add_node`` gives another."""
     require_ray()
-    patch = pytest.MonkeyPatch()
-    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    hooks = tmp_path_factory.mktemp("hooks")
-    (hooks / "sitecustomize.py").write_text(HOOK)
-    patch.setenv("PYTHONPATH", f"{hooks}{os.pathsep}{PROJECT}")
+    patch = hooked(tmp_path_factory)
     from ray.cluster_utils import Cluster
 
     made = Cluster()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aicli.cluster.photos import Current
+from aicli.cli.batch.cluster_pictures import NodePictures
+from aicli.cluster.photos import Current, Photo
 from aicli.cluster.record_folder import Answered, RecordFolder
 from aicli.cluster.storage import Storage
 from aicli.errors import AicliError, UsageError
-from tests.cluster.conftest import rows_of
+from tests.cluster.conftest import PROJECT, rows_of
 
 pytest.importorskip("pyarrow")
 ABOUT = {"all_frames": False}
@@ -37,8 +39,8 @@ def put(folder: RecordFolder, run: str, **photos: bool) -> str:
 def begun(path: Path, format: str = "parquet", **how: Any) -> tuple[RecordFolder, set[str]]:
     folder = RecordFolder(f"{path}/", format, "classify")
     how = {"resume": False, "overwrite": False, **how}
-    mine = folder.look(ABOUT, **how)
-    return folder, folder.begin(mine, resume=how["resume"])
+    folder.look(ABOUT, **how)
+    return folder, folder.begin(ABOUT, **how)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -89,6 +91,33 @@ def test_a_run_that_stopped_before_a_file_was_there_has_not_answered_it(tmp_path
     assert len(list((tmp_path / "out" / "_aicli").glob("part-*"))) == 1
 
 
+def test_what_killed_processes_have_left_is_removed(tmp_path: Path) -> None:
+    """Unfinished files, and a file of records that came to be when its run was forgotten already."""
+    folder, _ = begun(tmp_path / "out")
+    put(folder, "x", a=False)
+    late = tmp_path / "out" / put(folder, "y", a=False)
+    (tmp_path / "out" / "_aicli" / f"{late.stem}.json").unlink()
+    (tmp_path / "out" / ".aicli-0123456789ab.tmp").touch()
+    (tmp_path / "out" / "_aicli" / ".aicli-0123456789ab.tmp").touch()
+    (tmp_path / "out" / "part-mine.parquet").touch()
+    folder.finish(NOBODY)
+    left = sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert len(left) == 5 and {"_SUCCESS", "part-mine.parquet", "run.json"} < set(left) and late.name not in left
+
+
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_run_that_was_killed_when_it_had_hardly_begun_is_begun_again(tmp_path: Path, how: dict[str, Any]) -> None:
+    """Before it said what it is, and while it removed the records of a former one: those do not come back."""
+    (tmp_path / "out" / "_aicli").mkdir(parents=True)
+    (tmp_path / "out" / "_aicli" / ".aicli-0123456789ab.tmp").touch()
+    folder, _ = begun(tmp_path / "out", **how)
+    put(folder, "x", a=False)
+    run = tmp_path / "out" / "_aicli" / "run.json"
+    run.write_text(json.dumps({**json.loads(run.read_text()), "clearing": True}))
+    assert begun(tmp_path / "out", **how)[1] == set()
+    assert list((tmp_path / "out").glob("part-*")) == [] and "clearing" not in run.read_text()
+
+
 def test_nothing_that_a_user_owns_is_replaced(tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
@@ -130,6 +159,53 @@ def test_a_photo_without_a_record_is_no_success(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "_SUCCESS").exists()
 
 
+def test_the_queries_of_the_documentation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    duckdb, _ = pytest.importorskip("duckdb"), pytest.importorskip("pandas")
+    folder, _ = begun(tmp_path / "labels")
+    put(folder, "cat", a=False, b=False, c=True)
+    put(folder, "dog", d=False)
+    folder.finish(NOBODY)
+    monkeypatch.chdir(tmp_path)
+    page = (PROJECT / "docs" / "cluster.md").read_text()
+    (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    assert duckdb.sql(query).fetchall() == [("cat", 2, 0.5), ("dog", 1, 0.5)]
+    (snippet,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "pandas" in code]
+    names: dict[str, Any] = {}
+    exec(snippet, names)
+    assert "cat    2" in capsys.readouterr().out
+    assert dict(names["best"].value_counts()) == {"cat": 2, "dog": 1}
+    assert names["failed"][["image", "error"]].to_numpy().tolist() == [["c", "empty"]]
+
+
+def test_a_bucket_that_is_away_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has cost work is written when it is back; no run waits for one that is not there from the beginning."""
+    base: Any = pytest.importorskip("fsspec").AbstractFileSystem
+    written: dict[str, bytes] = {}
+    away: list[float] = []
+
+    class Away(base):  # type: ignore[misc]
+        protocol = "s3"
+
+        def ls(self, path: str, detail: bool = True, **more: Any) -> list[Any]:
+            return []
+
+        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **more: Any) -> None:
+            if sum(away) < 30:
+                raise OSError(16, "Service Unavailable")
+            written[path] = value
+
+    monkeypatch.setattr("aicli.cluster.storage.opened", lambda address: (Away(), address))
+    monkeypatch.setattr("time.sleep", away.append)
+    folder = RecordFolder("s3://bucket/labels/", "jsonl", "classify")
+    with pytest.raises(AicliError, match=r"run\.json: cannot be read or written \(\[Errno 16\] Service Unavailable\)"):
+        folder.begin(ABOUT, resume=False, overwrite=False)
+    assert away == []
+    put(folder, "x", a=False)
+    assert len(written) == 2 and 30 <= sum(away) < 60
+
+
 def test_a_bucket_without_rights_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base: Any = pytest.importorskip("fsspec").AbstractFileSystem
 
@@ -144,8 +220,22 @@ def test_a_bucket_without_rights_is_one_line(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("aicli.cluster.storage.opened", lambda address: (Closed(), address))
     folder = RecordFolder("s3://bucket/labels/", "parquet", "classify")
-    mine = folder.look(ABOUT, resume=False, overwrite=False)
     with pytest.raises(
         AicliError, match=r"s3://bucket/labels/_aicli/run\.json: no permission \(Access Denied\); check"
     ):
-        folder.begin(mine, resume=False)
+        folder.begin(ABOUT, resume=False, overwrite=False)
+
+
+def test_a_resumed_run_removes_the_unfinished_pictures_of_the_one_before(tmp_path: Path) -> None:
+    """Not those of a run into other records, which may live."""
+
+    def pictures(records: str) -> NodePictures:
+        return NodePictures.of(records, None, str(tmp_path / "crops"), None, all_frames=False)
+
+    photo = Photo("0" * 24 + ".1", "a/b.jpg", tmp_path / "b.jpg")
+    for run in (pictures("out/"), pictures("other/")):
+        run.begin()
+        part = run.places(photo)["crops"].part
+        (tmp_path / "crops" / part).touch()
+    pictures("out").end()
+    assert [path.name for path in (tmp_path / "crops").iterdir()] == [part]

@@ -6,15 +6,15 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import tarfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from tests.cluster.conftest import Aicli, lines_of, rows_of, start
+from tests.cluster.conftest import Aicli, lines_of, rows_of, start, started
 
 pytestmark = pytest.mark.slow
 
@@ -45,8 +45,7 @@ def photos_answered(folder: Path) -> int:
 
 def actors() -> list[int]:
     """The processes of Ray's actors that hold a task."""
-    found = subprocess.run(["pgrep", "-f", "ray::MapWorker"], capture_output=True, text=True).stdout
-    return [int(line) for line in found.split()]
+    return [number for number, command in started().items() if command.startswith("ray::MapWorker")]
 
 
 def test_records_are_those_of_one_machine(cluster: Any, aicli: Aicli, examples: Path, tmp_path: Path) -> None:
@@ -88,12 +87,44 @@ def test_records_are_those_of_one_machine(cluster: Any, aicli: Aicli, examples: 
     ]
 
 
+def test_rows_of_parquet_and_every_picture_of_a_file(
+    cluster: Any, aicli: Aicli, examples: Path, tmp_path: Path
+) -> None:
+    """``--column`` and ``--all-frames``: the records of one machine, also where paths begin at the command's folder."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shutil.copy(examples / "chelsea.png", tmp_path / "one.png")
+    with Image.open(examples / "astronaut.png") as photo:
+        frames = [photo.resize((64 + 16 * number, 64)).resize((96, 96)) for number in range(3)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "rows").mkdir()
+    paths = ["one.png", "moving.gif", None, "absent.png", "one.png"]
+    pq.write_table(pa.table({"image": paths}), tmp_path / "rows" / "paths.parquet")
+    for name in ("bytes", "twice"):
+        photos = [{"bytes": (tmp_path / photo).read_bytes(), "path": None} for photo in ("moving.gif", "one.png")]
+        pq.write_table(pa.table({"image": photos, "n": [1, 2]}), tmp_path / "rows" / f"{name}.parquet")
+    command = ("classify", "rows", "rows/twice.parquet", "--column", "image", "--all-frames", "-O")
+    alone = aicli(*command, "alone.jsonl", cwd=tmp_path)
+    run = aicli(*command, "out/", "--cluster", cluster.address, cwd=tmp_path)
+    assert (alone.code, run.code) == (1, 1), run.err
+    expected = lines_of(tmp_path / "alone.jsonl")
+    assert rows_of(tmp_path / "out") == expected
+    assert len(expected) == 6 * 1 + 4 * 3 + 1 and sum("frame" in record for record in expected) == 12
+    resumed = aicli(*command, "out/", "--cluster", cluster.address, "--resume", cwd=tmp_path)
+    assert "9 answered before" in resumed.err and rows_of(tmp_path / "out") == expected
+
+
 def test_an_actor_killed_and_a_node_removed(cluster: Any, aicli: Aicli, examples: Path, tmp_path: Path) -> None:
-    photos = many(tmp_path / "photos", examples, 150, "slow")
+    photos = many(tmp_path / "photos", examples, 110, "slow")
+    for number in range(0, 110, 10):
+        os.unlink(photos / f"slow{number}.png")
+        shutil.copy(examples / "astronaut.png", photos / f"slow{number}.png")
     node = cluster.add_node(num_cpus=1, object_store_memory=200 << 20)
     cluster.wait_for_nodes()
-    out = tmp_path / "labels"
-    run = start("classify", photos, "-O", out, "--to", "jsonl", "--cluster", cluster.address)
+    out, crops = tmp_path / "faces", tmp_path / "crops"
+    command = ("detect-faces", photos, "--min-size", 60, "-O")
+    run = start(*command, out, "--crop", crops, "--to", "jsonl", "--cluster", cluster.address)
     try:
         wait_for(lambda: len(actors()) == 2)
         time.sleep(3)
@@ -105,27 +136,40 @@ def test_an_actor_killed_and_a_node_removed(cluster: Any, aicli: Aicli, examples
         run.kill()
         run.communicate()
     assert run.returncode == 0, err
-    alone = aicli("classify", photos, "-O", tmp_path / "alone.jsonl", "-j", 2)
+    alone = aicli(*command, tmp_path / "alone.jsonl", "--crop", tmp_path / "alone", "-j", 2)
     assert alone.code == 0
-    assert rows_of(out) == lines_of(tmp_path / "alone.jsonl")
+    rows, expected = rows_of(out), lines_of(tmp_path / "alone.jsonl")
+    ours = [path for row in rows for path in row.pop("crops", ())]
+    theirs = [path for record in expected for path in record.pop("crops", ())]
+    assert rows == expected
+    assert len(theirs) == 11 and [Path(path).read_bytes() for path in ours] == [
+        Path(path).read_bytes() for path in theirs
+    ]
+    assert sorted(map(str, crops.iterdir())) == sorted(ours), "no unfinished file is left"
 
 
-def test_a_driver_killed_and_resumed(cluster: Any, aicli: Aicli, examples: Path, tmp_path: Path) -> None:
-    photos = many(tmp_path / "photos", examples, 140, "slow")
+def test_a_driver_ended_and_resumed(cluster: Any, aicli: Aicli, examples: Path, tmp_path: Path) -> None:
+    photos = many(tmp_path / "photos", examples, 120, "slow")
     out = tmp_path / "labels"
     run = start("classify", photos, "-O", out, "--cluster", cluster.address)
     try:
         wait_for(lambda: out.exists() and photos_answered(out) >= 64)
+        second = aicli("classify", photos, "-O", out, "--cluster", cluster.address, "--resume")
+        assert second.code == 2 and f"another run writes into it (process {run.pid} on " in second.err, second.err
+        run.send_signal(signal.SIGTERM)
+        _, err = run.communicate(timeout=60)
     finally:
         run.kill()
         run.communicate()
+    assert run.returncode == 128 + signal.SIGTERM
+    assert err == f"aicli: interrupted; the records so far are in {out}, continue with --resume\n"
     before = photos_answered(out)
     assert not (out / "_SUCCESS").exists()
     resumed = aicli("classify", photos, "-O", out, "--cluster", cluster.address, "--resume")
     assert resumed.code == 0, resumed.err
     assert f"{before} answered before" in resumed.err
     images = [record["image"] for record in rows_of(out)]
-    assert images == sorted(f"{photos}/slow{number}.png" for number in range(140))
+    assert images == sorted(f"{photos}/slow{number}.png" for number in range(120))
 
 
 def test_records_that_cannot_be_written_end_the_run(cluster: Any, examples: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -15,7 +15,8 @@ from aicli.cli.batch.job import Done, Job, with_timing
 from aicli.cli.batch.pictures import is_folder
 from aicli.cli.batch.progress import Progress
 from aicli.cli.batch.run import plural, summary, with_name
-from aicli.cli.console import EXIT_INTERRUPTED, complain, told
+from aicli.cli.batch.signals import Signals
+from aicli.cli.console import complain, told
 from aicli.cli.options import given
 from aicli.cluster.photos import Current, Pack, Photo, photos_of, read_photos
 from aicli.cluster.record_folder import RecordFolder
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from aicli.options import InputOptions, RunOptions
 
 __all__ = ["ClusterBatch", "CommandWork"]
+
+Looked = TypeVar("Looked")
 
 ELSEWHERE = {
     "format": "--to says what the files of results are",
@@ -122,8 +125,7 @@ class ClusterBatch:
         self._begun = time.monotonic()
         folder = self._folder()
         require_ray()
-        about = {"all_frames": self.pictures.all_frames}
-        state = folder.look(about, resume=self.options.resume, overwrite=self.options.overwrite)
+        self._look(folder.look)
         for results in (folder.storage.address, *(pictures.place for pictures in self.pictures.folders())):
             self.sources.exclude(results)
         photos = list(photos_of(self.sources.inputs(), self.inputs.column, self.inputs.include))
@@ -133,21 +135,35 @@ class ClusterBatch:
         self._note(work.recipe.start().notes)  # a wrong model is told before any node is asked
         self._progress = Progress(not self.options.quiet)
         self._progress.total = None if any(isinstance(photo, Pack) for photo in photos) else len(photos)
+        signals = Signals()
         try:
-            return self._answer(photos, work, folder, state)
+            with signals:
+                return self._answer(photos, work, folder, signals)
         except KeyboardInterrupt:
             self._progress.hide()
             complain(f"interrupted; the records so far are in {folder.storage.address}, continue with --resume")
-            return EXIT_INTERRUPTED
+            return signals.code
         finally:
             self._progress.hide()
 
-    def _answer(self, photos: list[Photo | Pack], work: CommandWork, folder: RecordFolder, state: Any) -> int:
+    def _answer(self, photos: list[Photo | Pack], work: CommandWork, folder: RecordFolder, signals: Signals) -> int:
         options = self.options
-        with connected(str(options.cluster), options.jobs, available_cores()) as cluster:
-            before = folder.begin(state, resume=options.resume)
+        with (
+            connected(str(options.cluster), options.jobs, available_cores()) as cluster,
+            folder.lease() as lease,
+        ):
+            signals.listen()
+            before = self._look(folder.begin)
+            if self._progress.total is not None:
+                self._progress.total = sum(photo.key not in before for photo in photos)
             self.pictures.begin()
-            run(cluster, photos, work, folder, timeout=options.timeout, describe=work.describe, show=self._show)
+
+            def show(state: State) -> None:
+                lease.check()
+                self._show(state)
+
+            run(cluster, photos, work, folder, timeout=options.timeout, describe=work.describe, show=show)
+            lease.check()
             self.pictures.end()
             counts = folder.finish(Current.of(photos))
         self._progress.hide()
@@ -157,6 +173,11 @@ class ClusterBatch:
             line = summary(done, counts["failed"], skipped, seconds, self.sources.passed_over.counts, verbose=True)
             complain(f"{line}; {plural(counts['files'], 'file')} of records in {folder.storage.address}")
         return 1 if counts["failed"] else 0
+
+    def _look(self, ask: Callable[..., Looked]) -> Looked:
+        """Asks the folder of records whether this run may have it."""
+        about = {"all_frames": self.pictures.all_frames}
+        return ask(about, resume=self.options.resume, overwrite=self.options.overwrite)
 
     def _folder(self) -> RecordFolder:
         name = self.options.output_file

@@ -10,6 +10,7 @@ import itertools
 import os
 import secrets
 from collections.abc import Iterable
+from hashlib import blake2b
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -32,9 +33,16 @@ class Folder(NamedTuple):
     given: str
     place: str
 
+    @classmethod
+    def of(cls, given: str) -> Folder:
+        return cls(given, given.rstrip("/") if is_in_bucket(given) else os.path.abspath(given))
+
 
 class NodePictures(NamedTuple):
-    """The values of ``-o`` and ``--crop`` for a run on a cluster; ``run`` is part of the names of unfinished files."""
+    """The values of ``-o`` and ``--crop`` for a run on a cluster; ``run`` is part of the names of unfinished files.
+
+    It comes of the folder of records: a resumed run knows what the one before it has left, when that was killed.
+    """
 
     output: Folder | None
     crop: Folder | None
@@ -43,13 +51,18 @@ class NodePictures(NamedTuple):
     run: str
 
     @classmethod
-    def of(cls, output: str | None, crop: str | None, format: str | None, all_frames: bool) -> NodePictures:
+    def of(
+        cls, records: str | None, output: str | None, crop: str | None, format: str | None, all_frames: bool
+    ) -> NodePictures:
         """Raises :class:`UsageError` for what is no folder."""
         if output is not None and (output == "-" or not is_folder(output)):
             raise UsageError(f"{output}: a run on a cluster writes many pictures; give -o a folder")
         if crop is not None and os.path.isfile(crop):
             raise UsageError(f"{crop}: a file; --crop takes a folder")
-        return cls(folder(output), folder(crop), format, all_frames, secrets.token_hex(5))
+        place = "" if records is None else Folder.of(records).place
+        run = blake2b(os.fsencode(place), digest_size=5).hexdigest()
+        pictures, crops = (None if given is None else Folder.of(given) for given in (output, crop))
+        return cls(pictures, crops, format, all_frames, run)
 
     def begin(self) -> None:
         """Makes the folders, and finds out whether a bucket may be written. Raises :class:`AicliError`."""
@@ -91,12 +104,6 @@ class NodePictures(NamedTuple):
         if self.crop is not None and "crops" in extra:
             changed["crops"] = [renamed(path, self.crop) for path in extra["crops"]]
         return changed
-
-
-def folder(given: str | None) -> Folder | None:
-    if given is None:
-        return None
-    return Folder(given, given.rstrip("/") if is_in_bucket(given) else os.path.abspath(given))
 
 
 def renamed(path: str, where: Folder) -> str:

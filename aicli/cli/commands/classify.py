@@ -54,7 +54,7 @@ def command(
         from aicli.cli.batch.cluster import ClusterBatch
         from aicli.cli.batch.cluster_pictures import NodePictures
 
-        pictures = NodePictures.of(files.output, None, saving.picture_format, frames.all_frames)
+        pictures = NodePictures.of(run.output_file, files.output, None, saving.picture_format, frames.all_frames)
         pull_if_absent(str(options.model), run.pull)
         return ClusterBatch("classify", sources, inputs, run, recipe, pictures, options.threads).run()
     extras = Extras(sources, files, run, saving, folder=folder, caption=caption, all_frames=frames.all_frames)

@@ -62,7 +62,7 @@ def command(
         from aicli.cli.batch.cluster import ClusterBatch
         from aicli.cli.batch.cluster_pictures import NodePictures
 
-        places = NodePictures.of(files.output, files.crop, pictures.picture_format, frames.all_frames)
+        places = NodePictures.of(run.output_file, files.output, files.crop, pictures.picture_format, frames.all_frames)
         open_cover(pictures.cover)
         pull_if_absent(options.model, run.pull)
         return ClusterBatch("detect-faces", sources, inputs, run, recipe, places, options.threads).run()
