@@ -33,6 +33,9 @@ LEAST_PER_FILE, MOST_PER_FILE, FILES = 64, 8192, 200
 """Photos in a file of records: no fewer and no more, but for the last; and about so many files between."""
 LOOK_SECONDS = 0.5
 TELL_SECONDS = 10.0
+AGAIN_SECONDS = 10.0
+"""After which a write that was interrupted and has not ended is interrupted once more: the engine calls Python code in
+places where an exception is lost."""
 REPORT_SECONDS = 1.0
 """An actor reports no more often than this: there may be thousands of them."""
 
@@ -50,11 +53,13 @@ def run(
     timeout: float | None,
     describe: Describe,
     show: Show,
+    interrupted: Callable[[], bool] = bool,
 ) -> None:
     """Answers the photos that ``folder`` has no answer for, and writes their records into it.
 
-    ``timeout`` is in seconds a photo; ``show`` is told from time to time how far the run is. Raises what the work
-    raises when no photo can be answered, and :class:`AicliError` when the engine gives up.
+    ``timeout`` is in seconds a photo; ``show`` is told from time to time how far the run is; ``interrupted`` says
+    whether a signal has come to end it. Raises what the work raises when no photo can be answered, and
+    :class:`AicliError` when the engine gives up.
     """
     import pandas  # noqa: F401 - here, or two threads of Ray Data would both begin to
     import ray
@@ -84,7 +89,7 @@ def run(
         report=Reporter(tally, describe),
     )
 
-    write(dataset, folder, rows, tally, show)
+    write(dataset, folder, rows, tally, Watcher(tally, show, interrupted))
 
 
 def here() -> Any:
@@ -181,7 +186,7 @@ class Reporter:
         ray.get(self._tally.stop.remote(error))
 
 
-def write(dataset: Dataset, folder: RecordFolder, rows: int, tally: Any, show: Show) -> None:
+def write(dataset: Dataset, folder: RecordFolder, rows: int, tally: Any, watcher: Watcher) -> None:
     """Runs it all. Raises the :class:`AicliError` that an actor ended with.
 
     In this thread, as Ray Data ends its own when Ctrl-C is heard here: one that is left would abort the process.
@@ -189,7 +194,6 @@ def write(dataset: Dataset, folder: RecordFolder, rows: int, tally: Any, show: S
     from aicli.cluster.sink import RecordSink
 
     sink = RecordSink(folder, secrets.token_hex(8), rows, tally)
-    watcher = Watcher(tally, show)
     watcher.start()
     try:
         dataset.write_datasink(sink, ray_remote_args={"num_cpus": OTHER_CPUS})
@@ -209,19 +213,23 @@ def write(dataset: Dataset, folder: RecordFolder, rows: int, tally: Any, show: S
 class Watcher(threading.Thread):
     """Tells from time to time how far a run is, and ends it with the ``problem`` that it is answered with."""
 
-    def __init__(self, tally: Any, show: Show) -> None:
+    def __init__(self, tally: Any, show: Show, interrupted: Callable[[], bool]) -> None:
         super().__init__(daemon=True)
         self.problem: AicliError | None = None
         self.last: State | None = None
-        self._tally, self._show = tally, show
+        self._tally, self._show, self._interrupted = tally, show, interrupted
         self._ended = threading.Event()
 
     def run(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
+            if self._interrupted():
+                break
             self.look()
             if self.problem is not None:
                 _thread.interrupt_main()  # which is in write_datasink, or in end
-                return
+                break
+        while not self._ended.wait(AGAIN_SECONDS):
+            _thread.interrupt_main()
 
     def look(self) -> None:
         import ray

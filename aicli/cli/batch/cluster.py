@@ -162,7 +162,8 @@ class ClusterBatch:
                 lease.check()
                 self._show(state)
 
-            run(cluster, photos, work, folder, timeout=options.timeout, describe=work.describe, show=show)
+            how: Any = {"timeout": options.timeout, "describe": work.describe}
+            run(cluster, photos, work, folder, show=show, interrupted=signals.heard, **how)
             lease.check()
             self.pictures.end()
             counts = folder.finish(Current.of(photos))

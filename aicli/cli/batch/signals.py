@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP for a run that has more to end than its own process."""
+"""Ctrl-C, SIGTERM and SIGHUP for a run that has more to end than its own process."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 
 __all__ = ["Signals"]
 
-NUMBERS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Signals:
-    """In the block these raise :class:`KeyboardInterrupt`, as Ctrl-C does: code in between knows no other exception
-    that a signal raises.
+    """In the block these raise :class:`KeyboardInterrupt`, as code in between knows no other exception of a signal.
 
-    A signal that is ignored, as under ``nohup``, stays so. Nothing outside the main thread.
+    A library in between may lose the exception, as Python does in destructors and callbacks: ``heard`` stays. A signal
+    that is ignored, as under ``nohup``, stays so. Nothing outside the main thread.
     """
 
     def __init__(self) -> None:
         self._number = int(signal.SIGINT)
+        self._heard = False
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -40,8 +41,13 @@ class Signals:
             signal.signal(number, self._end)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
-        self._number = number
+        if not self._heard:  # the first of them is why the run ends
+            self._number, self._heard = number, True
         raise KeyboardInterrupt
+
+    def heard(self) -> bool:
+        """Whether one of them has come."""
+        return self._heard
 
     @property
     def code(self) -> int:
