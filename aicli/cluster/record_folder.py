@@ -51,15 +51,16 @@ class Answered(NamedTuple):
 class RecordFolder:
     """Picklable, so that every node writes into it. ``format`` is ``parquet`` or ``jsonl``."""
 
-    def __init__(self, address: str, format: str, task: str) -> None:
-        self.storage, self.format, self.task = Storage(address), format, task
+    def __init__(self, place: str | Storage, format: str, task: str) -> None:
+        self.storage = place if isinstance(place, Storage) else Storage(place)
+        self.format, self.task = format, task
         self.photos: dict[str, list[Answered]] = {}
         """What each file that is there holds, when the run began."""
         self.kept: set[str] = set()
         """The keys of the photos that have records, when the run is complete."""
 
-    def __reduce__(self) -> tuple[type[RecordFolder], tuple[str, str, str]]:
-        return RecordFolder, (self.storage.address, self.format, self.task)
+    def __reduce__(self) -> tuple[type[RecordFolder], tuple[Storage, str, str]]:
+        return RecordFolder, (self.storage, self.format, self.task)
 
     def look(self, about: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
         """Whether this run may have the folder; nothing is written.

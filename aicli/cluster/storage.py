@@ -33,19 +33,21 @@ class BucketAway(AicliError):
 class Storage:
     """The files of a folder, by their names in it. Picklable; every error is an :class:`AicliError` of one line."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, root: str | None = None) -> None:
         self.address = address.rstrip("/") or address
         self._bucket = is_in_bucket(address)
+        self._root = root or (self.address if self._bucket else os.path.abspath(self.address))
+        """The address wherever it is used: a node works in another folder than the command."""
 
-    def __reduce__(self) -> tuple[type[Storage], tuple[str]]:
-        return Storage, (self.address,)
+    def __reduce__(self) -> tuple[type[Storage], tuple[str, str]]:
+        return Storage, (self.address, self._root)
 
-    def path(self, name: str) -> str:
-        return f"{self.address.rstrip('/')}/{name}"
+    def path(self, name: str = "") -> str:
+        return f"{self._root.rstrip('/')}/{name}" if name else self._root
 
     def names(self, folder: str = "") -> list[str]:
         """What lies in the folder or one in it, folders too; nothing where there is none."""
-        where = self.path(folder) if folder else self.address
+        where = self.path(folder)
         with self._naming(where):
             if not self._bucket:
                 return sorted(os.listdir(where)) if os.path.lexists(where) else []
@@ -61,7 +63,7 @@ class Storage:
     def make(self, folder: str = "") -> None:
         """Makes the folder, or one in it, on a disk; not by the nodes, which might have another disk."""
         if not self._bucket:
-            where = self.path(folder) if folder else self.address
+            where = self.path(folder)
             with naming(where):
                 os.makedirs(where, exist_ok=True)
 
