@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from aicli.results import Box, Classification, Face, Landmarks, Point, Prediction, confidence_word
@@ -31,10 +29,10 @@ def test_a_record_of_a_label_has_six_digits_and_says_what_was_looked_at_where_it
     record = {"image": "a.jpg", "width": 4, "height": 3, "model": "m"}
     labels = [{"index": 3, "label": "cat", "score": 0.876543, "confidence": "very high"}]
     assert answer.to_dict() == {**record, "predictions": labels}
-    second = replace(answer, frame=1, frames=2, part="embedded JPEG")
+    second = answer.replace(frame=1, frames=2, part="embedded JPEG")
     more = {"frames": 2, "frame": 1, "part": "embedded JPEG"}
     assert second.to_dict() == {**record, **more, "predictions": labels}
-    assert list(replace(answer, frame=0, frames=2).to_dict())[4:] == ["frames", "frame", "predictions"]
+    assert list(answer.replace(frame=0, frames=2).to_dict())[4:] == ["frames", "frame", "predictions"]
 
 
 def test_places_in_records_have_two_digits_and_scores_six() -> None:
