@@ -131,7 +131,7 @@ class Connected(asyncio.Protocol):
             self._answer.exception()  # perhaps nobody waits for it any more, which is nothing to complain about
 
     async def close(self) -> None:
-        self._transport.close()
+        self._transport.abort()  # there is nobody who could take what was not sent
         await self._closed
 
     # The transport's side.
