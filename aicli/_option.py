@@ -20,7 +20,6 @@ from typing import (
     Concatenate,
     Literal,
     NamedTuple,
-    NoReturn,
     ParamSpec,
     TypeVar,
     Union,
@@ -29,6 +28,7 @@ from typing import (
     get_origin,
 )
 
+from aicli._record import Frozen
 from aicli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def option(*, default: T, kw_only: bool = True, **details: Any) -> T:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
-class Options:
+class Options(Frozen):
     """The base of the option classes: frozen, compared by value, and right as soon as they are made.
 
     Like a dataclass's, their fields are class attributes with a type and a default (:func:`option`) and the keywords
@@ -191,26 +191,9 @@ class Options:
     def check(self) -> None:
         """Raises :class:`UsageError` for values that do not go together."""
 
-    def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} is frozen; make another one with replace()")
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.__dict__ == self.__dict__
-
-    def __hash__(self) -> int:
-        return hash((type(self), *self.__dict__.values()))
-
-    def __repr__(self) -> str:
-        given = (f"{item.name}={getattr(self, item.name)!r}" for item in self.fields)
-        return f"{type(self).__name__}({', '.join(given)})"
-
     def keywords(self) -> dict[str, Any]:
         """The values by name."""
         return dict(self.__dict__)
-
-    def replace(self: Self, **changes: Any) -> Self:
-        """The same options but for these."""
-        return type(self)(**{**self.__dict__, **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """What differs from the defaults, in values that JSON has."""

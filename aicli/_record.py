@@ -19,9 +19,9 @@ else:
         return lambda cls: cls
 
 
-__all__ = ["Record"]
+__all__ = ["Frozen", "Record"]
 
-Self = TypeVar("Self", bound="Record")
+Self = TypeVar("Self", bound="Frozen")
 
 
 class _Signature:
@@ -39,8 +39,31 @@ class _Signature:
         )
 
 
+class Frozen:
+    """The base of values that stay as they were made: compared and hashed by their attributes, which nothing sets."""
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is frozen; make another one with replace()")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def __eq__(self, other: object) -> bool:
+        return self.__dict__ == other.__dict__ if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self.__dict__.values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
+
+    def replace(self: Self, **changes: Any) -> Self:
+        """The same values but for these."""
+        return type(self)(**{**self.__dict__, **changes})
+
+
 @dataclass_transform(frozen_default=True)
-class Record:
+class Record(Frozen):
     """The base of a class whose annotations are its fields: frozen, compared and hashed by value.
 
     As in a dataclass, a field that is given a value in the class has it as its default.
@@ -68,22 +91,3 @@ class Record:
                     raise TypeError(f"{type(self).__name__} needs a value for {name}") from None
         for name in keywords:
             raise TypeError(f"{type(self).__name__} has no field {name!r}, or was given it twice")
-
-    def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} is frozen; make another one with replace()")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} is frozen")
-
-    def __eq__(self, other: object) -> bool:
-        return self.__dict__ == other.__dict__ if type(other) is type(self) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash((type(self), *self.__dict__.values()))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
-
-    def replace(self: Self, **changes: Any) -> Self:
-        """The same values but for these."""
-        return type(self)(**{**self.__dict__, **changes})
