@@ -86,6 +86,10 @@ def test_file_names_in_any_language(server: Server, photo: bytes) -> None:
     names = ["größe.jpg", "写真.jpg", "🏻.jpg"]
     reply = server.ask("POST", "/v1/classify", *form(*[("photo", name, photo) for name in names]))
     assert [record["image"] for record in reply.json["results"]] == names
+    for name in names:
+        raw = name.encode().decode("latin-1")  # the bytes that curl -H and the page send
+        assert server.ask("POST", "/v1/classify", photo, {"X-Filename": raw}).json["image"] == name
+    assert server.ask("POST", "/v1/classify", photo, {"X-Filename": "gr\xf6\xdfe.jpg"}).json["image"] == names[0]
 
 
 def test_own_model_for_one_request(server: Server, photo: bytes) -> None:
@@ -178,6 +182,7 @@ def test_too_many_parts_and_damaged_forms(server: Server, photo: bytes) -> None:
 def test_methods(server: Server) -> None:
     reply = server.ask("GET", "/v1/classify")
     assert (reply.status, reply.headers["allow"]) == (405, "POST, OPTIONS")
+    assert reply.json["error"]["message"] == "this address takes POST, OPTIONS, not GET"
     assert server.ask("DELETE", "/").status == 405
     assert server.ask("HEAD", "/v1/classify").status == 405
 
@@ -226,6 +231,9 @@ def test_what_to_send_instead_of_a_wrapped_photo(server: Server, photo: bytes) -
             assert (reply.status, reply.code) == (422, "image")
             assert kind in reply.json["error"]["message"]
             assert "curl" in reply.json["error"]["message"]
+    stripped = photo.translate(None, b"\r\n\0")  # what curl -d makes of it
+    message = server.ask("POST", "/v1/classify", stripped).json["error"]["message"]
+    assert message.startswith("the photo has lost its line ends, which curl -d takes out")
     message = server.ask("POST", "/v1/classify", *form(("foto", "a.jpg", photo))).json["error"]["message"]
     assert "'foto'" in message and "-F photo=@photo.jpg" in message
 
@@ -234,6 +242,9 @@ def test_other_hosts_are_not_answered(server: Server) -> None:
     assert server.ask("GET", "/", headers={"Host": "evil.example"}).status == 421
     assert server.ask("GET", "/", headers={"Host": "LOCALHOST:1234"}).status == 200
     assert server.ask("GET", "/", headers={"Host": "[::1]:80"}).status == 200
+    with server.connect() as plain:
+        plain.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert b"does not answer requests that name no Host" in plain.makefile("rb").read()
 
 
 def test_security_headers_on_every_answer(server: Server) -> None:

@@ -183,6 +183,26 @@ def test_old_clients_get_the_answer_and_the_end() -> None:
     assert talk(what).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+def test_old_clients_that_ask_keep_their_connection_and_are_told() -> None:
+    async def what(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Any:
+        found = []
+        for _ in range(2):
+            writer.write(b"GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            found.append(await answer(reader))
+        return found
+
+    assert [headers["connection"] for _, headers, _ in talk(what)] == ["keep-alive", "keep-alive"]
+
+
+def test_what_is_wrong_with_a_request_is_said() -> None:
+    async def what(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Any:
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n")
+        return await answer(reader)
+
+    status, _, body = talk(what)
+    assert status == 400 and "Content-Length" in json.loads(body)["error"]["message"]
+
+
 def test_a_body_of_small_chunks_stops_at_the_limit() -> None:
     async def what(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Any:
         writer.write(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 500_000)

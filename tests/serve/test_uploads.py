@@ -142,7 +142,14 @@ def test_model_kept_used_replaced_deleted(server: Server, photo: bytes) -> None:
     assert server.ask("PUT", "/v1/models/my_dogs", parts[0], headers).status == 200
     assert server.ask("DELETE", "/v1/models/my_dogs", None, server.tokens).status == 204
     assert server.ask("POST", "/v1/classify", photo, model="my_dogs").status == 404
-    assert server.ask("PUT", "/v1/models/mtcnn", parts[0], headers).status == 409
+    taken = server.ask("PUT", "/v1/models/mtcnn", parts[0], headers)
+    assert (taken.status, taken.code) == (409, "name")
+    assert "'mtcnn' is the name of the service's model mtcnn;" in taken.json["error"]["message"]
+    alias = server.ask("PUT", "/v1/models/dogs", parts[0], headers)
+    assert alias.status == 409 and "another name of the service's model dog_breeds;" in alias.json["error"]["message"]
+    assert server.ask("PUT", "/v1/models/my.tflite", parts[0], headers).status == 409
+    wrong = server.ask("PUT", "/v1/models/my%20dogs", parts[0], headers)
+    assert (wrong.status, wrong.code) == (400, "name") and "letters, digits" in wrong.json["error"]["message"]
 
 
 def test_hostile_models(server: Server, photo: bytes) -> None:

@@ -33,9 +33,14 @@ function formOf(file, others) {
 
 const failure = ({ code, message }, response) => Object.assign(new Error(message), { code, wait: response.headers.get("retry-after") });
 
+/** A name as a header's value, of which fetch takes characters below 256 only: the bytes of its UTF-8, one each. */
+function headerText(name) {
+  return String.fromCharCode(...new TextEncoder().encode(name.slice(0, 200).replace(/\p{Cc}/gu, "_")));
+}
+
 /** What the service says of a photo, its records (one, or one for each frame), and the picture that it drew. */
 export async function ask(file, settings, signal) {
-  const name = (file.name || "photo").replace(/[^\x20-\x7e]/g, "_");
+  const name = headerText(file.name || "photo");
   const headers = settings.own ? {} : { "x-filename": name, "content-type": "application/octet-stream" };
   const body = settings.own ? formOf(file, { model: settings.own, labels: settings.ownLabels }) : file;
   const response = await fetch(address(settings), { method: "POST", headers, body, signal });

@@ -27,7 +27,8 @@ PICTURES = {"image/png": "png", "image/*": "png", "image/jpeg": "jpeg", "image/w
 PHOTO_FIELDS = ("photo", "photos", "image", "images", "file", "files")
 BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"data:")
 """How JPEG, PNG, GIF and WebP begin in Base64, and an address that holds a photo."""
-
+LEAST_WITH_LINES = 2048
+"""No photo of so many bytes is without a byte 10 and without a byte 13, unless these were taken out."""
 
 HOW_TO_NAME = (
     "photos are parts named photo: curl -F photo=@photo.jpg ..., a model of yours comes as model and labels, "
@@ -71,7 +72,7 @@ async def read_upload(service: Service, request: Request, place: Place) -> Uploa
     if not is_form(request):
         if not body:
             raise Problem(400, "empty", "the body is empty; send a photo: curl --data-binary @photo.jpg ...")
-        upload = Upload([clean(request.headers.get("x-filename", "")) or "photo"], [body])
+        upload = Upload([clean(utf8(request.headers.get("x-filename", ""))) or "photo"], [body])
     else:
         kind = request.headers["content-type"]
         upload = read_form(parse_multipart(body, kind, service.settings.max_parts))
@@ -108,7 +109,17 @@ def not_bytes(photo: bytes) -> str | None:
         return "the body is JSON; send the photo's bytes as the body (curl --data-binary @photo.jpg ...) or as a form"
     if any(start.startswith(f"{name}=".encode()) for name in PHOTO_FIELDS):
         return "the body is an URL-encoded form; send the photo's bytes, or a multipart form: curl -F photo=@photo.jpg"
+    if len(photo) >= LEAST_WITH_LINES and b"\n" not in photo and b"\r" not in photo:
+        return "the photo has lost its line ends, which curl -d takes out; send it: curl --data-binary @photo.jpg ..."
     return None
+
+
+def utf8(value: str) -> str:
+    """A header's value as its sender meant it: curl and the page send names in UTF-8, the parser knows bytes only."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return value
 
 
 async def classify(request: Request) -> Response:

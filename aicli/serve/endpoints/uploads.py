@@ -12,10 +12,10 @@ from starlette.responses import JSONResponse, Response
 from aicli.serve.endpoints.photos import known_models
 from aicli.serve.http.answers import ListedModel, Models, StoredModel
 from aicli.serve.http.bodies import parse_multipart
-from aicli.serve.http.params import read_parameters
+from aicli.serve.http.params import NAME, read_parameters
 from aicli.serve.http.problems import Problem
 from aicli.serve.service import Service
-from aicli.serve.store import checked, now
+from aicli.serve.store import now
 
 __all__ = ["delete_model", "list_models", "put_model"]
 
@@ -44,10 +44,16 @@ async def put_model(request: Request) -> Response:
     """Keeps a classifier: a form with the parts model and labels, or a .tflite body that brings its labels."""
     service: Service = request.app.state.service
     service.require_token(request)
-    name = checked(request.path_params["name"])
+    name = request.path_params["name"]
+    if not NAME.fullmatch(name):
+        allowed = "up to 64 letters, digits, '.', '_' and '-', and begins with a letter or digit"
+        raise Problem(400, "name", f"{name[:80]!r} cannot be the name of a model; a name has {allowed}")
     options = read_parameters(request.query_params.multi_items(), ())
-    if name in known_models("classify") or name in known_models("detect-faces") or name.endswith(".tflite"):
-        raise Problem(409, "name", f"{name!r} cannot be the name of an upload; choose another")
+    if (known := (known_models("classify") | known_models("detect-faces")).get(name)) is not None:
+        what = "the name" if known == name else "another name"
+        raise Problem(409, "name", f"{name!r} is {what} of the service's model {known}; choose another")
+    if name.endswith(".tflite"):
+        raise Problem(409, "name", f"{name!r} looks like a file; leave .tflite out of the name")
     with service.quarantine_admission.place() as place:
         body = await service.body(request, place)
         parts = {"model": body}

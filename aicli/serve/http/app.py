@@ -67,7 +67,8 @@ def endpoint(path: str, handlers: dict[str, Handler]) -> Handler:
             return Response(status_code=204, headers={"Allow": ", ".join(allowed)})
         handler = handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
-            raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
+            headers = {"Allow": ", ".join(allowed)}
+            raise HTTPException(405, f"this address takes {headers['Allow']}, not {request.method}", headers)
         try:
             return await handler(request)
         except Busy as busy:
@@ -91,7 +92,7 @@ def make_app(settings: Settings) -> Guarded:
         allow_origins=settings.allow_origins,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=CORS_HEADERS,
-        expose_headers=["Location", "Retry-After", "X-Request-ID"],
+        expose_headers=["Location", "Retry-After", "X-Faces", "X-Request-ID"],
     )
     app = Starlette(routes=routes, middleware=[cors] if settings.allow_origins else [], exception_handlers=answers)
     app.router.redirect_slashes = False
@@ -108,8 +109,7 @@ class Guarded(Guard):
 
 
 async def http_error(request: Request, error: HTTPException) -> Response:
-    texts = {404: "there is nothing at this address; see /docs", 405: "this address does not take this method"}
-    message = texts.get(error.status_code, str(error.detail))
+    message = "there is nothing at this address; see /docs" if error.status_code == 404 else str(error.detail)
     code = {404: "not_found", 405: "method"}.get(error.status_code, "http")
     return problem_response(Problem(error.status_code, code, message), error.headers)
 

@@ -93,8 +93,8 @@ class Connection(asyncio.BufferedProtocol):
         except HttpParserCallbackError as error:
             if self._refusal is None:
                 raise error.__context__ or error from None
-        except HttpParserError:
-            self.wrong(Problem(400, "http", "this is not HTTP/1.1"))
+        except HttpParserError as error:
+            self.wrong(Problem(400, "http", f"this is not well-formed HTTP/1.1 ({error})"))
 
     def _ignore_upgrade(self, rest: memoryview) -> None:
         """Goes on after a request that offers another protocol, as Java's HttpClient and curl --http2 do with each.
@@ -161,6 +161,7 @@ class Connection(asyncio.BufferedProtocol):
         self._in_head = False
         self.served += 1
         turn.method = self.parser.get_method().decode("latin-1")
+        turn.old = self.parser.get_http_version() == "1.0"
         turn.keep_alive = self.parser.should_keep_alive()
         turn.expects_continue = any(n == b"expect" and v.lower() == b"100-continue" for n, v in turn.headers)
         self.turns.append(turn)

@@ -144,7 +144,8 @@ class Guard:
 
     def _refuses(self, scope: Scope, exchange: Exchange) -> Problem | None:
         if self.host_names is not None and host_name(exchange.host) not in self.host_names:
-            return Problem(421, "host", "this service does not answer to this name; its operator can allow it")
+            named = "to this name; its operator can allow it" if exchange.host else "requests that name no Host"
+            return Problem(421, "host", f"this service does not answer {named}")
         plain = scope["method"] in ("GET", "HEAD") and scope["path"] in FILES
         if not plain and is_foreign(exchange.origin, exchange.site, exchange.host, self.origins):
             return Problem(403, "cross_site", "pages of this site may not use the service; its operator can allow it")

@@ -30,6 +30,7 @@ class Turn:
         self.header_bytes = 0
         self.method = ""
         self.keep_alive = True
+        self.old = False  # HTTP/1.0, whose connections end unless both sides say otherwise
         self.expects_continue = False
         self.accepting = False
         self.complete = False
@@ -106,7 +107,9 @@ class Turn:
             self.keep_alive = False
         lines = [status_line(start["status"]), self.connection.server.date_line()]
         lines += [b"%b: %b\r\n" % pair for pair in start["headers"]]
-        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        if self.old or not self.keep_alive:
+            lines.append(b"connection: %b\r\n" % (b"keep-alive" if self.keep_alive else b"close"))
+        lines.append(b"\r\n")
         return b"".join(lines)
 
     def scope(self) -> dict[str, Any]:
