@@ -151,10 +151,13 @@ class ClassNames:
         import difflib
 
         near = difflib.get_close_matches(plain(label), list(self._listed | self._whole), n=1)
-        guess = (
-            f"; is it '{shown(self._known[(self._whole.get(near[0]) or self._listed[near[0]])[0]])}'?" if near else ""
-        )
-        raise UsageError(f"the model has no class called '{name}'{guess}").of(shown(source))
+        problem = f"the model has no class called '{name}'"
+        if near:
+            index = (self._whole.get(near[0]) or self._listed[near[0]])[0]
+            raise UsageError(f"{problem}; is it '{shown(self._known[index])}'?").of(shown(source))
+        first, last = shown(self._known[0]), shown(self._known[-1])
+        problem += f"; its {len(self._known)} classes go from '{first}' to '{last}'"
+        raise UsageError(problem, hint=Hint("model", "{} names another model")).of(shown(source))
 
 
 def indices(names: Iterable[tuple[int, str]]) -> dict[str, list[int]]:

@@ -57,7 +57,7 @@ def test_labels_as_people_write_them() -> None:
     for label, message in {
         "crane": "photos: the model has more than one class called 'crane'; name the class by its number: 1 and 2",
         "tensh": "photos: the model has no class called 'tensh'; is it 'tench, Tinca tinca'?",
-        "4": "photos: the model has no class called '4'",
+        "4": f"photos: the model has no class called '4'; its 4 classes go from '{LABELS[0]}' to '{LABELS[3]}'",
         "n01440764": "photos: 'n01440764' begins with a WordNet id; wordnet_ids takes the file",
     }.items():
         with pytest.raises(UsageError) as raised:
@@ -113,7 +113,8 @@ def test_the_command_with_wordnet_ids(aicli: Callable[..., Any], tmp_path: Path)
     assert result.code == 0, result.err
     assert "accuracy 100.0%" in result.out and "mean recall 100.0%" in result.out
     refused = aicli("evaluate", str(photos.parent), "-j", "1")
-    assert refused.code == 2 and "the model has no class called 'photos'" in refused.err
+    assert refused.code == 2 and "; its 1000 classes go from 'tench, Tinca tinca' to " in refused.err
+    assert refused.err.rstrip().endswith("; --model names another model")
     (photos / ids[285]).mkdir()
     (photos / f"{ids[285]}_chelsea.png").rename(photos / ids[285] / "cat.png")
     refused = aicli("evaluate", str(photos), "-j", "1")
