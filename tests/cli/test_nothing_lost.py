@@ -97,7 +97,8 @@ def test_no_way_leads_over_a_photo_of_the_input(aicli: Any, two: Path, option: s
     before = Path("a/x.jpg").read_bytes()
     images = {"list": ("--files-from", "list"), "slow": ("--files-from", "-")}.get(source, (source,))
     stdin = b"a/x.jpg\n" if source == "slow" else b""
-    result = aicli("classify" if option == "-O" else "detect-faces", *images, option, link, stdin=stdin)
+    line = ("classify", "-f", "text") if option == "-O" else ("detect-faces",)
+    result = aicli(*line, *images, option, link, stdin=stdin)
     assert result.code == 2 and "photo of the input" in result.err and link in result.err
     assert Path("a/x.jpg").read_bytes() == before
 

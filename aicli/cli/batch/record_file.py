@@ -21,15 +21,17 @@ from aicli.errors import AicliError, UsageError
 from aicli.output.pictures.places import crop_stem, numbered
 from aicli.output.records import Task
 
-__all__ = ["RecordFile", "format_of"]
+__all__ = ["SUFFIXES", "RecordFile", "format_of"]
 
 RESUMABLE = ("jsonl", "csv", "parquet")
+SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+TEXT_SUFFIXES = ("", ".txt", ".tsv", ".text", ".log")
 
 
-def format_of(path: str) -> str:
-    """The format that a file's suffix asks for; text for any other."""
-    suffix = Path(path).suffix.lower().removeprefix(".")
-    return suffix if suffix in ("json", *RESUMABLE) else {"ndjson": "jsonl"}.get(suffix, "text")
+def format_of(path: str) -> str | None:
+    """The format that a file's suffix asks for; ``None`` for one that says nothing of it."""
+    suffix = Path(path).suffix.lower()
+    return SUFFIXES.get(suffix, "text" if suffix in TEXT_SUFFIXES else None)
 
 
 class RecordFile:

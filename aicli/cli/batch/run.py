@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aicli._text import shown
 from aicli.cli.batch.job import Done, Job, with_timing
 from aicli.cli.batch.progress import Progress, duration
-from aicli.cli.batch.record_file import RecordFile, format_of
+from aicli.cli.batch.record_file import SUFFIXES, RecordFile, format_of
 from aicli.cli.console import EXIT_INTERRUPTED, complain, told
 from aicli.errors import AicliError, UsageError, WorkerDied
 from aicli.output.records import Task, Writer, make_writer
@@ -75,6 +75,9 @@ class Batch:
         if options.output_file is not None:
             self.sources.refuse_as_output(options.output_file, "--output-file")
             chosen = options.format or format_of(options.output_file)
+            if chosen is None:
+                written = f"the suffixes {', '.join(SUFFIXES)} and .txt choose one, and so does -f"
+                raise UsageError(f"{options.output_file}: its suffix names no format of results; {written}")
             self.file = RecordFile(
                 options.output_file,
                 chosen,
