@@ -43,6 +43,17 @@ class LazyGroup(NearGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and os.path.exists(args[0]):
+            meant = "run" if args[0].endswith(".wasm") else "classify"
+            kind = "folder" if os.path.isdir(args[0]) else "file"
+            raise click.UsageError(
+                f"'{args[0]}' is a {kind}, not a command; did you mean 'aicli {meant} {args[0]}'?", ctx
+            )
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
@@ -94,8 +105,11 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "aicli"
-        complain(f"{error.format_message()} (see '{where} --help')")
+        where = error.ctx.command_path if error.ctx else asked(arguments)
+        message = error.format_message()
+        if isinstance(error, click.MissingParameter):
+            message = " ".join(message.split())  # click sets choices below each other
+        complain(f"{message} (see '{where} --help')")
         return 2
     except click.ClickException as error:
         complain(error.format_message())
@@ -113,3 +127,16 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         complain(f"{error.filename or 'cannot write to standard output'}: {error.strerror or error}")
         return 1
+
+
+def asked(arguments: list[str]) -> str:
+    """The command that the words begin with: click does not say where its parser met an option without a value."""
+    words: list[str] = ["aicli"]
+    command: click.Command = cli
+    for word in arguments:
+        found = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
+        if found is None:
+            break
+        words.append(word)
+        command = found
+    return " ".join(words)

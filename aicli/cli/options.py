@@ -202,15 +202,27 @@ def click_options(item: Option, name: str) -> Iterator[SectionedOption]:
     )
 
 
+class Integers(click.IntRange):
+    """An integer within limits, which click's message about a word that is none calls an "integer range"."""
+
+    name = "integer"
+
+
+class Numbers(click.FloatRange):
+    """A number within limits, likewise."""
+
+    name = "number"
+
+
 def click_type(item: Option) -> click.ParamType[Any]:
     if item.size:
         return SIZE
     if item.kind == "choice":
         return click.Choice(item.choices)
     if item.kind == "integer":
-        return click.IntRange(whole(item.least), whole(item.most))
+        return Integers(whole(item.least), whole(item.most))
     if item.kind in ("number", "numbers"):
-        return click.FloatRange(item.least, item.most, min_open=item.above)
+        return Numbers(item.least, item.most, min_open=item.above)
     return click.STRING
 
 

@@ -150,7 +150,7 @@ class ClassNames:
             raise UsageError(f"'{name}' begins with a WordNet id", hint=hint).of(shown(source))
         import difflib
 
-        near = difflib.get_close_matches(plain(label), list(self._listed | self._whole), n=1)
+        near = difflib.get_close_matches(plain(label), list(self._listed | self._whole), n=1, cutoff=0.75)
         problem = f"the model has no class called '{name}'"
         if near:
             index = (self._whole.get(near[0]) or self._listed[near[0]])[0]

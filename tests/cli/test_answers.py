@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,12 @@ def test_what_is_no_image_gets_one_line(aicli: Any, tmp_path: Path, content: byt
         (["classify"], "no image was given"),
         (["classify", "a.jpg", "--nonsense"], "--nonsense"),
         (["clasify", "a.jpg"], "clasify"),
+        (["classify", "-k", "many", "a.jpg"], "'many' is not a valid integer. (see 'aicli classify --help')"),
+        (["models", "add", "x", "--license"], "(see 'aicli models add --help')"),
+        (["completion"], "Choose from: bash, zsh, fish (see"),
+        ([__file__], "is a file, not a command; did you mean 'aicli classify "),
+        ([os.path.dirname(__file__)], "is a folder, not a command;"),
+        (["classify", "a.jpg", "-O", "x.xlsx"], "x.xlsx: its suffix names no format of results; the suffixes .json, "),
         (["classify", "a.jpg", "-m", "eficientnet_lite0"], "did you mean"),
         (["classify", "a.jpg", "-m", "nowhere.tflite"], "nowhere.tflite"),
         (["classify", "a.jpg", "-m", "mtcnn"], "detect-faces"),

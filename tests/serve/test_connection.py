@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import random
+import socket
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +18,8 @@ import pytest
 pytest.importorskip("httptools")
 pytest.importorskip("starlette")
 
+from aicli.cli.console import told
+from aicli.errors import AicliError
 from aicli.serve.http import connection, turn
 from aicli.serve.http.server import Server
 from aicli.serve.settings import Settings
@@ -280,3 +285,18 @@ def test_idle_connections_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
             other.close()
 
     talk(what)
+
+
+def test_where_it_cannot_listen_the_option_that_helps_is_named() -> None:
+    async def listen(host: str, port: int) -> str:
+        server = Server(Echo(), Settings(Path("unused"), host=host, port=port))  # type: ignore[arg-type]
+        server._loop = asyncio.get_running_loop()
+        with pytest.raises(AicliError) as refused:
+            await server._listen()
+        return told(refused.value)
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = asyncio.run(listen("127.0.0.1", port))
+    assert message == f"cannot serve on 127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}; --port takes another"
+    assert asyncio.run(listen("192.0.2.1", 0)).endswith("; --host takes an address of this machine")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import signal
 import time
 from email.utils import formatdate
 from typing import Any
 
-from aicli.errors import AicliError
+from aicli.errors import AicliError, Hint
 from aicli.serve.http.app import Guarded, make_app
 from aicli.serve.http.connection import READ_BYTES, Connection
 from aicli.serve.http.guard import configure_logging
@@ -23,6 +25,7 @@ KEEP_ALIVE = 15.0
 MAX_CONNECTIONS = 512
 SPARED = 1.0
 """Seconds that a connection may wait without a request before it is closed for a new one when there are too many."""
+PORT_TROUBLES = (errno.EADDRINUSE, errno.EACCES)
 SWEEP = 0.25
 """Seconds between two looks at the clocks of the connections."""
 
@@ -113,8 +116,12 @@ class Server:
         try:
             return await self._loop.create_server(lambda: Connection(self), host, port, backlog=1024)
         except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise AicliError(f"cannot serve on {host}:{port}: {reason}; is the port taken?") from None
+            number = getattr(error, "errno", None) or 0
+            # asyncio's own text repeats the address; a name that is not found has a number below 0.
+            reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
+            taken = number in PORT_TROUBLES
+            hint = Hint("port", "{} takes another") if taken else Hint("host", "{} takes an address of this machine")
+            raise AicliError(f"cannot serve on {host}:{port}: {reason}", hint=hint) from None
 
     async def _drain(self, listener: asyncio.AbstractServer) -> None:
         until = self.now() + self.settings.drain_time
