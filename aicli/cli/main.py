@@ -47,11 +47,11 @@ class LazyGroup(NearGroup):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and os.path.exists(args[0]):
-            meant = "run" if args[0].endswith(".wasm") else "classify"
+            from shlex import quote
+
+            meant = f"aicli {'run' if args[0].endswith('.wasm') else 'classify'} {quote(args[0])}"
             kind = "folder" if os.path.isdir(args[0]) else "file"
-            raise click.UsageError(
-                f"'{args[0]}' is a {kind}, not a command; did you mean 'aicli {meant} {args[0]}'?", ctx
-            )
+            raise click.UsageError(f"'{args[0]}' is a {kind}, not a command; did you mean: {meant}", ctx)
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

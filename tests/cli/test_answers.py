@@ -94,7 +94,7 @@ def test_what_is_no_image_gets_one_line(aicli: Any, tmp_path: Path, content: byt
         (["classify", "-k", "many", "a.jpg"], "'many' is not a valid integer. (see 'aicli classify --help')"),
         (["models", "add", "x", "--license"], "(see 'aicli models add --help')"),
         (["completion"], "Choose from: bash, zsh, fish (see"),
-        ([__file__], "is a file, not a command; did you mean 'aicli classify "),
+        ([__file__], "is a file, not a command; did you mean: aicli classify "),
         ([os.path.dirname(__file__)], "is a folder, not a command;"),
         (["classify", "a.jpg", "-O", "x.xlsx"], "x.xlsx: its suffix names no format of results; the suffixes .json, "),
         (["classify", "a.jpg", "-m", "eficientnet_lite0"], "did you mean"),
