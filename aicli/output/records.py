@@ -15,6 +15,8 @@ csv      RFC 4180 with a header (:data:`CLASSIFY_COLUMNS`, :data:`FACE_COLUMNS`)
 parquet  for programs that read tables (``parquet.py``): a row an image, its labels or faces as a list of structs
 =======  ===============================================================================================================
 
+Names have undecodable bytes as ``\xff`` in all of them.
+
 An image that failed is a record ``{"image": ..., "error": ...}`` in json and jsonl, a row with ``error`` in csv and
 parquet, and nothing in table and text: there the message belongs on stderr. Coordinates are pixels of the upright
 image.
@@ -101,8 +103,8 @@ class _TextWriter(Writer):
         self._emit("".join("\t".join(row) + "\n" for row in rows))
 
 
-# Valid in JSON as they are, but not for a terminal, a program that splits lines, or UTF-8 (lone surrogates).
-_JSON_UNSAFE = "[\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+# Valid in JSON as they are, but not for a terminal or a program that splits lines.
+_JSON_UNSAFE = "[\x7f-\x9f\u2028\u2029]"
 
 
 def _finite(value: Any) -> Any:
@@ -125,15 +127,17 @@ class _JsonLinesWriter(Writer):
         self._emit(self._dump(record) + "\n")
 
     def _dump(self, record: dict[str, Any]) -> str:
+        try:
+            text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            text = json.dumps(_finite(record), ensure_ascii=False)
+        if not text.isprintable():
+            # A lone surrogate (an undecodable byte of a name) makes DuckDB, jq and others refuse or change the line.
+            text = re.sub("[\ud800-\udfff]", lambda match: escape_bytes(match[0]).replace("\\", "\\\\"), text)
+            text = re.sub(_JSON_UNSAFE, lambda match: f"\\u{ord(match[0]):04x}", text)
         # A stream of another encoding gets pure ASCII: encodable() would put \U0001f600 into it, which is no JSON.
         unicode = "utf" in (getattr(self._stream, "encoding", None) or "utf-8").lower()
-        try:
-            text = json.dumps(record, ensure_ascii=not unicode, allow_nan=False)
-        except ValueError:
-            text = json.dumps(_finite(record), ensure_ascii=not unicode)
-        if text.isprintable():
-            return text
-        return re.sub(_JSON_UNSAFE, lambda match: f"\\u{ord(match[0]):04x}", text)
+        return text if unicode or text.isascii() else json.dumps(json.loads(text))
 
 
 class _JsonWriter(_JsonLinesWriter):

@@ -73,6 +73,27 @@ def test_photos_that_are_added_leave_finished_pictures_alone(aicli: Any, two: Pa
         assert names_in(out) == ["x-2.jpg", "x.jpg"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names that are no text")
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_a_name_that_is_no_text_is_known_again(aicli: Any, two: Path, suffix: str) -> None:
+    odd = os.fsdecode(b"b/\xe9t\xe9.jpg")
+    os.rename("b/x.jpg", odd)
+    file = f"r.{suffix}"
+    options = ("-o", "out", "-O", file, "--sheet", "sheet.png")
+    assert aicli("detect-faces", "b", *options).code == 0
+    before = snapshot("out")
+    again = aicli("detect-faces", "a", "b", *options, "--resume")
+    assert (again.code, again.err.count("note")) == (0, 0), again.err
+    assert {path: data for path, data in snapshot("out").items() if path in before} == before
+    assert len(names_in("out")) == 2
+    if suffix != "parquet":
+        text = Path(file).read_text("utf-8")
+        name = (
+            text.splitlines()[1].partition(",")[0] if suffix == "csv" else json.loads(text.partition("\n")[0])["image"]
+        )
+        assert name == r"b/\xe9t\xe9.jpg"
+
+
 @pytest.mark.parametrize("options", [("-o", "a"), ("--crop", "a"), ("-o", "a", "--overwrite"), ("-o", "a/x.jpg")])
 def test_a_photo_of_the_input_keeps_its_name(aicli: Any, two: Path, options: tuple[str, ...]) -> None:
     shutil.copy("b/x.jpg", "a/x.face1.jpg")

@@ -39,7 +39,7 @@ class FormerAnswers:
     def job(self, item: Any) -> Iterator[Job]:
         """An input that is answered already, behind those that were moved before it."""
         yield from self.moved()
-        key = item.name if item.name in self._waiting else escape_bytes(item.name)
+        key = escape_bytes(item.name)
         if key in self._waiting:
             try:
                 source = item.source()

@@ -35,7 +35,8 @@ def format_of(path: str) -> str | None:
 
 
 class RecordFile:
-    """The file of ``--output-file``. ``answered`` holds the names of images that it answers already.
+    """The file of ``--output-file``. ``answered`` holds the images that it answers already, by the
+    names that records have.
 
     Its records are written in ``format``: of a file that becomes Parquet in jsonl.
     """
@@ -99,9 +100,7 @@ class RecordFile:
         return self._kept.partition("\n")[0].strip().split(",") if self.format == "csv" and self._kept else []
 
     def answers(self, name: str) -> bool:
-        if name in self.answered:
-            return True
-        return (self.format == "csv" or self._becomes_parquet) and escape_bytes(name) in self.answered
+        return escape_bytes(name) in self.answered
 
     def _take_up(self, source: str, part: str) -> None:
         """Copies what is whole and no failure into the new part."""
@@ -130,7 +129,7 @@ class RecordFile:
         found = {image: path for image, named in self._named.items() for kind, path in named if kind == "group"}
         for entry in self._plan.entries() if self._plan is not None else ():
             if isinstance(entry.get("group"), str):
-                found[escape_bytes(entry["image"]) if self.format == "csv" else entry["image"]] = entry["group"]
+                found[escape_bytes(entry["image"])] = entry["group"]
         return found
 
     def _read(self, source: str) -> str:
@@ -164,7 +163,7 @@ class RecordFile:
 
     def has_named(self, image: str, kind: str) -> bool:
         """Whether the record of an image names a file of this kind."""
-        return any(kind == other for other, _ in self._named.get(image, ()))
+        return any(kind == other for other, _ in self._named.get(escape_bytes(image), ()))
 
     def open_plan(self, *, resume: bool) -> Plan:
         """The plan beside the part; photos that were moved without a record get theirs from it."""
@@ -175,7 +174,7 @@ class RecordFile:
             if isinstance(record, str) and moved and not self.answers(image):
                 header, _, rows = record.partition("\n") if self.format == "csv" else ("", "", record)
                 self._kept = (self._kept or (header + "\n" if header else "")) + rows
-                self.answered.add(escape_bytes(image) if self.format == "csv" else image)
+                self.answered.add(escape_bytes(image))
                 for name, _, fields in self._whole(record, whole=True):
                     self._keep(name, fields)
                 assert self.part is not None
@@ -238,7 +237,7 @@ def whole_lines(text: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
         except ValueError:
             continue
         if isinstance(record, dict) and isinstance(record.get("image"), str) and "error" not in record:
-            yield record["image"], line + "\n", record
+            yield escape_bytes(record["image"]), line + "\n", record
 
 
 def of_whole_images(
@@ -267,7 +266,7 @@ def failures(text: str, format: str) -> Iterator[str]:
         except ValueError:
             continue
         if isinstance(record, dict) and "error" in record and isinstance(record.get("image"), str):
-            yield record["image"]
+            yield escape_bytes(record["image"])
 
 
 def whole_rows(text: str, whole: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
