@@ -47,9 +47,9 @@ help:
 
 demo: $(INSTALLED)
 	@rm -rf demo-output && mkdir demo-output
-	@echo "\$$ aicli classify examples/*"
+	@echo "\$$ aicli classify $(PHOTOS)"
 	@$(BIN)/aicli classify $(PHOTOS)
-	@echo "\$$ aicli detect-faces examples/* -o demo-output/"
+	@echo "\$$ aicli detect-faces $(PHOTOS) -o demo-output/"
 	@$(BIN)/aicli detect-faces $(PHOTOS) -o demo-output/
 	@echo "Pictures written:"
 	@ls demo-output/* | sed 's/^/  /'

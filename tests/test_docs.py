@@ -44,6 +44,12 @@ def words(line: str) -> list[str]:
     return found
 
 
+def test_make_demo_shows_the_commands_that_it_runs() -> None:
+    recipe = (PROJECT / "Makefile").read_text().partition("\ndemo:")[2].partition("\n\n")[0]
+    shown = re.findall(r'@echo "\\\$\$ aicli (.*)"', recipe)
+    assert shown == re.findall(r"@\$\(BIN\)/aicli (.*)", recipe) and len(shown) == 2
+
+
 def problems(arguments: list[str]) -> Iterator[str]:
     """Whatever click would not know in one command line."""
     command: click.Command = cli
