@@ -94,11 +94,9 @@ def _fetch_from_any(entry: Entry, role: str, mirror: str | None, part: Path, pro
             return _fetch_checked(entry, role, address, part, progress)
         except FetchError as error:
             problems.append(str(error))
-    hint = None
-    if not problems:
-        problems.append("the catalog has no address of it")
-        hint = Hint("models pull:mirror", "name a folder that has it with {}")
-    raise AicliError(f"cannot get {ref.file} of {entry.name}: {'; '.join(problems)}", hint=hint)
+    reasons = "; ".join(problems) or "the catalog has no address of it"
+    where = "AICLI_MODEL_MIRROR can name a folder that has the file"
+    raise AicliError(f"cannot get {ref.file} of {entry.name}: {reasons}; {where}")
 
 
 def _fetch_checked(entry: Entry, role: str, address: str, part: Path, progress: Progress | None) -> str:
