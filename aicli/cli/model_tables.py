@@ -117,7 +117,7 @@ def describe_file(path: Path) -> dict[str, Any]:
     try:
         facts |= _preprocessing(file)
     except ModelError as error:
-        facts["notes"] = [str(error)]
+        facts["notes"] = [told(error)]
     return facts
 
 
@@ -137,7 +137,7 @@ def _preprocessing(file: Any) -> dict[str, Any]:
         "channels": spec.channels,
         "resize": spec.crop,
     }
-    return {"preprocessing": shown, "notes": list(notes)}
+    return {"preprocessing": shown, "notes": [told(note) for note in notes]}
 
 
 def _tensor(info: Any) -> dict[str, Any]:

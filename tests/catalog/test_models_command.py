@@ -49,7 +49,7 @@ def test_show_name_and_file(capsys: pytest.CaptureFixture[str], model: Path) -> 
     facts = answer(capsys, "show", str(model))
     assert facts["inputs"][0]["shape"] == [1, 2, 2, 3]
     assert facts["outputs"][0]["kind"] == "probabilities"
-    assert "-1 to 1" in facts["notes"][0]
+    assert "assuming -1 to 1 (--input-range -1,1)" in facts["notes"][0]
     assert run(["models", "show", str(model)]) == 0
     assert "softmax" not in capsys.readouterr().err
 
@@ -95,7 +95,9 @@ def test_add_refuses_what_is_no_classifier(capsys: pytest.CaptureFixture[str], t
     assert run(["models", "add", "birds"]) == 2
     assert run(["models", "add", "birds", str(model), "--pnet", "x"]) == 2
     assert [entry.name for entry in list_models() if entry.state == "own"] == []
+    capsys.readouterr()
     assert run(["models", "add", "birds", str(model)]) == 0
+    assert all(line.startswith("aicli: note: ") for line in capsys.readouterr().err.splitlines())
     assert [entry.name for entry in list_models() if entry.state == "own"] == ["birds"]
 
 

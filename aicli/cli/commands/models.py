@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from aicli._option import Options, option
-from aicli.cli.console import NearGroup, told
+from aicli.cli.console import NearGroup, complain, told
 from aicli.cli.options import option_command, some_options
 from aicli.options import ClassifierOptions
 
@@ -197,7 +197,7 @@ def add(own: OwnModel, feeding: ClassifierOptions) -> int:
     """
     entry, notes = _add_faces(own, feeding) if own.task == "detect-faces" else _add_classifier(own, feeding)
     for note in notes:
-        click.echo(f"aicli: {told(note)}", err=True)
+        complain(f"note: {told(note)}")
     if own.format == "json":
         print_json(entry.to_dict())
     else:
