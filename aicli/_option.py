@@ -128,11 +128,12 @@ class Option(NamedTuple):
             return False
         return self.least is None or value > self.least or (value == self.least and not self.above)
 
-    def explained(self, form: str = "{}") -> str:
-        """The help for those who have no flags: other options by their names, in this form."""
+    def explained(self, form: str = "{}", text: str | None = None) -> str:
+        """The help, or another text of it, for those who have no flags: other options by their names, in this form."""
         import re
 
-        return re.sub(r"--([a-z][a-z-]*)", lambda match: form.format(match[1].replace("-", "_")), self.help)
+        said = self.help if text is None else text
+        return re.sub(r"--([a-z][a-z-]*)", lambda match: form.format(match[1].replace("-", "_")), said)
 
     @property
     def wanted(self) -> str:

@@ -26,6 +26,11 @@ def test_the_references_are_what_the_program_says() -> None:
     assert done.returncode == 0, f"{done.stdout}{done.stderr}run: python tools/reference.py"
 
 
+def test_python_is_not_told_of_flags() -> None:
+    table = PYTHON.partition("<!-- reference: options -->")[2].partition("<!-- end of reference -->")[0]
+    assert "`guest`" in table and "--" not in re.sub(r"\| -+ ", "", table)
+
+
 def test_the_manual_page_is_read_without_a_warning() -> None:
     man = shutil.which("man")
     if man is None:

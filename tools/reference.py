@@ -59,7 +59,7 @@ def option_rows(options: type[Options]) -> Iterator[str]:
         limits = (
             "" if item.kind in ("text", "texts", "group", "boolean") else f" {item.wanted[0].upper()}{item.wanted[1:]}."
         )
-        default = f"{item.default!r}" + (f" ({item.shown})" if item.shown else "")
+        default = f"{item.default!r}" + (f" ({item.explained('`{}`', item.shown)})" if item.shown else "")
         yield f"| `{item.name}` | {default} | {words}{limits} |\n".replace("|N", "\\|N")
 
 
