@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,9 +77,9 @@ def _try(path: Path, engine: AnyEngine) -> tuple[str, bool]:
         if time.monotonic() - begin >= TIMEOUT:
             return f"{engine.name} did not finish with this model in {TIMEOUT:.0f} s; it is not used", False
         # A kill may be this machine's state rather than the file's fault.
-        return f"{error}; the file is not used", "KILL" not in str(error)
+        return f"{error}; the file is not used", error.signal != signal.SIGKILL
     except ModelError as error:
-        return _reason(str(error)), True
+        return error.message, True
     except (RuntimeError, ValueError) as error:
         return f"not a TFLite model that {engine.name} can run: {error}", True
     return "", True
@@ -102,8 +103,3 @@ def open_shape(stored: list[int], signature: list[int]) -> list[int]:
         size if size != -1 else (have if have > 1 and axis else usual[axis])
         for axis, (size, have) in enumerate(zip(signature, stored, strict=True))
     ]
-
-
-def _reason(text: str) -> str:
-    """The engine's own words without our file's name before them."""
-    return text.partition(": ")[2] or text

@@ -35,7 +35,14 @@ ENGINES = {
 
 
 class EngineDied(RuntimeError):
-    """The process in which an engine ran has ended, or was ended because it took too long."""
+    """The process in which an engine ran has ended, or was ended because it took too long.
+
+    ``signal`` is what the system or somebody else ended it with, if that is known.
+    """
+
+    def __init__(self, message: str, signal: int | None = None) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 class AnyEngine(Protocol):
@@ -96,7 +103,7 @@ class Engine(Record):
             return self.make(num_threads=threads or self.default_threads(), **source)
         except (ValueError, RuntimeError, TypeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown reason"
-            raise ModelError(f"{name}: not a TFLite model that {self.name} can run: {reason}") from None
+            raise ModelError(f"not a TFLite model that {self.name} can run: {reason}").of(name) from None
 
     def set_deadline(self, deadline: float | None) -> None:
         """Nothing: what runs in this process cannot be stopped."""

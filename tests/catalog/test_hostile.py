@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -135,6 +136,21 @@ def test_crash_is_contained_and_remembered(tmp_path: Path, engine: Engine, monke
         with pytest.raises(ModelError, match=r"crashed .*SIGSEGV.*contained"):
             load_classifier(path, LABELS, engine=engine)
     assert len(runs) == 1
+
+
+def test_a_kill_is_not_remembered(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be this machine's state, such as its memory, and not the file's fault."""
+
+    def killed(*_: object) -> None:
+        raise EngineDied("the model crashed the engine", signal.SIGKILL)
+
+    path = tmp_path / "model.tflite"
+    path.write_bytes(TinyModel().flat().finish())
+    with monkeypatch.context() as patch:
+        patch.setattr(probe, "_run_once", killed)
+        with pytest.raises(ModelError, match=r"crashed .*not used"):
+            load_classifier(path, LABELS, engine=engine)
+    load_classifier(path, LABELS, engine=engine)
 
 
 def test_a_model_that_crashes_on_zeros_is_refused(tmp_path: Path, engine: Engine) -> None:

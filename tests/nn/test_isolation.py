@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -60,8 +61,9 @@ def test_a_crash_costs_the_process_and_the_next_interpreter_gets_another(engine:
     model = made.crashes_on_what_is_not_zero()
     interpreter = isolation.interpreter(model, 1)
     run(interpreter, np.zeros((1, 4), np.float32))
-    with pytest.raises(EngineDied, match=r"SIGFPE.*contained"):
+    with pytest.raises(EngineDied, match=r"SIGFPE.*contained") as caught:
         run(interpreter, np.ones((1, 4), np.float32))
+    assert caught.value.signal == signal.SIGFPE
     with pytest.raises(EngineDied, match="has ended before"):
         interpreter.invoke()
     run(isolation.interpreter(model, 1), np.zeros((1, 4), np.float32))

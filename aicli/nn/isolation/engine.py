@@ -77,7 +77,7 @@ class IsolatedEngine:
             content = model.read_bytes() if isinstance(model, Path) else model
             tensors = read_tensors(content)
         except (OSError, DamagedError) as error:
-            raise ModelError(f"{name}: not a TFLite model that can be read: {error}") from None
+            raise ModelError(f"not a TFLite model that can be read: {error}").of(name) from None
         self.start()
         assert self._process is not None
         try:
@@ -85,7 +85,7 @@ class IsolatedEngine:
         except EngineDied:
             raise
         except RuntimeError as error:
-            raise ModelError(f"{name}: not a TFLite model that {self.name} can run: {error}") from None
+            raise ModelError(f"not a TFLite model that {self.name} can run: {error}").of(name) from None
 
 
 class RemoteInterpreter:

@@ -119,7 +119,7 @@ class ConfinedProcess:
             wait_briefly(self._end)
             raise EngineDied(f"{self.name} did not finish within the guest's time; its process was ended") from None
         except (OSError, EOFError, ValueError):
-            raise EngineDied(self._obituary()) from None
+            raise self._obituary() from None
         except BaseException:
             self._end()  # an answer that nobody waits for would be taken for the next one
             raise
@@ -178,17 +178,18 @@ class ConfinedProcess:
             size -= len(part)
         return b"".join(parts)
 
-    def _obituary(self) -> str:
-        """How the process ended, in words; it is ended if it still lives."""
+    def _obituary(self) -> EngineDied:
+        """How the process ended; it is ended if it still lives."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(0.5)
         self._end()
         code = self._process.returncode
-        how = f"exit code {code}"
-        if code is not None and code < 0:
+        how, number = f"exit code {code}", -code if code is not None and code < 0 else None
+        if number is not None:
             with suppress(ValueError):
-                how = signal.Signals(-code).name
-        return f"the model crashed {self.name} ({how}); the crash was contained in a process of its own"
+                how = signal.Signals(number).name
+        what = f"the model crashed {self.name} ({how}); the crash was contained in a process of its own"
+        return EngineDied(what, number)
 
 
 def end_process(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
