@@ -200,7 +200,7 @@ def test_a_photo_goes_the_way_that_is_written_down(capfd: pytest.CaptureFixture[
 DOORS = {
     "wasmtime": {"aicli.wasm.wasmtime"},
     "wasmer": {"aicli.wasm.wasmer"},
-    "ai_edge_litert": {"aicli.nn.engines", "aicli.catalog.formats.tflite_writer"},  # the latter for the file's schema
+    "ai_edge_litert": {"aicli.nn.engines", "aicli.catalog.formats.tflite_schema"},  # the latter for the file's schema
     "tflite_runtime": {"aicli.nn.engines"},
 }
 

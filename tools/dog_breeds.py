@@ -12,9 +12,8 @@ import h5py
 import numpy as np
 from inverted_residual import Convolution, add_block, add_classifier
 from numpy.typing import NDArray
+from tflite_graph import Graph
 from weights import fold_batch_norm, read_joblib
-
-from aicli.catalog.formats.tflite_writer import Graph
 
 __all__ = ["breed_labels", "dog_breeds"]
 

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from inverted_residual import Convolution, add_block, add_classifier
 from numpy.typing import NDArray
+from tflite_graph import Graph
 from weights import fold_batch_norm
-
-from aicli.catalog.formats.tflite_writer import Graph
 
 __all__ = ["efficientnet_lite0"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
-
-from aicli.catalog.formats.tflite_writer import Graph, Tensor
+from tflite_graph import Graph, Tensor
 
 __all__ = ["Convolution", "add_block", "add_classifier"]
 

@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 import lz4.frame
 import numpy as np
 from numpy.typing import NDArray
+from tflite_graph import DYNAMIC, Graph, Tensor
 from weights import read_joblib
-
-from aicli.catalog.formats.tflite_writer import DYNAMIC, Graph, Tensor
 
 __all__ = ["onet", "pnet", "read_weights", "rnet"]
 

@@ -13,7 +13,7 @@ import flatbuffers
 import numpy as np
 from numpy.typing import NDArray
 
-from aicli.catalog.formats.tflite_writer import FILE_IDENTIFIER, LAST_DEPRECATED_CODE, AlignedBufferT, schema
+from aicli.catalog.formats.tflite_schema import FILE_IDENTIFIER, LAST_DEPRECATED_CODE, AlignedBufferT, schema
 from aicli.errors import ModelError
 
 __all__ = ["Body", "read_body"]

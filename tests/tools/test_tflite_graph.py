@@ -9,9 +9,7 @@ import numpy as np
 import numpy_nets
 import pytest
 
-writer = pytest.importorskip(
-    "aicli.catalog.formats.tflite_writer", reason="needs flatbuffers and ai-edge-litert", exc_type=ImportError
-)
+writer = pytest.importorskip("tflite_graph", reason="needs flatbuffers and ai-edge-litert", exc_type=ImportError)
 
 
 def small_net() -> bytes:

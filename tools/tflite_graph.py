@@ -1,4 +1,4 @@
-"""Write .tflite files with the FlatBuffer schema that the ai-edge-litert wheel contains; TensorFlow is not needed.
+"""Write .tflite files operator by operator, as the bundled models are made; TensorFlow is not needed.
 
 Weights are FLOAT16 constants, each followed by a DEQUANTIZE operator; activations are float32, so that a file has
 half the bytes of a float32 one and runs at the same speed. The same calls give the same bytes.
@@ -8,7 +8,6 @@ Layouts are TensorFlow Lite's: activations NHWC, convolution weights [out, heigh
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,32 +16,13 @@ import flatbuffers
 import numpy as np
 from numpy.typing import NDArray
 
+from aicli.catalog.formats.tflite_schema import FILE_IDENTIFIER, LAST_DEPRECATED_CODE, AlignedBufferT, schema
+
 __all__ = ["Graph", "Tensor"]
 
-schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")
-
-FILE_IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
-DATA_ALIGNMENT = 16  # the schema's force_align of Buffer.data
-LAST_DEPRECATED_CODE = 127  # operators up to this number stand in the old one-byte field too
 OPERATOR_VERSIONS = {"DEQUANTIZE": 3}  # the first version that takes FLOAT16; every other operator is version 1
 DYNAMIC = -1
-
-
-class AlignedBufferT(schema.BufferT):  # type: ignore[misc]  # the schema is untyped
-    """A Buffer whose data starts at a multiple of 16 bytes, which the generated ``Pack`` does not see to."""
-
-    def Pack(self, builder: Any) -> int:  # noqa: N802  (the name that the generated code calls)
-        offset = 0
-        if self.data is not None:
-            builder.StartVector(1, len(self.data), DATA_ALIGNMENT)
-            builder.head -= len(self.data)
-            builder.Bytes[builder.head : builder.head + len(self.data)] = self.data
-            offset = builder.EndVector()
-        schema.BufferStart(builder)
-        if self.data is not None:
-            schema.BufferAddData(builder, offset)
-        return int(schema.BufferEnd(builder))
 
 
 @dataclass(frozen=True)
