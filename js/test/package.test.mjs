@@ -130,6 +130,9 @@ test("the command answers as Python's, with its exit codes", () => {
   const photos = ["examples/chelsea.png", "examples/grace_hopper.jpg"];
   const records = command("classify", "-f", "jsonl", ...photos);
   assert.equal(records.status, 0, records.stderr);
+  assert.equal(records.stderr, "");
+  assert.match(command("classify", ...photos, ...photos, photos[0]).stderr, /^aicli-vision: 5 images in .*, none failed\n$/);
+  assert.match(command("classify", "absent.jpg", photos[0]).stderr, /check the path\naicli-vision: 2 images in .*, 1 failed\n$/);
   assert.deepEqual(records.stdout.trim().split("\n").map(JSON.parse), photos.map((photo) => answer("classify", photo)));
   assert.equal(command("classify", ...photos).stdout, "examples/chelsea.png\tEgyptian cat\t0.3843\nexamples/grace_hopper.jpg\tmilitary uniform\t0.3941\n");
   const mixed = command("detect-faces", "-q", "-f", "json", "absent.jpg", photos[1]);

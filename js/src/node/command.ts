@@ -26,6 +26,9 @@ const OPTIONS: Record<string, NonNullable<ParseArgsConfig["options"]>> = {
   },
 };
 
+/** A run of no more images needs no summary, unless some failed. */
+const FEW = 4;
+
 /** Answers images and says how it went: the exit code. */
 type Answer = (image: string, source: string | Uint8Array) => Promise<{ result: Result; output?: string }>;
 
@@ -101,7 +104,7 @@ export async function run(command: string, args: readonly string[]): Promise<num
     }
   }
   writer.close();
-  if (positionals.length > 1 && !values.flag("quiet")) {
+  if (positionals.length > (failed ? 1 : FEW) && !values.flag("quiet")) {
     const seconds = (performance.now() - begun) / 1000;
     const rate = (positionals.length / Math.max(seconds, 1e-9)).toFixed(1);
     complain(`${positionals.length} images in ${seconds.toFixed(1)} s (${rate}/s), ${failed ? `${failed} failed` : "none failed"}`);
