@@ -53,9 +53,7 @@ KNOWS_LAYOUT = 1
 """Bit of :data:`FEATURES`: the guest reads classify requests of :data:`EXTENDED` bytes."""
 DETECT = struct.Struct("<4If3f3f2I3I")
 RESULT = struct.Struct("<6I")
-NETWORK_FAILED, NO_MEMORY, OTHER = 2, 3, 4
-NO_NUMBERS = ("answered with a score that is not a finite number", "answered with no finite score")
-"""What the packaged guest says of scores that are NaN or infinite."""
+NETWORK_FAILED, NO_MEMORY, NO_NUMBER = 2, 3, 5
 """What a guest answers when it fails."""
 PREDICTION = np.dtype([("index", "<u4"), ("score", "<f4")])
 FACE = np.dtype("<f4")
@@ -290,7 +288,7 @@ class Running:
             return InferenceError(f"the network failed: {cause or text} (errno {errno})", status=status)
         if status == NO_MEMORY:
             return GuestMemoryError(f"the guest ran out of memory: {text}", status=status, hint=Hint("limits.memory"))
-        if status == OTHER and text.endswith(NO_NUMBERS):
+        if status == NO_NUMBER:
             what = "the model's scores are not numbers: its input range is another, or its weights are damaged"
             hint = Hint("input_range", "give the right range with {}, or take another model")
             return InferenceError(what, status=status, hint=hint)

@@ -164,13 +164,13 @@ fn to_probabilities(classes: &mut [Class], scores: Scores) -> Result<bool, Failu
     let mut probabilities = true;
     for class in classes.iter() {
         if class.score.is_nan() || class.score == f32::INFINITY {
-            return Err(Failure::model("classifier", "answered with a score that is not a finite number"));
+            return Err(Failure::no_number("classifier"));
         }
         highest = highest.max(class.score);
         probabilities &= (-SLACK..=1.0 + SLACK).contains(&class.score);
     }
     if highest == f32::NEG_INFINITY {
-        return Err(Failure::model("classifier", "answered with no finite score"));
+        return Err(Failure::no_number("classifier"));
     }
     let softmax = match scores {
         Scores::Probabilities => false,
@@ -193,7 +193,7 @@ fn to_probabilities(classes: &mut [Class], scores: Scores) -> Result<bool, Failu
 /// The probability behind the only number of an output, and whether a sigmoid made it one.
 fn to_probability(value: f32, scores: Scores) -> Result<(f32, bool), Failure> {
     if value.is_nan() {
-        return Err(Failure::model("classifier", "answered with a score that is not a finite number"));
+        return Err(Failure::no_number("classifier"));
     }
     let sigmoid = match scores {
         Scores::Probabilities => false,

@@ -93,9 +93,11 @@ fn softmax_only_where_it_is_needed() {
 fn scores_that_are_no_numbers_are_the_models_failure() {
     for bad in [f32::NAN, f32::INFINITY] {
         let failure = to_probabilities(&mut classes(&[0.5, bad]), Scores::Unknown).unwrap_err();
-        assert_eq!(failure.status, Status::Other);
+        assert_eq!(failure.status, Status::NoNumber);
     }
-    assert!(to_probabilities(&mut classes(&[f32::NEG_INFINITY]), Scores::Logits).is_err());
+    let failure = to_probabilities(&mut classes(&[f32::NEG_INFINITY]), Scores::Logits).unwrap_err();
+    assert_eq!(failure.status, Status::NoNumber);
+    assert_eq!(to_probability(f32::NAN, Scores::Unknown).unwrap_err().status, Status::NoNumber);
 }
 
 #[test]

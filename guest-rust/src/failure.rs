@@ -11,6 +11,8 @@ pub(crate) enum Status {
     OutOfMemory = 3,
     /// Anything else, such as a model whose output has an unexpected size.
     Other = 4,
+    /// A model answered with NaN or infinity where a number must be.
+    NoNumber = 5,
 }
 
 /// A failure; its message is `subject` followed by `what`, so that none has to be formatted before it is needed.
@@ -40,6 +42,11 @@ impl Failure {
     /// A model `subject` that answers with something else than the task expects.
     pub(crate) const fn model(subject: &'static str, what: &'static str) -> Failure {
         Failure { status: Status::Other, errno: 0, subject, what }
+    }
+
+    /// A model `subject` whose answer is NaN or infinite.
+    pub(crate) const fn no_number(subject: &'static str) -> Failure {
+        Failure { status: Status::NoNumber, errno: 0, subject, what: "answered with a score that is not a finite number" }
     }
 
     /// An allocation failed.

@@ -23,8 +23,6 @@ export type Task = keyof typeof TASKS;
 const EXPORTS = { aicli_abi_version: 0, aicli_alloc: 1, aicli_dealloc: 2 };
 /** Bit of `aicli_features`: the guest reads classify requests of 148 bytes. */
 const KNOWS_LAYOUT = 1;
-/** What the packaged guest says of scores that are NaN or infinite. */
-const NO_NUMBERS = /answered with (a score that is not a finite number|no finite score)$/;
 export const DEFAULT_GUEST_MEMORY = 2 ** 30;
 
 /** RGB, a byte each, rows from top to bottom without padding. */
@@ -160,7 +158,7 @@ class Running {
     const text = message.replace(/[\x00-\x1f\x7f-\x9f]+/g, " ").trim().slice(0, 300) || "it gives no reason";
     if (status === 2) return new InferenceError(`the network failed: ${this.session.lastError ?? text} (errno ${errno})`);
     if (status === 3) return new GuestMemoryError(`the guest ran out of memory: ${text}; guestMemory gives more`);
-    if (status === 4 && NO_NUMBERS.test(text)) {
+    if (status === 5) {
       return new InferenceError(
         "the model's scores are not numbers: its input range is another, or its weights are damaged; " +
           "give the right range with inputRange, or take another model",
