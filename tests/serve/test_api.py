@@ -234,6 +234,10 @@ def test_what_to_send_instead_of_a_wrapped_photo(server: Server, photo: bytes) -
     stripped = photo.translate(None, b"\r\n\0")  # what curl -d makes of it
     message = server.ask("POST", "/v1/classify", stripped).json["error"]["message"]
     assert message.startswith("the photo has lost its line ends, which curl -d takes out")
+    white = io.BytesIO()
+    Image.new("RGB", (100, 100), "white").save(white, "BMP")
+    assert not {10, 13} & set(white.getvalue())
+    assert server.ask("POST", "/v1/classify", white.getvalue()).status == 200
     message = server.ask("POST", "/v1/classify", *form(("foto", "a.jpg", photo))).json["error"]["message"]
     assert "'foto'" in message and "-F photo=@photo.jpg" in message
 

@@ -27,8 +27,9 @@ PICTURES = {"image/png": "png", "image/*": "png", "image/jpeg": "jpeg", "image/w
 PHOTO_FIELDS = ("photo", "photos", "image", "images", "file", "files")
 BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"data:")
 """How JPEG, PNG, GIF and WebP begin in Base64, and an address that holds a photo."""
-LEAST_WITH_LINES = 2048
-"""No photo of so many bytes is without a byte 10 and without a byte 13, unless these were taken out."""
+LEAST_WITH_LINES, LEAST_KINDS = 2048, 200
+"""No photo of so many bytes, of so many different ones, is without 10 and 13, unless these were taken out. (A white BMP
+is, but for few kinds of bytes.)"""
 
 HOW_TO_NAME = (
     "photos are parts named photo: curl -F photo=@photo.jpg ..., a model of yours comes as model and labels, "
@@ -109,7 +110,7 @@ def not_bytes(photo: bytes) -> str | None:
         return "the body is JSON; send the photo's bytes as the body (curl --data-binary @photo.jpg ...) or as a form"
     if any(start.startswith(f"{name}=".encode()) for name in PHOTO_FIELDS):
         return "the body is an URL-encoded form; send the photo's bytes, or a multipart form: curl -F photo=@photo.jpg"
-    if len(photo) >= LEAST_WITH_LINES and b"\n" not in photo and b"\r" not in photo:
+    if len(photo) >= LEAST_WITH_LINES and b"\n" not in photo and b"\r" not in photo and len(set(photo)) > LEAST_KINDS:
         return "the photo has lost its line ends, which curl -d takes out; send it: curl --data-binary @photo.jpg ..."
     return None
 
