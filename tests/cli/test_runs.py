@@ -112,6 +112,26 @@ def test_resume_answers_what_is_missing(aicli: Any, many: Path, tmp_path: Path, 
     assert names(target) == names(whole)
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@pytest.mark.parametrize("answered", ["chelsea.png", "absent.png"])
+def test_records_of_another_task_or_model_are_not_continued(
+    aicli: Any, examples: Path, tmp_path: Path, suffix: str, answered: str
+) -> None:
+    target = tmp_path / f"out.{suffix}"
+    aicli("classify", examples / answered, "-O", target)
+    before = target.read_bytes()
+    if answered == "chelsea.png" or suffix == "csv":
+        other = aicli("detect-faces", examples / "astronaut.png", "-O", target, "--resume")
+        assert (other.code, other.err.count("\n")) == (2, 1), other.err
+        assert "its records are those of aicli classify" in other.err and target.read_bytes() == before
+    if answered == "chelsea.png" and suffix == "jsonl":
+        other = aicli("classify", examples / "astronaut.png", "-m", "dog_breeds", "-O", target, "--resume")
+        assert (other.code, other.err.count("\n")) == (2, 1), other.err
+        assert "of the model efficientnet_lite0, and this run's model is dog_breeds" in other.err
+        assert target.read_bytes() == before
+    assert aicli("classify", examples / "astronaut.png", "-O", target, "--resume").code == 0
+
+
 def test_a_file_that_is_no_part_of_ours_resumes_to_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('[1]\n"x"\n{"image": 5}\n{"image": "a", "error": "x"}\n{"image": "b"}\n{"ima')
     assert RecordFile(str(tmp_path / "a.jsonl"), "jsonl", "classify", resume=True).answered == {"b"}

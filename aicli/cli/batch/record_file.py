@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +24,8 @@ from aicli.output.records import Task
 __all__ = ["SUFFIXES", "RecordFile", "format_of"]
 
 RESUMABLE = ("jsonl", "csv", "parquet")
+FIELDS: dict[Task, tuple[str, str]] = {"classify": ("predictions", "rank"), "detect-faces": ("faces", "face")}
+"""What the records of a task have that those of the other lack: in JSON, in csv."""
 SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 TEXT_SUFFIXES = ("", ".txt", ".tsv", ".text", ".log")
 
@@ -69,6 +71,7 @@ class RecordFile:
         self.answered: set[str] = set()
         self.records: dict[str, list[dict[str, Any]]] | None = {} if keeps_records else None
         """Of each image that is answered, where they are asked for."""
+        self._models: set[str] = set()
         self._named: dict[str, list[tuple[str, str]]] = {}
         self._kept = ""
         self._plan: Plan | None = None
@@ -111,7 +114,12 @@ class RecordFile:
                 f"{source}: written with {kind}, which --all-frames does {other} ask for; resume it as it was"
             )
         lines = [text.partition("\n")[0] + "\n"] if self.format == "csv" and text else []
+        for header in lines:
+            self._check_task(source, header.strip().split(","))
         for name, line, record in self._whole(text, whole=source == self.path):
+            self._check_task(source, record)
+            if isinstance(model := record.get("model"), str):
+                self._models.add(model)
             self.answered.add(name)
             self._name_files(name, record)
             self._keep(name, record)
@@ -119,6 +127,21 @@ class RecordFile:
         self._kept = "".join(lines)
         if text:
             write_file(part, self._kept.encode())
+
+    def _check_task(self, source: str, record: Collection[str]) -> None:
+        """Raises :class:`UsageError` for a record, or the columns of a csv, of the other task."""
+        for task, fields in FIELDS.items():
+            if task != self._task and any(field in record for field in fields):
+                raise UsageError(
+                    f"{source}: its records are those of aicli {task}; resume it so, or choose another file"
+                )
+
+    def check_model(self, model: str) -> None:
+        """Raises :class:`UsageError` where the records that are continued are of another model than this answer."""
+        if self._models and model not in self._models:
+            known = ", ".join(sorted(self._models))
+            problem = f"{self.path}: its records are of the model {known}, and this run's model is {model}"
+            raise UsageError(f"{problem}; resume it with the same model, or choose another file")
 
     def _keep(self, name: str, record: dict[str, Any]) -> None:
         if self.records is not None:

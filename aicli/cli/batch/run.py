@@ -257,6 +257,9 @@ class Batch:
                 self._writer.close()
 
     def _success(self, job: Job, done: Done) -> None:
+        if self.file is not None:
+            for answer in done.answers():
+                self.file.check_model(answer.result.model)
         if self.options.verbose or (self.file is None and sys.stdout.isatty()):
             self.progress.hide()  # else the line stays: nothing is written over it
         if self.extras.shows_plan:
