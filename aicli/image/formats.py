@@ -91,6 +91,10 @@ _FOREIGN = (
     (b"8BPS", "a Photoshop document"),
     (b"PK\x03\x04", "a zip archive"),
     (b"\x1f\x8b", "a gzip archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"rar!\x1a", "a RAR archive"),
+    (b"par1", "a Parquet file"),
+    (b"\x1a\x45\xdf\xa3", "a video or audio file"),
     (b"\x7fELF", "a program"),
     (b"\0asm", "a WebAssembly module"),
     (b"version https://git-lfs", "a Git LFS pointer (git lfs pull gets the file)"),
@@ -98,6 +102,13 @@ _FOREIGN = (
     (b"<?xml", "an XML document"),
     (b"<!doctype html", "a web page"),
     (b"<html", "a web page"),
+)
+_UNSUPPORTED = (
+    (b"\xff\n", "a JPEG XL image"),
+    (b"\0\0\0\x0cjxl ", "a JPEG XL image"),
+    (b"v/1\1", "an OpenEXR image"),
+    (b"#?radiance", "a Radiance HDR image"),
+    (b"simple  =", "a FITS image"),
 )
 
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
@@ -138,15 +149,20 @@ def _isobmff(head: bytes) -> str | None:
 
 
 def foreign_kind(head: bytes) -> str | None:
-    """What a file is that is no image, in words, if its first bytes tell."""
+    """What a file is that no decoder here reads, in words, if its first bytes tell."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:32].lower()
     for magic, words in _FOREIGN:
         if start.startswith(magic.lower()):
-            return words
-    if head[4:8] == b"ftyp":
-        return "a video or audio file"
-    if head[:4] == b"RIFF":
-        return "an audio or video file"
+            return f"{words}, not an image"
+    for magic, words in _UNSUPPORTED:
+        if start.startswith(magic):
+            return f"{words}, a format that is not supported"
+    if head[4:8] == b"ftyp" or head[:4] == b"RIFF":
+        return "a video or audio file, not an image"
+    if head[4:8] == b"TFL3":
+        return "a TFLite model, not an image"
+    if head.startswith(b"\x89PNG"):
+        return "a PNG image whose line ends were changed on its way, as if it were text"
     return None
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 from aicli._text import shown
-from aicli.errors import ImageError, ImageTooLargeError
+from aicli.errors import Hint, ImageError, ImageTooLargeError
 from aicli.image.formats import HEAD_BYTES, foreign_kind, identify
 
 __all__ = ["MAX_STREAM_BYTES", "one_line", "open_file", "read_stream", "require_kind", "stream_name"]
@@ -102,9 +102,9 @@ def require_kind(head: bytes, label: str, suffix: str) -> str:
         raise ImageError(f"{shown(label)}: empty; nothing to decode, get the file again")
     kind = identify(head, suffix)
     if kind is None:
-        foreign = foreign_kind(head)
-        reason = f"{foreign}, not an image" if foreign else "not an image, or a format that is not supported"
-        raise ImageError(f"{shown(label)}: {reason}; give a JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP file")
+        reason = foreign_kind(head) or "not an image, or a format that is not supported"
+        hint = Hint("column", "{} reads the photos in it") if head.startswith(b"PAR1") else None
+        raise ImageError(f"{shown(label)}: {reason}; give a JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP file", hint=hint)
     return kind
 
 
