@@ -48,7 +48,7 @@ class SizeType(IntType):
             return value
         match = re.fullmatch(r"(\d+)\s*([KMG]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
         if match is None or int(match[1]) == 0:
-            self.fail(f"'{value}' is no size; write it as 256M or 1G", param, ctx)
+            self.fail(f"'{value}' is not a size; write it as 256M or 1G", param, ctx)
         return int(match[1]) * UNITS[match[2].upper()]
 
 

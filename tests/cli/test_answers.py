@@ -105,6 +105,8 @@ def test_what_is_no_image_gets_one_line(aicli: Any, tmp_path: Path, content: byt
         (["classify", "a.jpg", "--resume"], "--output-file"),
         (["classify", "a.jpg", "--resume", "-O", "x.txt"], "--resume"),
         (["classify", "a.jpg", "--dry-run"], "--group"),
+        (["classify", "a.jpg", "--group", __file__, "--dry-run"], "test_answers.py: a file; --group takes a folder"),
+        (["classify", "a.jpg", "--guest-memory", "much"], "'much' is not a size; write it as 256M or 1G"),
         (["classify", "a.jpg", "b.jpg", "-o", "out.png"], "folder"),
         (["detect-faces", "a.jpg", "--blur"], "-o"),
         (["detect-faces", "a.jpg", "-o", "out.gif"], ".png"),

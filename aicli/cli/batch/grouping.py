@@ -14,7 +14,7 @@ from aicli._files import NO_HARD_LINKS, publish, write_file
 from aicli._same_file import name_key, same_file
 from aicli.cli.batch.pictures import make_folder
 from aicli.cli.console import complain
-from aicli.errors import AicliError
+from aicli.errors import AicliError, UsageError
 from aicli.output.pictures.places import numbered
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Grouping:
     """Puts files into ``root/LABEL/name`` by ``copy``, ``move`` or ``link``; no file that is there is replaced."""
 
     def __init__(self, root: str, how: str, sources: Sources, outputs: Outputs, *, dry_run: bool) -> None:
+        if os.path.lexists(root) and not os.path.isdir(root):
+            raise UsageError(f"{root}: a file; --group takes a folder")
         self._root, self._how, self._dry_run = root, how, dry_run
         self._sources, self._outputs = sources, outputs
 

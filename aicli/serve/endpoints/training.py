@@ -82,7 +82,7 @@ def put_photos(run: Run, parts: list[Part], settings: Settings) -> None:
         if not label:
             raise Problem(400, "multipart", f"part {number} has no name; it should be the photo's class: {HOW}")
         if not part.filename:
-            raise Problem(400, "multipart", f"the part {label!r} is no file; send photos as files: {HOW}")
+            raise Problem(400, "multipart", f"the part {label!r} is not a file; send photos as files: {HOW}")
         counts[label] += 1
         name = f"{label}/{part.filename}"
         names[name] += 1
