@@ -168,7 +168,7 @@ def _calibrated(
         return within, (_assumed(name, f"{seen}, a part of a usual range; assuming ", within, (exact,), ""),)
     if not fitting:
         exact = _range(evidence.low, evidence.high)
-        return exact, (Remark(f"{name}: {seen}, which is not a usual range; that is what it gets (", exact.option, ")"),)
+        return exact, (Remark(f"{name}: {seen}, an unusual range; that is what it gets (", exact.option, ")"),)
     if len(fitting) > 1:
         return fitting[0], (_assumed(name, f"{seen}; assuming ", fitting[0], fitting, ""),)
     said = Remark(f"{name}: {seen}, so it gets ", fitting[0].option)
