@@ -39,8 +39,10 @@ def test_other_shared_cases(shared: Path, name: str, labels: tuple[str, ...]) ->
 
 
 def test_json_of_two_names_is_not_four_labels(shared: Path) -> None:
-    with pytest.raises(LabelsError, match="4 classes, but there are 2 labels"):
+    with pytest.raises(LabelsError, match="4 classes, but there are 2 labels; give a name for each"):
         fit_labels(read_labels(shared / "cases" / "labels" / "four_lines.json"), 4, "m")
+    with pytest.raises(LabelsError, match="4 classes, but there is 1 label;"):
+        fit_labels(["dog"], 4, "m")
 
 
 @pytest.mark.parametrize(

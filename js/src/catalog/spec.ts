@@ -205,5 +205,6 @@ export function fitLabels(labels: readonly string[] | undefined, classes: number
     notes.push(`${name}: 1001 labels for 1000 classes, so the first one, '${first}', is left out`);
     return labels.slice(1);
   }
-  throw new LabelsError(`${name}: the model has ${classes} classes, but there are ${labels.length} labels`);
+  const there = labels.length === 1 ? "there is 1 label" : `there are ${labels.length} labels`;
+  throw new LabelsError(`${name}: the model has ${classes} classes, but ${there}; give a name for each, in the model's order`);
 }
