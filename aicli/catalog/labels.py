@@ -47,4 +47,5 @@ def fit_labels(labels: Sequence[str], classes: int, name: str) -> tuple[tuple[st
     if (len(found), classes) == (1001, 1000):
         return found[1:], (f"{name}: 1001 labels for 1000 classes, so the first one, '{found[0]}', is left out",)
     there = "there is 1 label" if len(found) == 1 else f"there are {len(found)} labels"
-    raise LabelsError(f"{name}: the model has {classes} classes, but {there}; give a name for each, in the model's order")
+    problem = f"{name}: the model has {classes} classes, but {there}"
+    raise LabelsError(f"{problem}; give a name for each, in the model's order")
