@@ -109,6 +109,8 @@ def run(arguments: list[str]) -> int:
         message = error.format_message()
         if isinstance(error, click.MissingParameter):
             message = " ".join(message.split())  # click sets choices below each other
+        elif isinstance(error, click.NoSuchOption):
+            message += meant_as_no_option(arguments, where)
         complain(f"{message} (see '{where} --help')")
         return 2
     except click.ClickException as error:
@@ -140,3 +142,11 @@ def asked(arguments: list[str]) -> str:
         words.append(word)
         command = found
     return " ".join(words)
+
+
+def meant_as_no_option(arguments: list[str], where: str) -> str:
+    """How a word that begins with a dash and is not an option is written, as a sentence, where one seems meant."""
+    file = next((word for word in arguments if word.startswith("-") and os.path.lexists(word)), None)
+    if file is not None:
+        return f" A file of this name is written ./{file}."
+    return " What is for the guest goes behind a --." if where == "aicli run" else ""

@@ -93,6 +93,7 @@ def test_what_is_no_image_gets_one_line(aicli: Any, tmp_path: Path, content: byt
         (["clasify", "a.jpg"], "clasify"),
         (["classify", "-k", "many", "a.jpg"], "'many' is not a valid integer. (see 'aicli classify --help')"),
         (["models", "add", "x", "--license"], "(see 'aicli models add --help')"),
+        (["run", "f.wasm", "--call", "add", "-5"], "What is for the guest goes behind a --. (see 'aicli run"),
         (["completion"], "Choose from: bash, zsh, fish (see"),
         ([__file__], "is a file, not a command; did you mean: aicli classify "),
         ([os.path.dirname(__file__)], "is a folder, not a command;"),
@@ -117,6 +118,13 @@ def test_wrong_usage_is_one_line_and_code_2(aicli: Any, arguments: list[str], wo
     result = aicli(*arguments)
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), result.err
     assert word in result.err
+
+
+def test_a_photo_whose_name_begins_with_a_dash(aicli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-dash.jpg").touch()
+    result = aicli("classify", "-dash.jpg")
+    assert result.code == 2 and " A file of this name is written ./-dash.jpg. (see" in result.err
 
 
 def test_a_wrong_model_leaves_no_header_behind(aicli: Any, photos: Path) -> None:

@@ -110,6 +110,7 @@ def test_the_only_function_is_the_default(build, aicli_run) -> None:
         (("--call", "say", "--arg", "@absent.jpg"), "absent.jpg: cannot read this file"),
         (("--call", "add", "1", "5000000000i32"), "5000000000i32: this number does not fit i32"),
         (("--call", "__wbindgen_malloc", "--arg", "x"), "__wbindgen_malloc is (i32) -> i32, and i32 is a whole number"),
+        (("--call", "__wbindgen_malloc", "5000000000"), "5000000000 does not fit i32; __wbindgen_malloc is (i32)"),
         (("--call", "say", "--infer"), "--infer needs --model-file FILE and --image FILE"),
         (("--call", "say", "--arg", "x", "--labels", "absent.txt"), "absent.txt: cannot read the labels"),
     ],

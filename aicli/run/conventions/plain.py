@@ -74,4 +74,6 @@ class Numbers(Convention):
         if not isinstance(given, Number) or (whole and isinstance(given.value, float)):
             wanted = "a whole number" if whole else "a number"
             raise UsageError(f"{printable(item.name)} is {signature(item)}, and {kind} is {wanted}")
+        if whole and not -(1 << (bits := int(kind[1:])) - 1) <= given.value < 1 << bits:
+            raise UsageError(f"{given.text} does not fit {kind}; {printable(item.name)} is {signature(item)}")
         return given.value if whole else float(given.value)
