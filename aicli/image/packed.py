@@ -23,6 +23,12 @@ BATCH = 16
 Packed = tuple[str, Callable[[], bytes]]
 """The name of a photo, and what reads it, for a member of a tar not later than the next one is asked for."""
 
+Member = tuple[str, "Callable[[], IO[bytes]] | str"]
+"""The path of a member, and what opens it, or why it is not opened."""
+
+ENCRYPTED = 1
+"""Bit of a zip member's flags."""
+
 BROKEN: tuple[type[Exception], ...] = (
     OSError,
     EOFError,
@@ -48,24 +54,32 @@ def members(name: str, takes: Callable[[str], bool]) -> Iterator[Packed]:
                 hidden = any(part.startswith((".", "__MACOSX")) for part in path.split("/") if part != ".")
                 member = f"{name}/{path.removeprefix('./')}"
                 if not hidden and takes(member):
-                    yield member, reader(member, read)
+                    yield member, refusal(member, read) if isinstance(read, str) else reader(member, read)
         except BROKEN as error:
             raise broken(name, error) from None
 
 
-def zip_members(stream: IO[bytes]) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
+def zip_members(stream: IO[bytes]) -> Iterator[Member]:
     with zipfile.ZipFile(stream) as archive:
         for info in archive.infolist():
-            if not info.is_dir():
+            if info.flag_bits & ENCRYPTED:
+                yield info.filename, "encrypted; unpack the archive with its password, and name the folder"
+            elif not info.is_dir():
                 yield info.filename, lambda info=info: archive.open(info)  # type: ignore[misc]
 
 
-def tar_members(stream: IO[bytes]) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
+def tar_members(stream: IO[bytes]) -> Iterator[Member]:
     """As a stream: an archive in a bucket is fetched once, from its begin to its end."""
     with tarfile.open(fileobj=stream, mode="r|*") as archive:
         for info in archive:
             if info.isreg():
                 yield info.name, lambda info=info: archive.extractfile(info)  # type: ignore[misc]
+            elif info.issym() or info.islnk():
+                target = shown(info.linkname)
+                yield (
+                    info.name,
+                    f"a link to {target}, which is not followed in an archive; unpack it, and name the folder",
+                )
             archive.members = []  # type: ignore[attr-defined]  # else it keeps all of them
 
 
@@ -78,6 +92,13 @@ def reader(member: str, start: Callable[[], IO[bytes]]) -> Callable[[], bytes]:
             raise ImageError(f"cannot be unpacked ({one_line(error)}); check the archive").of(shown(member)) from None
 
     return read
+
+
+def refusal(member: str, reason: str) -> Callable[[], bytes]:
+    def refuse() -> bytes:
+        raise ImageError(reason).of(shown(member))
+
+    return refuse
 
 
 def broken(name: str, error: BaseException) -> ImageError:

@@ -189,3 +189,25 @@ def test_packages_that_are_missing_are_named(aicli: Any) -> None:
     result = aicli("classify", "gs://bucket/photo.jpg")
     assert result.code == 2 and "gs:// needs the package gcsfs; run: pip install gcsfs" in result.err
     assert aicli("classify", "https://example.org/x.jpg").code == 1, "addresses of the web are not fetched"
+
+
+def test_members_that_cannot_be_had_are_named(aicli: Any, photos: Path, tmp_path: Path) -> None:
+    tar, locked = tmp_path / "a.tar", tmp_path / "b.zip"
+    with tarfile.open(tar, "w") as archive:
+        archive.add(photos / "img2.png", "img2.png")
+        for name, kind in (("hard.png", tarfile.LNKTYPE), ("soft.png", tarfile.SYMTYPE), ("soft.txt", tarfile.SYMTYPE)):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, "img2.png"
+            archive.addfile(link)
+    with zipfile.ZipFile(locked, "w") as pack:
+        pack.write(photos / "img2.png", "img2.png")
+    data = bytearray(locked.read_bytes())
+    data[6] |= 1  # the flag "encrypted", here and in the directory at the end
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    locked.write_bytes(data)
+    result = aicli("classify", tar, locked, "-f", "jsonl")
+    found = {Path(record["image"]).name: record.get("error", "") for record in records(result)}
+    assert result.code == 1 and list(found) == ["img2.png", "hard.png", "soft.png"]
+    for name in ("hard.png", "soft.png"):
+        assert f"{tar}/{name}: a link to img2.png, which is not followed in an archive; unpack it" in found[name]
+    assert f"{locked}/img2.png: encrypted; unpack the archive with its password" in result.err
