@@ -73,6 +73,15 @@ def test_photos_that_are_added_leave_finished_pictures_alone(aicli: Any, two: Pa
         assert names_in(out) == ["x-2.jpg", "x.jpg"]
 
 
+@pytest.mark.parametrize("option", ["-O", "-o", "--sheet"])
+@pytest.mark.parametrize("read", ["--model", "--labels", "--guest"])
+def test_what_a_run_reads_is_no_place_for_its_results(aicli: Any, two: Path, option: str, read: str) -> None:
+    Path("mine.png").write_text("mine")
+    result = aicli("classify", "a/x.jpg", read, "mine.png", "-f", "json", option, "./mine.png")
+    assert result.code == 2 and f"./mine.png: this run reads it as {read}; choose another {option}" in result.err
+    assert Path("mine.png").read_text() == "mine"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs names that are no text")
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 def test_a_name_that_is_no_text_is_known_again(aicli: Any, two: Path, suffix: str) -> None:

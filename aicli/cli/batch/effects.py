@@ -1,4 +1,4 @@
-"""Options that have no effect in a call are errors, which say what they need."""
+"""Options that have no effect in a call, or write over what the call reads, are errors that say so."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from aicli._same_file import same_file
 from aicli.cli.batch.pictures import STANDARD_OUTPUT, is_folder
 from aicli.cli.batch.record_file import format_of
 from aicli.cli.options import given
@@ -54,6 +55,18 @@ def check_effects(
             raise click.UsageError(f"--{name.replace('_', '-')} has no effect without {what}")
     if run.quiet and run.verbose:
         raise click.UsageError("-q and -v ask for different things; choose one")
+    keep_what_is_read(sandbox, files, run)
+
+
+def keep_what_is_read(sandbox: SandboxOptions, files: ClassifyFiles | DetectFiles, run: RunOptions) -> None:
+    """Raises a usage error where a result would replace the model, the labels or the guest of the run."""
+    for flag, path in (("-O", run.output_file), ("-o", files.output), ("--sheet", files.sheet)):
+        for name in ("model", "labels", "guest"):
+            read = getattr(sandbox, name, None)
+            if path is None or not isinstance(read, (str, os.PathLike)) or not os.path.isfile(read):
+                continue  # labels may be a list, a model a name
+            if same_file(path, read):
+                raise click.UsageError(f"{path}: this run reads it as --{name}; choose another {flag}")
 
 
 def all_are_files(inputs: InputOptions) -> bool:
