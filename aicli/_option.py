@@ -186,7 +186,11 @@ class Options(Frozen):
         for item in self.fields:
             self.__dict__[item.name] = item.checked(keywords.pop(item.name, item.default))
         for name in keywords:
-            raise TypeError(f"{type(self).__name__} has no option {name!r}")
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, [item.name for item in self.fields], n=1)
+            guess = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{type(self).__name__} has no option {name!r}{guess}")
         self.check()
 
     def check(self) -> None:

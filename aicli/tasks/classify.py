@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Classifier"]
 
+CHECKS = {item.name: item for item in ClassifyOptions.fields if item.name in ("top_k", "min_score")}
+"""The options that one call may change."""
+
 
 class Classifier(Task):
     """A classifier that is loaded once and called for many images, from one thread at a time.
@@ -112,13 +115,10 @@ class Classifier(Task):
     def classify(
         self, image: DecodedImage, *, top_k: int | None = None, min_score: float | None = None
     ) -> Classification:
-        """Classifies an image that is already decoded."""
-        request = ClassifyRequest(
-            self.model.input,
-            self.model.output,
-            self.options.top_k if top_k is None else top_k,
-            self.options.min_score if min_score is None else min_score,
-        )
+        """Classifies an image that is already decoded. ``top_k=0`` answers all classes."""
+        top_k = self.options.top_k if top_k is None else CHECKS["top_k"].checked(top_k)
+        min_score = self.options.min_score if min_score is None else CHECKS["min_score"].checked(min_score)
+        request = ClassifyRequest(self.model.input, self.model.output, top_k, min_score)
         answer = self.guest.classify(image.pixels, request)
         labels = self.model.labels
         predictions = tuple(Prediction(index, labels[index], min(1.0, max(0.0, score))) for index, score in answer)

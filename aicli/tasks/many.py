@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from typing import Any, NamedTuple
 
 from aicli._text import shown
-from aicli.errors import AicliError
+from aicli.errors import AicliError, UsageError
 from aicli.nn.engines import available_cores, share_cores
 from aicli.options import SandboxOptions
 from aicli.workers.child import Recipe
@@ -54,6 +55,8 @@ class TaskRecipe(NamedTuple):
     @classmethod
     def for_jobs(cls, make: Callable[..., Callable[[Any], Any]], options: SandboxOptions, jobs: int) -> TaskRecipe:
         """The recipe of a task that is one of ``jobs``: its ``threads`` are its share of the cores."""
+        if jobs < 1:
+            raise UsageError(f"jobs is {jobs!r}; it must be an integer from 1 on")
         _, threads = share_cores(jobs, options.threads, available_cores())
         return cls(make, options.replace(threads=threads))
 
@@ -75,6 +78,14 @@ def run_many(
     a process that crashes or is late costs its own image only. Images are taken from the iterable no faster than they
     are answered. Closing the generator ends the processes. Only :class:`AicliError` becomes a failure.
     """
+    if isinstance(images, (str, bytes, os.PathLike)):
+        raise TypeError(f"many images are an iterable, such as [{images!r:.80}], not {type(images).__name__}")
+    return _answers(task, images, jobs, recipe, timeout)
+
+
+def _answers(
+    task: Callable[[Any], Any], images: Iterable[Any], jobs: int, recipe: Recipe | None, timeout: float | None
+) -> Iterator[Any]:
     if recipe is None or (jobs <= 1 and timeout is None):
         for image in images:
             yield attempt(task, image)

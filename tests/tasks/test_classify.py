@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aicli import Classifier, Limits
+from aicli import Classifier, FaceDetector, Limits
 from aicli.errors import LabelsError, ModelError, UsageError
 from aicli.nn.engines import load_engine
 
@@ -156,6 +156,21 @@ def test_wrong_requests_are_refused(tmp_path: Path, shared: Path) -> None:
         Classifier(top_k=-1)
     with pytest.raises(UsageError, match="unknown runtime"):
         Classifier(runtime="v8")
+    with pytest.raises(TypeError, match="no option 'topk'; did you mean 'top_k'"):
+        Classifier(topk=1)  # type: ignore[call-arg]
+
+
+def test_wrong_calls_are_refused(examples: Path) -> None:
+    classifier, photo = Classifier(), examples / "chelsea.png"
+    for wrong, name in (({"top_k": -3}, "top_k"), ({"top_k": 1.5}, "top_k"), ({"min_score": 2}, "min_score")):
+        with pytest.raises(UsageError, match=f"{name} is .*; it must be"):
+            classifier(photo, **wrong)  # type: ignore[arg-type]
+    for task in (classifier, FaceDetector()):
+        with pytest.raises(UsageError, match="jobs is 0; it must be an integer from 1 on"):
+            task.many([photo], jobs=0)
+        for one in (photo, str(photo), photo.read_bytes()):
+            with pytest.raises(TypeError, match="many images are an iterable, such as "):
+                task.many(one)  # type: ignore[arg-type]
 
 
 def test_a_guest_without_enough_memory_says_so_and_recovers(runtime: str, examples: Path) -> None:
