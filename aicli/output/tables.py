@@ -31,6 +31,7 @@ __all__ = ["TableWriter"]
 _CONFIDENCE_STYLES = {"very high": "green", "high": "green", "medium": "yellow", "low": "dim"}
 _LABEL_COLUMNS = 52  # a wider label column would only move the score away from its label
 _BESIDE_LABEL = 27  # what the other columns of a classification take
+_WITH_SIDES = 64  # so many columns hold the sides of a face beside its box
 
 
 class TableWriter(Writer):
@@ -47,7 +48,9 @@ class TableWriter(Writer):
         if self._frames:
             heading += Text(f", frame {item.frame}")
         width = self._console_width()
-        parts = _detection(heading, item) if isinstance(item, Detection) else _classification(heading, item, width)
+        parts = (
+            _detection(heading, item, width) if isinstance(item, Detection) else _classification(heading, item, width)
+        )
         if extra and isinstance(extra.get("output"), str):
             parts.append(Text(f"  saved as {visible(extra['output'])}", style="dim"))
         self._section(parts, width)
@@ -102,13 +105,14 @@ def _classification(heading: Text, item: Classification, width: int) -> list[Ren
     return [heading, grid]
 
 
-def _detection(heading: Text, item: Detection) -> list[RenderableType]:
+def _detection(heading: Text, item: Detection, width: int) -> list[RenderableType]:
     count = len(item.faces)
     heading = heading + Text(": no face" if not count else f": {count} face" + ("s" if count > 1 else ""))
     if not count:
         return [heading]
-    grid = _grid((4, "right"), (6, "right"), *[(7, "right")] * 4, (6, "right"), (6, "right"))
-    names = ("", "score", "x1", "y1", "x2", "y2", "width", "height")
+    sides = 2 if width >= _WITH_SIDES else 0
+    grid = _grid((4, "right"), (6, "right"), *[(7, "right")] * 4, *[(6, "right")] * sides)
+    names = ("", "score", "x1", "y1", "x2", "y2", *("width", "height")[:sides])
     grid.add_row(*(Text(name, style="dim") for name in names))
     for number, face in enumerate(item.faces, 1):
         x1, y1, x2, y2 = face.box
@@ -116,6 +120,6 @@ def _detection(heading: Text, item: Detection) -> list[RenderableType]:
             Text(str(number), style="dim"),
             Text(_percent(face.score)),
             *(Text(f"{value:.1f}") for value in face.box),
-            *(Text(f"{side:.0f}", style="dim") for side in (x2 - x1, y2 - y1)),
+            *(Text(f"{side:.0f}", style="dim") for side in (x2 - x1, y2 - y1)[:sides]),
         )
     return [heading, grid]

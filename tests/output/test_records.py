@@ -181,6 +181,13 @@ def test_table_is_aligned_within_its_width(width: int) -> None:
     assert output.startswith("a.jpg\n") and "\n\nb\n" in output
 
 
+@pytest.mark.parametrize("width", [50, 60, 63, 64, 80])
+def test_a_face_has_one_line_in_a_narrow_table_too(width: int) -> None:
+    _, names, *faces = run("table", detection("a.jpg", 2), width=width).splitlines()
+    assert len(faces) == 2 and max(map(len, faces)) <= width
+    assert ("height" in names) == (width >= 64)
+
+
 def test_table_of_faces() -> None:
     items = [detection("a.jpg"), detection("b.jpg", 0), detection("c.jpg", 0), detection("d.jpg", 2)]
     output = run("table", *items, task="detect-faces", output="out/x.jpg")
