@@ -110,6 +110,7 @@ def test_what_is_no_image_gets_one_line(aicli: Any, tmp_path: Path, content: byt
         (["classify", "a.jpg", "--guest-memory", "much"], "'much' is not a size; write it as 256M or 1G"),
         (["classify", "a.jpg", "b.jpg", "-o", "out.png"], "folder"),
         (["detect-faces", "a.jpg", "--blur"], "-o"),
+        (["detect-faces", "a.jpg", "--blur", "-o", "o/", "--color", "red"], "--landmarks or --scores beside --blur"),
         (["detect-faces", "a.jpg", "-o", "out.gif"], ".png"),
         (["detect-faces", "a.jpg", "-o", "out.png", "--color", "grue"], "grue"),
     ],

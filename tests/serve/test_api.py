@@ -361,6 +361,7 @@ def test_hidden_faces_by_number_place_and_size(server: Server, photo: bytes) -> 
         ({"blur": "true", "cover": "solid"}, "choose one"),
         ({"cover": "/etc/passwd"}, "the part cover of a form: -F cover=@"),
         ({"keep": "1"}, "blur=true"),
+        ({"quality": "50"}, "quality: of no effect on PNG"),
         ({"blur": "true", "keep": "x"}, "1,3"),
         ({"blur": "true", "spare": "x"}, "120,80"),
     ],

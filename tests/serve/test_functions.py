@@ -68,7 +68,7 @@ def test_what_can_be_called_is_listed(server: Server, add: Callable[..., str]) -
     absent = call(server, several, b"x", call="absent")
     assert (absent.status, absent.code) == (404, "not_found")
     wrong = call(server, several, b"x", call="say", arg="too many")
-    assert (wrong.status, wrong.code) == (400, "parameters")
+    assert (wrong.status, wrong.code) == (400, "parameter")
     assert call(server, several, b"x", call="say", top="3").status == 400
 
 

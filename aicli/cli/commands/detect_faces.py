@@ -93,11 +93,12 @@ def what_pictures_need(files: DetectFiles, pictures: PictureOptions) -> dict[str
         from aicli.output.pictures.compose import check_picture_options
 
         check_picture_options(pictures)
+    drawn = f"--landmarks or --scores beside --{hides[0]}" if hides else "-o"
     return {
         "landmarks": ("-o", files.output is not None),
         "scores": ("-o", files.output is not None),
-        "color": ("-o or --sheet", boxes or (files.sheet is not None and not hides)),
-        "line_width": ("-o", boxes),
+        "color": (drawn if hides else "-o or --sheet", boxes or (files.sheet is not None and not hides)),
+        "line_width": (drawn, boxes),
         "shape": ("--blur, --pixelate or --cover", bool(hides)),
         "keep": ("--blur, --pixelate or --cover", bool(hides)),
         "spare": ("--blur, --pixelate or --cover", bool(hides)),

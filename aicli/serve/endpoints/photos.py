@@ -225,6 +225,8 @@ def wanted_picture(pictures: PictureOptions, given: set[str], accept: str) -> st
     if picture is None and given:
         what = "a picture is asked for with Accept: image/png, image/jpeg or image/webp"
         raise Problem(400, "parameter", f"{', '.join(sorted(given))}: of no effect on records; {what}")
+    if picture == "png" and "quality" in given:
+        raise Problem(400, "parameter", "quality: of no effect on PNG; ask for image/jpeg or image/webp")
     if pictures.anonymize is not None and pictures.cover is not None:
         raise Problem(400, "parameter", f"{pictures.anonymize} and cover both hide faces; choose one")
     without = given & {"shape", "keep", "spare", "keep_metadata", "margin"}

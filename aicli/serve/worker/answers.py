@@ -22,7 +22,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.ModelError, 422, "model"),
     (errors.GuestError, 422, "guest"),
     (errors.UnavailableError, 503, "unavailable"),
-    (errors.UsageError, 400, "parameters"),
+    (errors.UsageError, 400, "parameter"),
     (errors.GuestTimeout, 504, "guest_timeout"),
     (errors.GuestFault, 500, "guest_fault"),
     (errors.AicliError, 500, "failed"),
@@ -34,7 +34,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
 def failure(error: Exception) -> dict[str, Any]:
     """An error as the header of an answer. What is no error of ours keeps its details to itself."""
     if isinstance(error, errors.GuestFault) and error.is_refusal:
-        return {"status": 400, "error": {"code": "parameters", "message": error.reason}}
+        return {"status": 400, "error": {"code": "parameter", "message": error.reason}}
     for kind, status, code in STATUS:
         if isinstance(error, kind):
             message = error.told(parameter_of) if isinstance(error, errors.AicliError) else ""
