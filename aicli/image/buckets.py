@@ -6,6 +6,7 @@ Credentials are those of the packages behind fsspec: environment, profiles, the 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,8 @@ class InBucket(NamedTuple):
         with reading(self.url):
             system, path = opened(self.url)
             try:
-                data: bytes = system.cat_file(path, start=0, end=MAX_STREAM_BYTES + 1)
+                how = {"seekable": True} if is_hdfs(self.url) else {}  # else there is no start to go to
+                data: bytes = system.cat_file(path, start=0, end=MAX_STREAM_BYTES + 1, **how)
             except FileNotFoundError:
                 raise
             except Exception:
@@ -63,6 +65,10 @@ class InBucket(NamedTuple):
 def is_in_bucket(name: str) -> bool:
     scheme, separator, _ = name.partition("://")
     return bool(separator) and scheme.lower() in PACKAGES
+
+
+def is_hdfs(url: str) -> bool:
+    return url.lower().startswith("hdfs:")
 
 
 def list_bucket(url: str) -> list[tuple[str, bool, str]]:
@@ -85,6 +91,8 @@ def list_bucket(url: str) -> list[tuple[str, bool, str]]:
         elif system.exists(path):
             return [(url, False, stamp_of(system.info(path)))]
         else:
+            if is_hdfs(url):
+                system.ls("/")  # raises what is wrong where nobody answers: the others take that for a no
             raise ImageError("nothing with this address; check the bucket and the path")
     if not found and pattern:
         raise ImageError("nothing matches this pattern; check the bucket and the path").of(shown(url))
@@ -133,11 +141,22 @@ def opened(url: str) -> tuple[Any, str]:
             f"{shown(url)}: {scheme}:// needs the package {package}; run: pip install {package}"
         ) from None
     except OSError as error:
-        if "libjvm" not in str(error) and "libhdfs" not in str(error):
+        missing = hadoop_missing(error) if is_hdfs(url) else None
+        if missing is None:
             raise
-        what = f"{scheme}:// needs Java and Hadoop's library libhdfs; set JAVA_HOME, HADOOP_HOME and CLASSPATH"
-        raise UnavailableError(f"{shown(url)}: {what}") from None
+        raise UnavailableError(f"{shown(url)}: {scheme}:// needs {missing}") from None
     return system, path
+
+
+def hadoop_missing(error: OSError) -> str | None:
+    """What of a client's Hadoop is not there, and what would name it, by the way in which Arrow found no HDFS."""
+    if "libjvm" in str(error):
+        return "Java, whose libjvm is not found; set JAVA_HOME"
+    if "libhdfs" in str(error):
+        return "Hadoop's library libhdfs, which is not found; set ARROW_LIBHDFS_DIR to its folder, or HADOOP_HOME"
+    if not os.environ.get("CLASSPATH"):
+        return "Hadoop's classes; set CLASSPATH to what this says: hadoop classpath --glob"
+    return None
 
 
 @contextmanager
