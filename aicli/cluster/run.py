@@ -19,6 +19,7 @@ from aicli.cluster.record_folder import RecordFolder
 from aicli.cluster.session import OTHER_CPUS, Cluster
 from aicli.cluster.tally import MOST_LINES, State, Tally, Told
 from aicli.cluster.work import Answerer, Outcome, Report, Work
+from aicli.cluster.writer import RecordWriter
 from aicli.errors import AicliError
 
 if TYPE_CHECKING:
@@ -27,10 +28,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Describe", "Show", "answered", "run"]
 
-MOST_PER_TASK = 32
-"""Photos that an actor is given at once: so many are begun anew when it is killed."""
+AT_ONCE = 32
+"""Photos that an actor answers before it says how far it is. As many from archives, whose bytes lie in memory, are a
+task."""
+MOST_PER_TASK = 512
+"""Photos that an actor is given: so many are begun anew when it is killed."""
+TASKS = 8, 16
+"""For each actor, in a small run and in a large one: few of them cost the driver little, and many end together."""
 LEAST_PER_FILE, MOST_PER_FILE, FILES = 64, 8192, 200
 """Photos in a file of records: no fewer and no more, but for the last; and about so many files between."""
+ACTORS_PER_WRITER = 16
 LOOK_SECONDS = 0.5
 TELL_SECONDS = 10.0
 AGAIN_SECONDS = 10.0
@@ -71,25 +78,44 @@ def run(
         return
     keep_quiet()
     actors = cluster.actors()
-    size = MOST_PER_TASK
-    if not packs:
-        size = min(size, -(-len(plain) // (8 * actors)))
+    size = photos_per_task(len(plain), actors)
+    if packs:
+        size = max(size, AT_ONCE)
+    else:
         actors = min(actors, -(-len(plain) // size))
     tally = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Tally)
     tally = tally.options(scheduling_strategy=here()).remote()
-    rows = max(LEAST_PER_FILE, min(MOST_PER_FILE, len(plain) // FILES))
     dataset = answered(
         source(plain, packs, size, done),
         work,
         packed(work.recipe),
-        batch=size,
+        batch=min(size, AT_ONCE),
         actors=actors,
         share=cluster.share(),
         timeout=timeout,
         report=Reporter(tally, describe),
     )
 
-    write(dataset, folder, rows, tally, Watcher(tally, show, interrupted))
+    written = dataset.map_batches(
+        RecordWriter,
+        fn_constructor_args=(folder, secrets.token_hex(8), tally),
+        batch_size=photos_per_file(len(plain), size),
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=-(-actors // ACTORS_PER_WRITER)),
+        num_cpus=OTHER_CPUS,
+    )
+    finish(written, Watcher(tally, show, interrupted))
+
+
+def photos_per_task(photos: int, actors: int) -> int:
+    """For photos that lie by themselves: what an actor is given is their addresses."""
+    small, large = (max(1, -(-photos // (tasks * actors))) for tasks in TASKS)
+    return min(small, max(AT_ONCE, min(large, MOST_PER_TASK)))
+
+
+def photos_per_file(photos: int, size: int) -> int:
+    """As many as ``size`` goes into, so that no task is torn apart."""
+    return -(-max(LEAST_PER_FILE, min(MOST_PER_FILE, photos // FILES)) // size) * size
 
 
 def here() -> Any:
@@ -186,17 +212,14 @@ class Reporter:
         ray.get(self._tally.stop.remote(error))
 
 
-def write(dataset: Dataset, folder: RecordFolder, rows: int, tally: Any, watcher: Watcher) -> None:
+def finish(dataset: Dataset, watcher: Watcher) -> None:
     """Runs it all. Raises the :class:`AicliError` that an actor ended with.
 
     In this thread, as Ray Data ends its own when Ctrl-C is heard here: one that is left would abort the process.
     """
-    from aicli.cluster.sink import RecordSink
-
-    sink = RecordSink(folder, secrets.token_hex(8), rows, tally)
     watcher.start()
     try:
-        dataset.write_datasink(sink, ray_remote_args={"num_cpus": OTHER_CPUS})
+        dataset.materialize()
     except BaseException as error:
         watcher.end()
         if watcher.problem is None and not isinstance(error, Exception):
@@ -226,7 +249,7 @@ class Watcher(threading.Thread):
                 break
             self.look()
             if self.problem is not None:
-                _thread.interrupt_main()  # which is in write_datasink, or in end
+                _thread.interrupt_main()  # which is in finish, or in end
                 break
         while not self._ended.wait(AGAIN_SECONDS):
             _thread.interrupt_main()
