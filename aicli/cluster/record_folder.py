@@ -3,11 +3,12 @@
     part-3f….parquet        records, in files that appear whole
     _aicli/run.json         what the run is
     _aicli/writer-….json    which run writes, while it does
-    _aicli/part-3f….json    whose records that file holds, a photo each: key, count of records, whether it failed
+    _aicli/part-3f….json    its size, and whose records it holds, a photo each: key, count of records, whether it failed
     _SUCCESS                counts, when the run is complete
 
 What ``_aicli`` says of a file is written before the file, so a file that is there is known, whatever ended the run. A
-file is named after its photos: a write that Ray repeats takes its own place.
+file is named after its photos: a write that Ray repeats takes its own place. One that is damaged, as a disk that was
+cut off or a broken copy leaves it, is not there, and its photos are answered anew.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ RUN = f"{STATE}/run.json"
 SUCCESS = "_SUCCESS"
 CLEARING = "clearing"
 """In what a run is: the records of the former one are being removed."""
+DAMAGED: dict[str, Any] = {}
+"""What a run is of which nothing can be read."""
 PART = "part-"
 OURS = re.compile(r"part-[0-9a-f]{24}\.(parquet|jsonl)")
 READERS = 16
@@ -46,6 +49,13 @@ class Answered(NamedTuple):
     key: str
     records: int
     failed: bool
+
+
+class FileState(NamedTuple):
+    """Of a file of records: its bytes, and the photos in it."""
+
+    size: int
+    photos: list[Answered]
 
 
 class RecordFolder:
@@ -88,7 +98,7 @@ class RecordFolder:
             self._forget(())
         self._write_run(mine)
         self.storage.remove(SUCCESS)
-        self.photos = self._read_state() if goes_on else {}
+        self.photos = self._whole() if goes_on else {}
         return self.answered()
 
     def lease(self) -> Lease:
@@ -100,6 +110,13 @@ class RecordFolder:
         where = self.storage.address
         names = self.storage.names()
         known = self._known(names)
+        if known is DAMAGED:
+            if not overwrite:
+                reason = "damaged, so that nobody knows what the records beside it are"
+                raise UsageError(reason, hint=Hint("overwrite", "begin anew with {}, or name another folder")).of(
+                    f"{where}/{RUN}"
+                )
+            return False
         if known is None:
             if [name for name in names if not is_unfinished(name)] not in ([], [STATE]) or self._holds_other_things():
                 raise UsageError(f"{where}: not empty, and no records of aicli's; name another folder")
@@ -129,21 +146,35 @@ class RecordFolder:
         try:
             found = json.loads(self.storage.read(RUN))
         except ValueError:
-            return None
-        return found if isinstance(found, dict) else None
+            found = None
+        return found if isinstance(found, dict) else DAMAGED
 
     def _parts(self) -> list[str]:
         return [name for name in self.storage.names() if OURS.fullmatch(name)]
 
-    def _read_state(self) -> dict[str, list[Answered]]:
-        """What each file of records holds."""
+    def _whole(self) -> dict[str, list[Answered]]:
+        """What each file of records holds. Removes those that are not as they were written, or nobody knows of what."""
+        sizes, known = self.storage.sizes(), self._read_state()
+        for name in self._parts():
+            if name not in known or known[name].size != sizes.get(name):
+                self.storage.remove(name)
+                known.pop(name, None)
+        return {name: file.photos for name, file in known.items()}
+
+    def _read_state(self) -> dict[str, FileState]:
+        """Of the files of records that are there; those are left out of which nothing can be read."""
         known = set(self.storage.names(STATE))
         names = [name for name in self._parts() if state_of(name).rpartition("/")[2] in known]
         with ThreadPoolExecutor(READERS) as readers:
-            return dict(zip(names, readers.map(self._state, names), strict=True))
+            found = zip(names, readers.map(self._state, names), strict=True)
+            return {name: state for name, state in found if state is not None}
 
-    def _state(self, name: str) -> list[Answered]:
-        return [Answered(*entry) for entry in json.loads(self.storage.read(state_of(name)))]
+    def _state(self, name: str) -> FileState | None:
+        try:
+            size, photos = json.loads(self.storage.read(state_of(name)))
+            return FileState(size, [Answered(*photo) for photo in photos])
+        except (ValueError, TypeError):
+            return None
 
     def answered(self) -> set[str]:
         """The keys of photos that have an answer; those that failed are tried again."""
@@ -161,9 +192,9 @@ class RecordFolder:
         return self._put(photos, file.getvalue(), run)
 
     def _put(self, photos: Sequence[Answered], data: bytes, salt: str) -> str:
-        said = json.dumps(photos).encode()
-        name = f"{PART}{blake2b(said, digest_size=12, key=salt.encode()).hexdigest()}.{self.format}"
-        self.storage.write(state_of(name), said, PATIENCE)
+        digest = blake2b(json.dumps(photos).encode(), digest_size=12, key=salt.encode())
+        name = f"{PART}{digest.hexdigest()}.{self.format}"
+        self.storage.write(state_of(name), json.dumps(FileState(len(data), list(photos))).encode(), PATIENCE)
         self.storage.write(name, data, PATIENCE)
         return name
 
@@ -176,8 +207,8 @@ class RecordFolder:
         """
         state = self._read_state()
         best: dict[str, tuple[bool, bool, str, str]] = {}
-        for name, photos in state.items():
-            for photo in photos:
+        for name, file in state.items():
+            for photo in file.photos:
                 address = address_in(photo.key)
                 rank = (not current.holds(photo.key), photo.failed, name, photo.key)
                 best[address] = min(best.get(address, rank), rank)
@@ -186,16 +217,16 @@ class RecordFolder:
             reason = f"{missing} of the photos have no record; look whether all nodes share this folder"
             raise AicliError(reason).of(self.storage.address)
         changed = False
-        for name, photos in state.items():
-            kept = [best[address_in(photo.key)][2:] == (name, photo.key) for photo in photos]
+        for name, file in state.items():
+            kept = [best[address_in(photo.key)][2:] == (name, photo.key) for photo in file.photos]
             if not all(kept):
-                self._keep(name, photos, kept)
+                self._keep(name, file.photos, kept)
                 changed = True
         if changed:
             state = self._read_state()
         self._forget(state)
         self._clear(state)
-        every = [photo for photos in state.values() for photo in photos]
+        every = [photo for file in state.values() for photo in file.photos]
         self.kept = {photo.key for photo in every}
         counts = {
             "photos": len(every),

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
@@ -47,18 +47,22 @@ class Storage:
 
     def names(self, folder: str = "") -> list[str]:
         """What lies in the folder or one in it, folders too; nothing where there is none."""
+        return sorted(self.sizes(folder))
+
+    def sizes(self, folder: str = "") -> dict[str, int | None]:
+        """The same with the bytes of each file, as far as they are told."""
         where = self.path(folder)
         with self._naming(where):
             if not self._bucket:
-                return sorted(os.listdir(where)) if os.path.lexists(where) else []
+                return disk_sizes(where)
             system, path = self._system, self._inside(where)
             system.invalidate_cache()
             try:
-                found = system.ls(path, detail=False)
+                found = system.ls(path, detail=True)
             except FileNotFoundError:
-                return []
-            names = (key.rstrip("/")[len(path.rstrip("/")) + 1 :] for key in found)
-            return sorted(name for name in names if name)
+                return {}
+            named = {entry["name"].rstrip("/")[len(path.rstrip("/")) + 1 :]: entry.get("size") for entry in found}
+            return {name: size for name, size in named.items() if name}
 
     def make(self, folder: str = "") -> None:
         """Makes the folder, or one in it, on a disk; not by the nodes, which might have another disk."""
@@ -81,7 +85,7 @@ class Storage:
         where = self.path(name)
         with self._naming(where):
             if not self._bucket:
-                with replacing(where) as file, naming(where):
+                with replacing(where, sync=True) as file, naming(where):
                     file.write(data)
             elif self._system.protocol == "hdfs" or "hdfs" in self._system.protocol:
                 part = self._inside(f"{where}.unfinished-{os.urandom(4).hex()}")
@@ -123,6 +127,9 @@ class Storage:
                     os.unlink(where)
             except FileNotFoundError:
                 pass
+            except Exception:
+                if self.has(name):  # HDFS has one error for all
+                    raise
 
     @cached_property
     def _system(self) -> Any:
@@ -145,6 +152,16 @@ class Storage:
         except Exception as error:  # each package has errors of its own: botocore's, Google's, Azure's, Arrow's
             reason = f"cannot be read or written ({one_line(error)}); check the address and the credentials"
             raise BucketAway(reason).of(shown(where)) from None
+
+
+def disk_sizes(folder: str) -> dict[str, int | None]:
+    found: dict[str, int | None] = {}
+    if os.path.lexists(folder):
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # another process may be at its end
+                    found[entry.name] = entry.stat(follow_symlinks=False).st_size
+    return found
 
 
 def is_unfinished(name: str) -> bool:

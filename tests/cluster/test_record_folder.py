@@ -105,6 +105,36 @@ def test_what_killed_processes_have_left_is_removed(tmp_path: Path) -> None:
     assert len(left) == 5 and {"_SUCCESS", "part-mine.parquet", "run.json"} < set(left) and late.name not in left
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_damaged_is_not_there(tmp_path: Path, format: str) -> None:
+    """A file of records, or what is said of it, cut off in the middle or empty: its photos are answered anew."""
+    folder, _ = begun(tmp_path / "out", format)
+    names = [put(folder, "x", **{key: False, f"{key}2": True}) for key in "abcde"]
+    for name, at in (names[0], 0.5), (names[1], 0):
+        file = tmp_path / "out" / name
+        file.write_bytes(file.read_bytes()[: int(at * file.stat().st_size)])
+    for name, said in (names[2], b""), (names[3], b'[9, [["d",'):
+        (tmp_path / "out" / "_aicli" / name).with_suffix(".json").write_bytes(said)
+    folder, answered = begun(tmp_path / "out", format, resume=True)
+    assert answered == {"e"}
+    assert [path.name for path in (tmp_path / "out").glob("part-*")] == [names[4]], "no reader meets them"
+    put(folder, "y", a=False, b=False, c=False, d=False)
+    folder.finish(NOBODY)
+    assert [row["image"] for row in rows_of(tmp_path / "out")] == ["a", "b", "c", "d", "e", "e2"]
+
+
+def test_a_run_that_says_no_more_what_it_is(tmp_path: Path) -> None:
+    folder, _ = begun(tmp_path / "out")
+    put(folder, "x", a=False)
+    (tmp_path / "out" / "_aicli" / "run.json").write_bytes(b'{"all_')
+    for resume in (False, True):
+        with pytest.raises(
+            UsageError, match=r"out/_aicli/run\.json: damaged, so that .*; begin anew with overwrite, or"
+        ):
+            begun(tmp_path / "out", resume=resume)
+    assert begun(tmp_path / "out", overwrite=True)[1] == set()
+
+
 @pytest.mark.parametrize("how", [{}, {"resume": True}, {"overwrite": True}])
 def test_a_run_that_was_killed_when_it_had_hardly_begun_is_begun_again(tmp_path: Path, how: dict[str, Any]) -> None:
     """Before it said what it is, and while it removed the records of a former one: those do not come back."""
