@@ -1,7 +1,8 @@
 """One run at a time writes into a folder of records: it says there that it lives, and looks whether another one does.
 
 A run of the same machine is asked for by its process. One elsewhere is watched for a while, since clocks differ: it
-lives when it says so anew. One that was killed says nothing, and its place is taken.
+lives when it says so anew. One that was killed says nothing, and its place is taken. Of two that begin at once, and
+watch each other, one goes on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from aicli.errors import AicliError, UsageError
 __all__ = ["PREFIX", "Lease"]
 
 PREFIX = "writer-"
+WAITS = "waits"
+"""What a run says of itself until it knows of no other."""
 BEAT_SECONDS = 5.0
 PATIENCE_SECONDS = 20.0
 """A run that has said nothing for so long is taken for dead."""
@@ -48,18 +51,19 @@ class Lease:
 
     def __enter__(self) -> Lease:
         self._storage.make(self._state)
+        self._about[WAITS] = True
         self._beat()
+        self._heart.start()
         try:
             self._wait_for_others()
+            del self._about[WAITS]
+            self._beat()
         except BaseException:
             self._leave()
             raise
-        self._heart.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._ended.set()
-        self._heart.join()
         self._leave()
 
     def check(self) -> None:
@@ -69,6 +73,8 @@ class Lease:
             raise AicliError(reason).of(self._storage.address)
 
     def _leave(self) -> None:
+        self._ended.set()
+        self._heart.join()
         with suppress(AicliError):
             self._storage.remove(self._path(self._name))
 
@@ -95,10 +101,11 @@ class Lease:
         watched = {name: self._said(name) for name in self._others()}
         for name, said in list(watched.items()):
             if said.get("machine") == self._about["machine"] is not None:
-                if process(said.get("process")) == {key: said.get(key) for key in ("process", "started")}:
-                    raise self._refusal(said)
-                self._storage.remove(self._path(name))
-                del watched[name]
+                if process(said.get("process")) != {key: said.get(key) for key in ("process", "started")}:
+                    self._storage.remove(self._path(name))
+                    del watched[name]
+                else:
+                    self._meet(name, said)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while watched and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
@@ -107,9 +114,14 @@ class Lease:
                 if name not in there:
                     del watched[name]
                 elif (now := self._said(name)) != said:
-                    raise self._refusal(now or said)
+                    self._meet(name, now or said)
         for name in watched:
             self._storage.remove(self._path(name))
+
+    def _meet(self, name: str, said: dict[str, Any]) -> None:
+        """Another run lives. Raises :class:`UsageError`, unless it watches as well: then one of the two goes."""
+        if not said.get(WAITS) or name < self._name:
+            raise self._refusal(said)
 
     def _others(self) -> list[str]:
         names = self._storage.names(self._state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,46 @@ def test_a_run_elsewhere_lives_while_it_says_so(tmp_path: Path, monkeypatch: pyt
         folder(tmp_path).lease(),
     ):
         pass
+
+
+@pytest.mark.parametrize("machines", [("one", "one"), ("one", "another")])
+def test_of_two_that_begin_at_once_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machines: tuple[str, str]
+) -> None:
+    """Each has said that it is there before it looks for the other."""
+    told = iter(machines)
+    monkeypatch.setattr(lease, "machine", lambda: next(told))
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 60.0)
+    both = threading.Barrier(2)
+    others = lease.Lease._others
+
+    def together(self: lease.Lease) -> list[str]:
+        if threading.current_thread() not in met:
+            met.add(threading.current_thread())
+            both.wait(60)
+        return others(self)
+
+    met: set[threading.Thread] = set()
+    monkeypatch.setattr(lease.Lease, "_others", together)
+    ends: list[str] = []
+    refused = threading.Event()
+
+    def enter(mine: lease.Lease) -> None:
+        try:
+            with mine:
+                assert refused.wait(60)
+                ends.append("held")
+        except UsageError:
+            refused.set()
+            ends.append("refused")
+
+    threads = [threading.Thread(target=enter, args=[folder(tmp_path).lease()]) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(ends) == ["held", "refused"]
+    assert writers(tmp_path) == []
 
 
 @pytest.mark.parametrize("about", [{}, {"machine": lease.machine(), "started": 1}])
