@@ -6,13 +6,15 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
 from aicli._text import printable, shown
-from aicli.errors import UnavailableError, UsageError
+from aicli.errors import AicliError, UnavailableError, UsageError
 
 __all__ = ["Cluster", "connected", "require_ray"]
 
@@ -21,6 +23,12 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_
 """Ray sends nobody a report of its use, and its own lines on standard error are left out. A thread of its own that has
 not heard of the end must not connect again, to whatever cluster it finds."""
 REACH_SECONDS = 5.0
+HEAD_SECONDS = 40.0
+"""After which a head that does not answer is lost. One that is started anew, as KubeRay can do it, may come back until
+then; Ray itself would end the command after 60, without a word."""
+NODE_SECONDS = 3.0
+"""The same for the node by which the command is connected: once it has died it is dead, and Ray waits for 10."""
+LOOK_SECONDS = 2.0
 CHECK_SECONDS = 120.0
 """For every node to start a Python that says what is installed there."""
 
@@ -63,10 +71,62 @@ class Cluster:
         return WORK_CPUS if len(self.nodes()) == 1 else SHARED_CPUS
 
 
+class LifeWatch(threading.Thread):
+    """Looks whether anybody listens at addresses; ``lost`` is called, once, when that is over at one of them.
+
+    ``watched`` has for each address what is there, and after how many seconds of silence it is lost. In a thread of its
+    own: calls of Ray may wait for ever.
+    """
+
+    def __init__(self, watched: dict[str, tuple[str, float]], lost: Callable[[AicliError], None]) -> None:
+        super().__init__(daemon=True)
+        self._watched, self._lost = watched, lost
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        heard = dict.fromkeys(self._watched, time.monotonic())
+        while not self._ended.wait(LOOK_SECONDS):
+            for address, (what, patience) in self._watched.items():
+                if is_reached(address):
+                    heard[address] = time.monotonic()
+                elif (silent := time.monotonic() - heard[address]) >= patience:
+                    self._lost(AicliError(f"{what}, {address}, has not answered for {silent:.0f} s"))
+                    return
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def what_a_run_needs() -> dict[str, tuple[str, float]]:
+    """For a watch: the head of the cluster that this process is connected to, and the node that it is connected by."""
+    import ray
+
+    context = ray.get_runtime_context()
+    needed = {context.gcs_address: ("the head of the cluster", HEAD_SECONDS)}
+    for node in ray.nodes():
+        if node["NodeID"] == context.get_node_id():
+            address = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+            needed[address] = ("this machine's node of the cluster", NODE_SECONDS)
+    return needed
+
+
+def is_reached(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
-def connected(address: str, jobs: int | None, cores: int) -> Iterator[Cluster]:
+def connected(address: str, jobs: int | None, cores: int, lost: Callable[[AicliError], None]) -> Iterator[Cluster]:
     """Connects to the cluster at ``HOST:PORT``, to the one that this machine belongs to (``auto``), or to a new one on
     ``cores`` of this machine (``local``), and leaves it in the end. Raises :class:`UsageError` of one line.
+
+    ``lost`` is called by another thread when the head, or this machine's node, has gone for good. It has to end the
+    process: whatever waits for Ray then cannot be woken.
     """
     require_ray()
     for name, value in QUIET.items():
@@ -78,8 +138,11 @@ def connected(address: str, jobs: int | None, cores: int) -> Iterator[Cluster]:
     how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
     if address == LOCAL:
         how |= {"num_cpus": jobs or cores, "num_gpus": 0, "include_dashboard": False}
+    watch = None
     try:
         join(address, how)
+        watch = LifeWatch(what_a_run_needs(), lost)
+        watch.start()
         cluster = Cluster(jobs)
         if address != LOCAL:
             check_versions(cluster.nodes())
@@ -87,6 +150,8 @@ def connected(address: str, jobs: int | None, cores: int) -> Iterator[Cluster]:
     finally:
         with suppress(Exception):
             ray.shutdown()  # also what an interrupted start has begun
+        if watch is not None:
+            watch.end()
 
 
 def join(address: str, how: dict[str, Any]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import click
 
@@ -149,7 +151,7 @@ class ClusterBatch:
     def _answer(self, photos: list[Photo | Pack], work: CommandWork, folder: RecordFolder, signals: Signals) -> int:
         options = self.options
         with (
-            connected(str(options.cluster), options.jobs, available_cores()) as cluster,
+            connected(str(options.cluster), options.jobs, available_cores(), partial(self._lost, folder)) as cluster,
             folder.lease() as lease,
         ):
             signals.listen()
@@ -174,6 +176,12 @@ class ClusterBatch:
             line = summary(done, counts["failed"], skipped, seconds, self.sources.passed_over.counts, verbose=True)
             complain(f"{line}; {plural(counts['files'], 'file')} of records in {folder.storage.address}")
         return 1 if counts["failed"] else 0
+
+    def _lost(self, folder: RecordFolder, error: AicliError) -> NoReturn:
+        """Ends the process with a line, as nothing that waits for Ray can be woken."""
+        self._progress.hide()
+        complain(f"{told(error)}; the records so far are in {folder.storage.address}, continue with --resume")
+        os._exit(1)
 
     def _look(self, ask: Callable[..., Looked]) -> Looked:
         """Asks the folder of records whether this run may have it."""
