@@ -4,8 +4,12 @@
 
 Each way answers a quarter of the photos and then all of them: the line through the two has the rate as its slope, and
 what is left for no photo at all is the fixed cost. It is drawn through seconds and through core-seconds, which all
-processes of a run used together: those hold on a machine that is busy with other things too. The nodes share this
-machine's cores, so two of them are no faster than one; what is seen is whether the engine gets in the way.
+processes of a run used together: those hold on a machine that is busy with other things too. ``local`` starts Ray with
+each run. Nodes are there already, and have had a run; they share this machine's cores, so two of them are no faster
+than one: what is seen is whether the engine gets in the way.
+
+What the command itself does for a photo is seen by many that are not there: nobody has work with those but who lists
+them and hands them out.
 """
 
 from __future__ import annotations
@@ -27,18 +31,35 @@ from typing import Any, NamedTuple
 PROJECT = Path(__file__).resolve().parents[1]
 NODES = 100
 CORES = len(os.sched_getaffinity(0))
+SETTLE_SECONDS = 2.0
+"""For the processes of a run to end, in a cluster that stays."""
 
 GRANTED = """Taken for granted: every core is as fast as here and has photos all the time; buckets,
 network and disk are not the limit; the addresses are listed already; Ray's own processes take as much of a large
 cluster as of a small one."""
 
 
+KINDS = {
+    " -m aicli ": "the command",
+    "aicli.workers.": "worker processes of aicli",
+    "(Answerer)": "actors that answer",
+    "(RecordWriter)": "actors that write",
+    "ray::": "other Python processes of Ray",
+    "default_worker": "other Python processes of Ray",
+    "": "services of Ray",
+}
+"""Processes by what their command line holds; the first that fits."""
+
+
 class Used(NamedTuple):
-    """What a run took: time, cores in all processes, and in the command's own, which hands out the photos."""
+    """What a run took: time, cores in all processes, and in those of each kind, with their number."""
 
     seconds: float
     core_seconds: float
-    command: float
+    kinds: dict[str, tuple[int, float]]
+
+    def of(self, unit: int) -> float:
+        return self.core_seconds if unit else self.seconds
 
 
 class Measured(NamedTuple):
@@ -52,29 +73,38 @@ class Measured(NamedTuple):
 
     def rate(self, of: int) -> float:
         """Photos a second, or with ``of`` 1 a core-second, in the steady state."""
-        return (self.many - self.few) / max(self.for_many[of] - self.for_few[of], 1e-9)
+        return (self.many - self.few) / max(self.for_many.of(of) - self.for_few.of(of), 1e-9)
 
     def fixed(self, of: int) -> float:
-        return max(0.0, self.for_few[of] - self.few / self.rate(of))
+        return max(0.0, self.for_few.of(of) - self.few / self.rate(of))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=2000)
     parser.add_argument("--task", choices=["classify", "detect-faces"], default="classify")
-    parser.add_argument(
-        "--nodes", type=int, nargs="+", default=[1, 2], help="sizes of the clusters, one after the other"
-    )
+    parser.add_argument("--nodes", type=int, default=2, help="of the cluster that is there already")
+    parser.add_argument("--absent", type=int, nargs=2, default=[20000, 60000], help="photos that are not there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folders = [photos(Path(scratch) / str(count), count) for count in (options.photos // 4, options.photos)]
         clock = CoreClock()
-        found = [measured(clock, f"--jobs {CORES}", options.task, folders, "-j", str(CORES))]
-        for count in options.nodes:
-            with cluster([max(1, CORES // count)] * count) as address:
-                way = f"--cluster, {count} node{'s' if count > 1 else ''}"
-                found.append(measured(clock, way, options.task, folders, "--cluster", address))
-    show(found, options.task)
+        found = [
+            measured(clock, f"--jobs {CORES}", options.task, folders, "-j", str(CORES)),
+            measured(clock, "--cluster local", options.task, folders, "--cluster", "local"),
+        ]
+        with cluster([max(1, CORES // options.nodes)] * options.nodes) as address:
+            warm = photos(Path(scratch) / "few", 4 * options.nodes)
+            used(clock, options.task, warm, "--cluster", address)
+            way = f"--cluster, {options.nodes} nodes"
+            found.append(measured(clock, way, options.task, folders, "--cluster", address))
+            few, many = (
+                used(clock, options.task, absent(Path(scratch), count), "--cluster", address).kinds["the command"][1]
+                for count in options.absent
+            )
+    each = (many - few) / (options.absent[1] - options.absent[0])
+    print(f"the command: {few:.1f} and {many:.1f} core-seconds for {options.absent} photos, {1000 * each:.3f} ms each")
+    show(found, options.task, each)
 
 
 def photos(folder: Path, count: int) -> Path:
@@ -102,24 +132,55 @@ def cluster(nodes: list[int]) -> Iterator[str]:
         made.shutdown()
 
 
+def absent(folder: Path, count: int) -> Path:
+    """A list of photos that are not there, and of one that is."""
+    names = folder / f"{count}.txt"
+    source = PROJECT / "examples" / "chelsea.png"
+    names.write_text(
+        "".join(f"{name}\n" for name in (source, *(folder / f"no/{number}.jpg" for number in range(count))))
+    )
+    return names
+
+
 def measured(clock: CoreClock, way: str, task: str, folders: list[Path], *how: str) -> Measured:
-    used = []
+    found = []
     for folder in folders:
-        out = folder.parent / f"{folder.name}-records"
-        name = f"{out}/" if "--cluster" in how else f"{out}.jsonl"
-        command = [sys.executable, "-m", "aicli", task, str(folder), "-O", name, "--overwrite", "-q", *how]
-        begun, cores = time.perf_counter(), clock.read()
-        with subprocess.Popen(command, cwd=PROJECT) as run:
-            if run.wait():
-                raise SystemExit(f"{way} ended with {run.returncode}")
-        used.append(Used(time.perf_counter() - begun, clock.read() - cores, clock.of(run.pid)))
-        seconds, core_seconds, own = used[-1]
-        what = (
-            f"{way}: {folder.name} photos in {seconds:.1f} s, {core_seconds:.1f} core-seconds, {own:.1f} of the command"
-        )
-        print(what, flush=True)
+        found.append(used(clock, task, folder, *how))
+        print(f"{way}: {folder.name} photos in {found[-1].seconds:.1f} s, {found[-1].core_seconds:.1f} core-seconds:")
+        print("; ".join(f"{cores:.1f} in {number} {kind}" for kind, (number, cores) in found[-1].kinds.items()))
+        sys.stdout.flush()
     few, many = (len(list(folder.iterdir())) for folder in folders)
-    return Measured(way, few, used[0], many, used[1])
+    return Measured(way, few, found[0], many, found[1])
+
+
+def used(clock: CoreClock, task: str, photos: Path, *how: str) -> Used:
+    """What the command takes for the photos of a folder, or of a list."""
+    out = photos.parent / f"{photos.stem}-records"
+    name = f"{out}/" if "--cluster" in how else f"{out}.jsonl"
+    inputs = [str(photos)] if photos.is_dir() else ["--files-from", str(photos)]
+    command = [sys.executable, "-m", "aicli", task, *inputs, "-O", name, "--overwrite", "-q", *how]
+    begun, before = time.perf_counter(), clock.read()
+    with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL) as run:
+        if run.wait() != (0 if photos.is_dir() else 1):
+            raise SystemExit(f"{' '.join(command)} ended with {run.returncode}")
+    seconds = time.perf_counter() - begun
+    time.sleep(SETTLE_SECONDS)
+    kinds = by_kind(before, clock.read())
+    return Used(seconds, sum(cores for _, cores in kinds.values()), kinds)
+
+
+Clocked = dict[tuple[int, int], tuple[str, float]]
+"""The kind of each process and the core-seconds that it has used, by its number and when it began."""
+
+
+def by_kind(before: Clocked, after: Clocked) -> dict[str, tuple[int, float]]:
+    """What was used in between: the number of processes that took part, and their core-seconds."""
+    found: dict[str, tuple[int, float]] = {}
+    for process, (kind, used) in after.items():
+        number, cores = found.get(kind, (0, 0.0))
+        used -= before.get(process, ("", 0.0))[1]
+        found[kind] = (number + (used > 0.0), cores + used)
+    return dict(sorted(found.items(), key=lambda item: -item[1][1]))
 
 
 class CoreClock(threading.Thread):
@@ -127,12 +188,13 @@ class CoreClock(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._used: dict[tuple[int, int], float] = {}
+        self._used: Clocked = {}
+        self._lock = threading.Lock()
         self.start()
 
     def run(self) -> None:
         while True:
-            self._look()
+            self.read()
             time.sleep(0.1)
 
     def _look(self) -> None:
@@ -153,17 +215,26 @@ class CoreClock(threading.Thread):
             grown = bool(more)
         for process in (ours - {os.getpid()}) & found.keys():
             begun, used = found[process]
-            self._used[process, begun] = used
+            with suppress(OSError):  # its name changes with what it does, and is gone when it has ended
+                line = (
+                    (Path("/proc") / str(process) / "cmdline")
+                    .read_bytes()
+                    .replace(b"\0", b" ")
+                    .decode("utf-8", "replace")
+                )
+                kind = next(kind for part, kind in KINDS.items() if part in line)
+                former, _ = self._used.get((process, begun), ("", 0.0))
+                if not line or former.startswith("actors"):
+                    kind = former or kind
+                self._used[process, begun] = kind, used
 
-    def of(self, process: int) -> float:
-        return sum(used for (number, _), used in self._used.items() if number == process)
-
-    def read(self) -> float:
-        self._look()
-        return sum(self._used.values())
+    def read(self) -> Clocked:
+        with self._lock:
+            self._look()
+            return dict(self._used)
 
 
-def show(found: list[Measured], task: str) -> None:
+def show(found: list[Measured], task: str, each: float) -> None:
     few, many = found[0].few, found[0].many
     print(f"\n{CORES} cores, {machine()}, Python {platform.python_version()}")
     for of, unit in enumerate(("s", "core-seconds")):
@@ -172,11 +243,10 @@ def show(found: list[Measured], task: str) -> None:
         print("| --- | --- | --- | --- | --- | --- |")
         for item in found:
             rate = f"{item.rate(of):.1f} | {item.rate(of) / alone:.2f}"
-            print(
-                f"| `{item.way}` | {item.for_few[of]:.1f} | {item.for_many[of]:.1f} | {item.fixed(of):.1f} | {rate} |"
-            )
+            small, large = item.for_few.of(of), item.for_many.of(of)
+            print(f"| `{item.way}` | {small:.1f} | {large:.1f} | {item.fixed(of):.1f} | {rate} |")
     for item in found[1:]:
-        model(item)
+        model(item, each)
 
 
 def machine() -> str:
@@ -188,13 +258,12 @@ def machine() -> str:
     return platform.processor() or platform.machine()
 
 
-def model(item: Measured) -> None:
+def model(item: Measured, each: float) -> None:
     """A million photos on 100 nodes by arithmetic, and what that takes for granted."""
     cores, photos = NODES * CORES, 1_000_000
-    own = (item.for_many.command - item.for_few.command) / (item.many - item.few)
-    answering, handing_out = photos / (cores * item.rate(1)), photos * own
+    answering = photos / (cores * item.rate(1))
     print(f"\n{NODES} nodes of {CORES} cores, a million photos, by `{item.way}`:")
-    print(f"answering {answering:.0f} s, handing out {handing_out:.0f} s in the one command, whichever is longer;")
+    print(f"answering {answering:.0f} s, handing out {photos * each:.0f} s in the one command, whichever is longer;")
     print(f"and {item.fixed(0):.0f} s to start and to end. {GRANTED}")
 
 
