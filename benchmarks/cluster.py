@@ -4,9 +4,9 @@
 
 Each way answers a quarter of the photos and then all of them: the line through the two has the rate as its slope, and
 what is left for no photo at all is the fixed cost. It is drawn through seconds and through core-seconds, which all
-processes of a run used together: those hold on a machine that is busy with other things too. ``local`` starts Ray with
-each run. Nodes are there already, and have had a run; they share this machine's cores, so two of them are no faster
-than one: what is seen is whether the engine gets in the way.
+processes of a run used together: those hold on a machine that is busy with other things too. The nodes have had a run
+before, so that their own start is not taken for work. They share this machine's cores, so two of them are no faster
+than one; what is seen is whether the engine gets in the way. ``local``, which starts Ray anew, answers a quarter only.
 
 What the command itself does for a photo is seen by many that are not there: nobody has work with those but who lists
 them and hands them out.
@@ -83,27 +83,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=2000)
     parser.add_argument("--task", choices=["classify", "detect-faces"], default="classify")
-    parser.add_argument("--nodes", type=int, default=2, help="of the cluster that is there already")
-    parser.add_argument("--absent", type=int, nargs=2, default=[20000, 60000], help="photos that are not there")
+    parser.add_argument("--nodes", type=int, nargs="*", default=[1, 2], help="sizes of clusters, one after the other")
+    parser.add_argument("--absent", type=int, nargs="*", default=[20000, 60000], help="photos that are not there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folders = [photos(Path(scratch) / str(count), count) for count in (options.photos // 4, options.photos)]
         clock = CoreClock()
-        found = [
-            measured(clock, f"--jobs {CORES}", options.task, folders, "-j", str(CORES)),
-            measured(clock, "--cluster local", options.task, folders, "--cluster", "local"),
-        ]
-        with cluster([max(1, CORES // options.nodes)] * options.nodes) as address:
-            warm = photos(Path(scratch) / "few", 4 * options.nodes)
-            used(clock, options.task, warm, "--cluster", address)
-            way = f"--cluster, {options.nodes} nodes"
-            found.append(measured(clock, way, options.task, folders, "--cluster", address))
-            few, many = (
-                used(clock, options.task, absent(Path(scratch), count), "--cluster", address).kinds["the command"][1]
-                for count in options.absent
-            )
-    each = (many - few) / (options.absent[1] - options.absent[0])
-    print(f"the command: {few:.1f} and {many:.1f} core-seconds for {options.absent} photos, {1000 * each:.3f} ms each")
+        found = [measured(clock, f"--jobs {CORES}", options.task, folders, "-j", str(CORES))]
+        say("--cluster local", folders[0], used(clock, options.task, folders[0], "--cluster", "local"))
+        warm = photos(Path(scratch) / "warm", 8)
+        command = []
+        for nodes in options.nodes:
+            with cluster([max(1, CORES // nodes)] * nodes) as address:
+                used(clock, options.task, warm, "--cluster", address)
+                way = f"--cluster, {nodes} node{'s' if nodes > 1 else ''}"
+                found.append(measured(clock, way, options.task, folders, "--cluster", address))
+                for count in options.absent if nodes == options.nodes[-1] else ():
+                    names = absent(Path(scratch), count)
+                    command.append(used(clock, options.task, names, "--cluster", address).kinds["the command"][1])
+                    print(
+                        f"the command: {command[-1]:.1f} core-seconds for {count} photos that are not there", flush=True
+                    )
+        each = (command[-1] - command[0]) / (options.absent[-1] - options.absent[0]) if len(command) > 1 else None
     show(found, options.task, each)
 
 
@@ -146,11 +147,14 @@ def measured(clock: CoreClock, way: str, task: str, folders: list[Path], *how: s
     found = []
     for folder in folders:
         found.append(used(clock, task, folder, *how))
-        print(f"{way}: {folder.name} photos in {found[-1].seconds:.1f} s, {found[-1].core_seconds:.1f} core-seconds:")
-        print("; ".join(f"{cores:.1f} in {number} {kind}" for kind, (number, cores) in found[-1].kinds.items()))
-        sys.stdout.flush()
+        say(way, folder, found[-1])
     few, many = (len(list(folder.iterdir())) for folder in folders)
     return Measured(way, few, found[0], many, found[1])
+
+
+def say(way: str, photos: Path, used: Used) -> None:
+    print(f"{way}: {photos.name} photos in {used.seconds:.1f} s, {used.core_seconds:.1f} core-seconds:")
+    print("; ".join(f"{cores:.1f} in {number} {kind}" for kind, (number, cores) in used.kinds.items()), flush=True)
 
 
 def used(clock: CoreClock, task: str, photos: Path, *how: str) -> Used:
@@ -234,7 +238,7 @@ class CoreClock(threading.Thread):
             return dict(self._used)
 
 
-def show(found: list[Measured], task: str, each: float) -> None:
+def show(found: list[Measured], task: str, each: float | None) -> None:
     few, many = found[0].few, found[0].many
     print(f"\n{CORES} cores, {machine()}, Python {platform.python_version()}")
     for of, unit in enumerate(("s", "core-seconds")):
@@ -245,8 +249,10 @@ def show(found: list[Measured], task: str, each: float) -> None:
             rate = f"{item.rate(of):.1f} | {item.rate(of) / alone:.2f}"
             small, large = item.for_few.of(of), item.for_many.of(of)
             print(f"| `{item.way}` | {small:.1f} | {large:.1f} | {item.fixed(of):.1f} | {rate} |")
-    for item in found[1:]:
-        model(item, each)
+    if each is not None:
+        print(f"\nthe command: {1000 * each:.3f} ms of a core for each photo")
+        for item in found[1:]:
+            model(item, each)
 
 
 def machine() -> str:
