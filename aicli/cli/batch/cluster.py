@@ -168,11 +168,13 @@ class ClusterBatch:
             run(cluster, photos, work, folder, show=show, interrupted=signals.heard, **how)
             lease.check()
             self.pictures.end()
-            counts = folder.finish(Current.of(photos))
+            current = Current.of(photos)
+            counts = folder.finish(current)
         self._progress.hide()
         if not options.quiet:
             seconds = time.monotonic() - self._begun
-            done, skipped = len(folder.kept - before), len(folder.kept & before)
+            done = sum(current.holds(key) for key in folder.kept - before)  # one that is gone may keep its failure
+            skipped = len(folder.kept & before)
             line = summary(done, counts["failed"], skipped, seconds, self.sources.passed_over.counts, verbose=True)
             complain(f"{line}; {plural(counts['files'], 'file')} of records in {folder.storage.address}")
         return 1 if counts["failed"] else 0
