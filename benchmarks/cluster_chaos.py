@@ -49,6 +49,9 @@ CHILD = "aicli.workers.child"
 SOME = 0.04
 """Of the photos: broken, and named twice, and in the archive."""
 
+LEFT_SECONDS = 30.0
+"""For what a run leaves to end, also one that was interrupted, on a machine that is busy."""
+
 MARK = f"AICLI_CHAOS={os.getpid()}".encode()
 """In the environment of everything that is started here."""
 
@@ -182,10 +185,10 @@ class Chaos:
         while not self.finished():
             assert len(self.ends) < 50, self.ends
             self.one()
-        time.sleep(3.0)  # for what is left by an interrupted command to end as well
-        self.left = [
-            process.command[:60] for process in ours() if "ray::Map" in process.command or CHILD in process.command
-        ]
+        deadline = time.monotonic() + LEFT_SECONDS
+        while (left := left_running()) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        self.left = left
 
     def finished(self) -> bool:
         success = self.out / "_SUCCESS"
@@ -261,6 +264,10 @@ class Chaos:
     def actors(self) -> list[Process]:
         """Those that hold a task."""
         return [process for process in ours() if process.command.startswith(ACTOR)]
+
+
+def left_running() -> list[str]:
+    return [process.command[:60] for process in ours() if "ray::Map" in process.command or CHILD in process.command]
 
 
 def other(process: Process) -> bool:
