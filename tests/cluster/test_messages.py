@@ -11,6 +11,7 @@ import pytest
 
 from aicli.cli.main import run
 from aicli.cluster import session
+from aicli.cluster.record_folder import RecordFolder
 from tests.cluster.conftest import require_ray
 
 
@@ -81,6 +82,14 @@ def test_no_image_at_all(told: Any, tmp_path: Path) -> None:
     code, line = told("classify", "--files-from", tmp_path / "list", "-O", tmp_path / "out", "--cluster", "local")
     assert code == 2 and "there is no image to answer" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_records_of_another_model_are_not_continued(told: Any, examples: Path, tmp_path: Path) -> None:
+    require_ray()
+    folder = RecordFolder(f"{tmp_path}/out", "parquet", "classify")
+    folder.begin({"all_frames": False, "model": "other"}, resume=False, overwrite=False)
+    code, line = told("classify", examples, "-O", tmp_path / "out", "--cluster", "local", "--resume")
+    assert code == 2 and 'out: begun with model "other", not "' in line and "; resume it as it was" in line
 
 
 def test_a_wrong_model_is_told_before_any_node_is_asked(told: Any, examples: Path, tmp_path: Path) -> None:

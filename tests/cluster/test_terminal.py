@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -55,7 +56,8 @@ def test_ctrl_c(examples: Path, tmp_path: Path, tmp_path_factory: pytest.TempPat
     assert [line for line in shown if not progress.fullmatch(line)] == []
     assert last == f"aicli: interrupted; the records so far are in {out}, continue with --resume"
     folder = RecordFolder(str(out), "parquet", "classify")
-    assert folder.begin({"all_frames": False}, resume=True, overwrite=False) is not None
+    about = {"all_frames": False, "model": json.loads((out / "_aicli" / "run.json").read_text())["model"]}
+    assert folder.begin(about, resume=True, overwrite=False) is not None
     assert not list((out / "_aicli").glob("writer-*"))
 
 

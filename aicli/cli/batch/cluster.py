@@ -127,14 +127,17 @@ class ClusterBatch:
         self._begun = time.monotonic()
         folder = self._folder()
         require_ray()
+        work = CommandWork(self.recipe(self.threads or 1), self.task, self.pictures, self.options.timing)
+        loaded = work.recipe.start()  # a wrong model is told before any node is asked
+        self._about, notes = {"all_frames": self.pictures.all_frames, "model": loaded.model}, loaded.notes
+        del loaded
         self._look(folder.look)
         for results in (folder.storage.address, *(pictures.place for pictures in self.pictures.folders())):
             self.sources.exclude(results)
         photos = list(photos_of(self.sources.inputs(), self.inputs.column, self.inputs.include))
         if not any(isinstance(photo, Pack) or photo.problem is None for photo in photos):
             return self._nothing(photos)
-        work = CommandWork(self.recipe(self.threads or 1), self.task, self.pictures, self.options.timing)
-        self._note(work.recipe.start().notes)  # a wrong model is told before any node is asked
+        self._note(notes)
         self._progress = Progress(not self.options.quiet)
         self._progress.total = None if any(isinstance(photo, Pack) for photo in photos) else len(photos)
         signals = Signals()
@@ -187,8 +190,7 @@ class ClusterBatch:
 
     def _look(self, ask: Callable[..., Looked]) -> Looked:
         """Asks the folder of records whether this run may have it."""
-        about = {"all_frames": self.pictures.all_frames}
-        return ask(about, resume=self.options.resume, overwrite=self.options.overwrite)
+        return ask(self._about, resume=self.options.resume, overwrite=self.options.overwrite)
 
     def _folder(self) -> RecordFolder:
         name = self.options.output_file

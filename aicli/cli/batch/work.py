@@ -58,7 +58,7 @@ class ClassifyWork:
 
         self.classifier = Classifier.from_options(recipe.options)
         self.saving, self.thumbnail, self.frames = recipe.saving, recipe.thumbnail, recipe.frames
-        self.notes = self.classifier.model.notes
+        self.model, self.notes = self.classifier.model.name, self.classifier.model.notes
 
     def __call__(self, job: Job) -> Done:
         job = fetched(job)
@@ -125,6 +125,7 @@ class DetectWork:
         from aicli.tasks.faces import FaceDetector
 
         self.detector = FaceDetector.from_options(recipe.options)
+        self.model = self.detector.model.name
         self.pictures, self.thumbnail, self.frames = recipe.pictures, recipe.thumbnail, recipe.frames
         self.cover, self.writes_pictures = open_cover(recipe.pictures.cover), recipe.writes_pictures
 
