@@ -49,6 +49,8 @@ CHILD = "aicli.workers.child"
 SOME = 0.04
 """Of the photos: broken, and named twice, and in the archive."""
 
+ATTEMPTS = 3
+"""To start a node: on a busy machine Ray gives up waiting for it."""
 LEFT_SECONDS = 30.0
 """For what a run leaves to end, also one that was interrupted, on a machine that is busy."""
 
@@ -158,12 +160,9 @@ class Chaos:
         """Lines on standard error that are not the command's own."""
 
     def __enter__(self) -> Chaos:
-        from ray.cluster_utils import Cluster
-
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ["AICLI_CHAOS"] = str(os.getpid())
-        self.cluster: Any = Cluster()
-        self.cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=200 << 20)
+        self.cluster = head()
         self.nodes = [self.add_node(), self.add_node()]
         self.cluster.wait_for_nodes()
         return self
@@ -173,8 +172,8 @@ class Chaos:
             self.cluster.shutdown()
 
     def add_node(self) -> Any:
-        for _ in range(3):
-            with suppress(Exception):  # on a busy machine Ray gives up waiting for it
+        for _ in range(ATTEMPTS):
+            with suppress(Exception):
                 return self.cluster.add_node(num_cpus=1, object_store_memory=200 << 20)
         raise AssertionError("no node could be started")
 
@@ -264,6 +263,18 @@ class Chaos:
     def actors(self) -> list[Process]:
         """Those that hold a task."""
         return [process for process in ours() if process.command.startswith(ACTOR)]
+
+
+def head() -> Any:
+    """A cluster of one node."""
+    from ray.cluster_utils import Cluster
+
+    for _ in range(ATTEMPTS):
+        with suppress(Exception):
+            made: Any = Cluster()
+            made.add_node(num_cpus=1, include_dashboard=False, object_store_memory=200 << 20)
+            return made
+    raise AssertionError("no head could be started")
 
 
 def left_running() -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from aicli.cluster import session
 from aicli.errors import AicliError
-from tests.cluster.conftest import Aicli, hooked, require_ray, rows_of, start
+from tests.cluster.conftest import Aicli, head, hooked, require_ray, rows_of, start
 from tests.cluster.test_run import many, photos_answered, wait_for
 
 
@@ -23,13 +23,10 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Makes clusters of some nodes with a core each."""
     require_ray()
     patch = hooked(tmp_path_factory)
-    from ray.cluster_utils import Cluster
-
     made: list[Any] = []
 
     def make(nodes: int) -> Any:
-        made.append(cluster := Cluster())
-        cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=200 << 20)
+        made.append(cluster := head())
         for _ in range(nodes - 1):
             cluster.add_node(num_cpus=1, object_store_memory=200 << 20)
         cluster.wait_for_nodes()
