@@ -223,8 +223,8 @@ def test_runtimes_and_interpreters_have_one_door(package: str) -> None:
 
 
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
-OTHER_PROGRAMS = re.compile(r"curl |^--[a-z-]+$")
-"""What names the flag of another program: a curl command, an argument of cargo or wasm-opt."""
+OTHER_PROGRAMS = re.compile(r"curl |hadoop |^--[a-z-]+$")
+"""What names the flag of another program: of curl or hadoop, an argument of cargo or wasm-opt."""
 
 
 def messages(path: Path) -> Iterator[str]:
