@@ -133,6 +133,8 @@ def _in_list(path: Path) -> Iterator[Labelled]:
     for number, row in rows:
         place = f"{path}, line {number}"
         name, label = row.get("path") or row.get("image"), row.get("label")
+        if isinstance(label, int) and not isinstance(label, bool):
+            label = str(label)
         if not isinstance(name, str) or not isinstance(label, str) or not name:
             raise UsageError(f"{shown(place)}: a row needs 'path' and 'label'")
         yield Labelled(path.parent / name, _checked(label, place))
@@ -141,10 +143,18 @@ def _in_list(path: Path) -> Iterator[Labelled]:
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            head = file.readline()
+            found = {mark: next(csv.reader([head.strip().lower()], delimiter=mark), []) for mark in ",;\t"}
+            columns = {mark: [name.strip() for name in names] for mark, names in found.items()}
+            mark = next((mark for mark, names in columns.items() if "label" in names), None)
+            if mark is None and head.strip():
+                raise UsageError(f"{shown(str(path))}: its first line has to name the columns 'path' and 'label'")
+            reader = csv.DictReader(file, columns[mark or ","], delimiter=mark or ",")
             for row in reader:
-                yield reader.line_num, dict(row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+                yield reader.line_num + 1, dict(row)
+    except UnicodeDecodeError:
+        raise UsageError(f"{shown(str(path))}: not UTF-8; save the list as CSV in UTF-8") from None
+    except (OSError, csv.Error) as error:
         raise UsageError(f"{shown(str(path))}: cannot be read as CSV ({error})") from None
 
 

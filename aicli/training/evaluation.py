@@ -89,7 +89,7 @@ def evaluate(
         find = read_wordnet_ids(Path(reading.wordnet_ids), known)
         given = wordnet_photos(photos, include=reading.include, limit=reading.limit)
     if not given:
-        raise UsageError("there are no photos in its folders").of(shown(str(photos)))
+        raise UsageError("there are no photos in it").of(shown(str(photos)))
     named = [file for file in (chosen.labels, reading.wordnet_ids) if isinstance(file, (str, os.PathLike))]
     refuse_sources(also_written, [photos, classifier.model.path, *named, *(photo.path for photo in given)])
     names = {label: find(label, str(photos)) for label in dict.fromkeys(photo.label for photo in given)}

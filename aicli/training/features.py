@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from aicli._files import cache_folder, replacing
+from aicli._text import shown
 from aicli.catalog.files import checksum
 from aicli.catalog.specs import InputSpec, OutputSpec
 from aicli.errors import AicliError, WriteError
@@ -112,7 +113,7 @@ def read(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise ImageError(f"cannot be read ({error.strerror or error})").of(shown(str(path))) from None
 
 
 def augmented(pixels: NDArray[np.uint8], view: int, digest: bytes, seed: int) -> NDArray[np.uint8]:

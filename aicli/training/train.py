@@ -103,7 +103,7 @@ def check_classes(photos: Sequence[Labelled], source: str) -> tuple[str, ...]:
     """The labels in the order of their first photo. Raises :class:`UsageError` when there is nothing to tell apart."""
     counts = Counter(photo.label for photo in photos)
     if not counts:
-        raise UsageError(f"{shown(source)}: there are no photos in its folders")
+        raise UsageError(f"{shown(source)}: there are no photos in it")
     if len(counts) == 1:
         (only,) = counts
         what = f"{shown(source)}: there is one class only ('{shown(only)}'); a classifier needs two"

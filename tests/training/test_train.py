@@ -20,6 +20,7 @@ from aicli import Classifier, evaluate, train
 from aicli.catalog.load import load_classifier
 from aicli.errors import AicliError, UsageError
 from aicli.nn.engines import installed_engines, load_engine
+from aicli.training.dataset import labelled_photos
 from aicli.training.features import Features, extract
 from aicli.training.head import Sample, fit_head, softmax
 from aicli.training.report import write_report
@@ -138,8 +139,30 @@ def test_lists_and_labels_that_are_no_folder_names(photos: Path, tmp_path: Path)
     (photos / "cat" / ".aicli-label").write_text("cat/felis\n")
     assert "cat/felis" in train(photos, tmp_path / "own.tflite", jobs=1).labels
     (photos / "bad.csv").write_text("path\r\ncat/0.png\r\n")
-    with pytest.raises(UsageError, match=r"bad\.csv, line 2: a row needs 'path' and 'label'"):
+    for text, words in {
+        "path\r\ncat/0.png\r\n": r"bad\.csv: its first line has to name the columns 'path' and 'label'",
+        "cat/0.png,cat\r\n": r"bad\.csv: its first line has to name",
+        "path,label\r\ncat/0.png\r\n": r"bad\.csv, line 2: a row needs 'path' and 'label'",
+        "path,label\r\n": r"bad\.csv: there are no photos in it",
+        "": r"bad\.csv: there are no photos in it",
+        "path,label\r\nno/0.png,a\r\nno/1.png,b\r\n": r"; the first: \S*no/0\.png: cannot be read \(No such file",
+    }.items():
+        (photos / "bad.csv").write_text(text)
+        with pytest.raises(AicliError, match=words):
+            train(photos / "bad.csv", tmp_path / "own.tflite", jobs=1)
+    (photos / "bad.csv").write_bytes(b"path,label\n\xe4.png,a\n")
+    with pytest.raises(UsageError, match="save the list as CSV in UTF-8"):
         train(photos / "bad.csv", tmp_path / "own.tflite", jobs=1)
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_lists_as_spreadsheets_write_them(photos: Path, tmp_path: Path, mark: str) -> None:
+    rows = [f"{name}/{number}.png{mark}{label}" for label, name in enumerate(("cat", "officer")) for number in range(4)]
+    (photos / "list.csv").write_text("\ufeff" + "\r\n".join([f" Path{mark}Label", *rows]), encoding="utf-8")
+    assert [photo.label for photo in labelled_photos(photos / "list.csv")] == ["0"] * 4 + ["1"] * 4
+    lines = [json.dumps({"path": row.split(mark)[0], "label": int(row.split(mark)[1])}) for row in rows]
+    (photos / "list.jsonl").write_text("\n".join(lines))
+    assert labelled_photos(photos / "list.jsonl") == labelled_photos(photos / "list.csv")
 
 
 def test_groups_keep_labels_that_no_folder_can_have(
