@@ -3,13 +3,12 @@
 //! The filter's support is scaled by the reduction, so that every source pixel counts when an image shrinks. Weights
 //! are 16-bit fixed point and sum to exactly 1.
 
+use std::ops::Range;
+
 use crate::failure::{resize, Failure};
 
 /// Fraction bits of the weights: no weight of either filter reaches 2.
 pub(crate) const SHIFT: u32 = 14;
-
-/// Outputs that a convolution makes at a time.
-pub(crate) const GROUP: usize = 4;
 
 /// A resampling filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +67,12 @@ impl Kernel {
         // Even, because the convolutions take two samples at a time.
         let widest = (0..target).map(|index| span(index).2 - span(index).1).max().unwrap_or(1);
         self.taps = (widest + 1) & !1;
-        let padded = (target + GROUP - 1) / GROUP * GROUP;
-        let count = padded.checked_mul(self.taps).ok_or_else(Failure::out_of_memory)?;
-        resize(&mut self.starts, padded, 0)?;
+        let count = target.checked_mul(self.taps).ok_or_else(Failure::out_of_memory)?;
+        resize(&mut self.starts, target, 0)?;
         resize(&mut self.exact, count, 0.0)?;
         resize(&mut self.pairs, count / 2, 0)?;
-        self.starts[target..].fill(0);
-        self.exact[target * self.taps..].fill(0.0);
 
-        for (index, weights) in self.exact.chunks_exact_mut(self.taps).enumerate().take(target) {
+        for (index, weights) in self.exact.chunks_exact_mut(self.taps).enumerate() {
             let (centre, first, end) = span(index);
             // All spans get the same length, inside the source where that is long enough.
             let start = first.min(source.saturating_sub(self.taps));
@@ -134,21 +130,20 @@ impl Kernel {
     }
 
     /// Samples that are made.
-    #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
     pub(crate) fn target(&self) -> usize {
         self.target
     }
 
-    /// The first sample that an output reads.
+    /// The first sample that an output reads; `start + taps` is at most the source or, where that is less, the taps.
     pub(crate) fn start(&self, index: usize) -> usize {
         self.starts[index] as usize
     }
 
-    /// First samples and pairs of weights of `GROUP` outputs in turn; the last group may have outputs beyond the
-    /// target, whose weights are 0. Every `start + taps` is at most the source or, where that is less, the taps.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = (&[u32; GROUP], &[u32])> + '_ {
-        let starts = self.starts.chunks_exact(GROUP).filter_map(|starts| starts.try_into().ok());
-        starts.zip(self.pairs.chunks_exact(GROUP * self.taps / 2))
+    /// First samples and pairs of weights of these outputs.
+    #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+    pub(crate) fn outputs(&self, range: Range<usize>) -> (&[u32], &[u32]) {
+        let pairs = self.taps / 2;
+        (&self.starts[range.start..range.end], &self.pairs[range.start * pairs..range.end * pairs])
     }
 
     /// The weights of one output, two by two: the first of a pair in the lower half.

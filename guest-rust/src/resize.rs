@@ -4,7 +4,7 @@
 
 use crate::failure::{resize, Failure};
 use crate::kernel::{Filter, Kernel};
-use crate::simd::{self, Tap};
+use crate::simd;
 
 /// A rectangle of an RGB image; what lies beyond the image is black.
 #[derive(Clone, Copy)]
@@ -54,7 +54,68 @@ impl<'a> View<'a> {
         let first = self.left.clamp(0, width);
         (first as usize, (self.left + self.width as isize).clamp(first, width) as usize)
     }
+
+    /// Resizes as many rows as fill `target`, from `first` of the view on, which lies inside its image. `lines` is a
+    /// buffer.
+    fn convolve_rows(
+        &self,
+        first: usize,
+        kernel: &Kernel,
+        lines: &mut Vec<u8>,
+        target: &mut [u8],
+    ) -> Result<(), Failure> {
+        if self.width == kernel.target() {
+            for (target, y) in target.chunks_exact_mut(self.width * 3).zip(first..) {
+                target.copy_from_slice(self.row(self.top as usize + y));
+            }
+            return Ok(());
+        }
+        let (pitch, count) = (self.image_width * 3, target.len() / (kernel.target() * 3));
+        let pixels = &self.pixels[(self.top as usize + first) * pitch + self.left as usize * 3..];
+        let bytes = (count - 1) * pitch + simd::source_bytes(kernel);
+        if pixels.len() >= bytes {
+            simd::convolve_rows(pixels, pitch, kernel, target);
+        } else {
+            resize(lines, bytes, 0)?; // the last rows, with bytes to spare
+            lines[..pixels.len()].copy_from_slice(pixels);
+            simd::convolve_rows(lines, pitch, kernel, target);
+        }
+        Ok(())
+    }
+
+    /// Makes row `y` of those that `kernel` makes, as far as the columns lie inside the image. `lines` is a buffer.
+    fn convolve_columns(&self, kernel: &Kernel, y: usize, lines: &mut Vec<u8>, row: &mut [u8]) -> Result<(), Failure> {
+        let mut pairs = kernel.pairs(y);
+        while let [rest @ .., 0] = pairs {
+            pairs = rest; // spans differ by a row or two
+        }
+        let first = self.top + kernel.start(y) as isize;
+        if first >= 0 && first as usize + 2 * pairs.len() <= self.image_height {
+            let pitch = self.image_width * 3;
+            let from = first as usize * pitch + self.columns().0 * 3;
+            simd::convolve_columns(&self.pixels[from..], pitch, pairs, row);
+        } else if !row.is_empty() {
+            resize(lines, 2 * pairs.len() * row.len(), 0)?;
+            for (line, y) in lines.chunks_exact_mut(row.len()).zip(first..) {
+                if (0..self.image_height as isize).contains(&y) {
+                    line.copy_from_slice(self.row(y as usize));
+                } else {
+                    line.fill(0);
+                }
+            }
+            simd::convolve_columns(lines, row.len(), pairs, row);
+        }
+        Ok(())
+    }
 }
+
+/// Bytes of the rows that `columns_first` makes before it turns to the other axis: they stay in the processor's nearest
+/// cache, and all of a crop are among them.
+const BLOCK: usize = 24 << 10;
+
+/// Rows of a photo that are resized at a time: more would not all find a place in a cache when their distance is a power of
+/// two.
+const LINES: usize = 4;
 
 /// Resizes images one after the other and keeps its buffers.
 #[derive(Default)]
@@ -64,14 +125,13 @@ pub(crate) struct Resizer {
     rows: Vec<u8>,
     line: Vec<u8>,
     row: Vec<u8>,
-    taps: Vec<Tap>,
 }
 
 impl Resizer {
     /// Resizes a view that lies inside its image to `width` x `height` and hands each finished row, `width * 3` bytes,
     /// to `sink(y, row)`. Rows first, then columns, as Pillow does up to version 12 (later ones choose the cheaper).
     ///
-    /// The passes are interleaved: only as many horizontally resized rows are kept as one output row needs.
+    /// The passes are interleaved: not many more horizontally resized rows are kept than one output row needs.
     pub(crate) fn rows_first(
         &mut self,
         view: View,
@@ -82,80 +142,61 @@ impl Resizer {
     ) -> Result<(), Failure> {
         let across = self.horizontal.get(view.width, width, filter)?;
         let down = self.vertical.get(view.height, height, filter)?;
-        let kept = down.taps();
-        let pitch = simd::target_bytes(width);
-        resize(&mut self.rows, kept.checked_mul(pitch).ok_or_else(Failure::out_of_memory)?, 0)?;
-        resize(&mut self.line, simd::source_bytes(across), 0)?;
-        resize(&mut self.row, width * 3, 0)?;
-        resize(&mut self.taps, kept / 2, Tap::default())?;
-        let mut ready = 0;
+        let (needed, pitch) = (down.taps(), width * 3);
+        let room = 2 * needed + LINES;
+        resize(&mut self.rows, room.checked_mul(pitch).ok_or_else(Failure::out_of_memory)?, 0)?;
+        resize(&mut self.row, pitch, 0)?;
+        // Rows of the view that were resized: the first that is kept, and the one behind the last.
+        let (mut first, mut ready) = (0, 0);
         for y in 0..height {
             let start = down.start(y);
-            for source in ready.max(start)..(start + kept).min(view.height) {
-                let target = &mut self.rows[source % kept * pitch..][..pitch];
-                let pixels = view.row(source + view.top as usize);
-                if view.width == width {
-                    target[..pixels.len()].copy_from_slice(pixels);
-                } else {
-                    self.line[..pixels.len()].copy_from_slice(pixels);
-                    simd::convolve_row(&self.line, across, target);
+            while ready < view.height.min(start + needed) {
+                let count = LINES.min(view.height - ready);
+                if ready + count > first + room {
+                    self.rows.copy_within((start - first) * pitch..(ready - first) * pitch, 0);
+                    first = start;
                 }
-                ready = source + 1;
+                let target = &mut self.rows[(ready - first) * pitch..][..count * pitch];
+                view.convolve_rows(ready, across, &mut self.line, target)?;
+                ready += count;
             }
-            let place = |tap: usize| (start + tap).min(view.height - 1) % kept * pitch;
-            for (index, (tap, &pair)) in self.taps.iter_mut().zip(down.pairs(y)).enumerate() {
-                *tap = Tap { above: place(2 * index), below: place(2 * index + 1), pair };
-            }
-            simd::convolve_columns(&self.rows, &self.taps, &mut self.row);
+            simd::convolve_columns(&self.rows[(start - first) * pitch..], pitch, down.pairs(y), &mut self.row);
             sink(y, &self.row);
         }
         Ok(())
     }
 
-    /// The same for a view that may reach beyond its image, columns first, with a triangle filter. It needs less than
-    /// half the time when an image shrinks, and rounds in another place.
+    /// The same for a view that may reach beyond its image, columns first, with a triangle filter: fills `target`, of
+    /// `width * height * 3` bytes. It needs less than half the time when an image shrinks, and rounds in another place.
     pub(crate) fn columns_first(
         &mut self,
         view: View,
         width: usize,
         height: usize,
-        mut sink: impl FnMut(usize, &[u8]),
+        target: &mut [u8],
     ) -> Result<(), Failure> {
         let across = self.horizontal.get(view.width, width, Filter::Bilinear)?;
         let down = self.vertical.get(view.height, height, Filter::Bilinear)?;
+        let pitch = simd::source_bytes(across);
+        let block = (BLOCK / pitch).max(LINES).min(height);
+        resize(&mut self.rows, block * pitch, 0)?;
         let (first, end) = view.columns();
-        // Bytes of the line that come from the image; the others stay black.
+        // Bytes of a row that come from the image; the others stay black.
         let black = (first as isize - view.left).clamp(0, view.width as isize) as usize;
         let inside = black * 3..(black + end - first) * 3;
-        resize(&mut self.line, simd::source_bytes(across), 0)?;
-        self.line.fill(0);
-        resize(&mut self.row, simd::target_bytes(width), 0)?;
-        self.taps.clear();
-        self.taps.try_reserve(down.taps() / 2)?;
-        let place = |row: isize| {
-            let last = view.image_height as isize - 1;
-            let weight = if (0..=last).contains(&row) { u32::MAX } else { 0 };
-            (row.clamp(0, last) as usize * view.image_width * 3 + first * 3, weight)
-        };
-        for y in 0..height {
-            self.taps.clear();
-            let mut row = view.top + down.start(y) as isize;
-            for &pair in down.pairs(y) {
-                let (above, first_weight) = place(row);
-                let (below, second_weight) = place(row + 1);
-                let pair = pair & (first_weight & 0xffff | second_weight << 16);
-                // Spans differ by a row or two, and what lies beyond the image weighs nothing.
-                if pair != 0 {
-                    self.taps.push(Tap { above, below, pair });
-                }
-                row += 2;
+        if inside.len() < view.width * 3 {
+            self.rows.fill(0);
+        }
+        for (number, target) in target.chunks_mut(block * width * 3).enumerate() {
+            for (y, row) in (number * block..height).zip(self.rows.chunks_exact_mut(pitch)) {
+                view.convolve_columns(down, y, &mut self.line, &mut row[inside.clone()])?;
             }
-            simd::convolve_columns(view.pixels, &self.taps, &mut self.line[inside.clone()]);
             if view.width == width {
-                sink(y, &self.line[..width * 3]);
+                for (row, target) in self.rows.chunks_exact(pitch).zip(target.chunks_exact_mut(width * 3)) {
+                    target.copy_from_slice(&row[..width * 3]);
+                }
             } else {
-                simd::convolve_row(&self.line, across, &mut self.row);
-                sink(y, &self.row[..width * 3]);
+                simd::convolve_rows(&self.rows, pitch, across, target);
             }
         }
         Ok(())

@@ -9,8 +9,7 @@ fn resized(view: View, width: usize, height: usize, filter: Filter) -> Vec<u8> {
 
 fn resized_by_columns(view: View, width: usize, height: usize) -> Vec<u8> {
     let mut out = vec![0; width * height * 3];
-    let sink = |y: usize, row: &[u8]| out[y * width * 3..][..width * 3].copy_from_slice(row);
-    Resizer::default().columns_first(view, width, height, sink).unwrap();
+    Resizer::default().columns_first(view, width, height, &mut out).unwrap();
     out
 }
 
@@ -121,6 +120,26 @@ fn beyond_the_border_is_black() {
     }
     assert_eq!(resized_by_columns(view.crop(100, 100, 3, 3), 2, 2), [0; 12]);
     assert_eq!(resized_by_columns(view.crop(-9, 1, 3, 3), 2, 2), [0; 12]);
+}
+
+#[test]
+fn beyond_the_border_of_a_photo_is_black() {
+    let pixels = picture(40, 30);
+    let mut padded = vec![0; 70 * 80 * 3];
+    for y in 0..30 {
+        padded[((y + 25) * 70 + 13) * 3..][..120].copy_from_slice(&pixels[y * 120..][..120]);
+    }
+    for (left, top, width, height) in [(0, 0, 70, 80), (0, 20, 60, 33), (15, 0, 30, 80), (20, 30, 50, 50)] {
+        let view = View::whole(&pixels, 40, 30).crop(left - 13, top - 25, width, height);
+        let whole = View::whole(&padded, 70, 80).crop(left, top, width, height);
+        for side in [24, 48, 70] {
+            assert_eq!(
+                resized_by_columns(view, side, side),
+                resized_by_columns(whole, side, side),
+                "{left} {top} {side}"
+            );
+        }
+    }
 }
 
 #[test]

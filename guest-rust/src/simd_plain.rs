@@ -1,15 +1,13 @@
-use super::Tap;
-use crate::kernel::{unpair, Kernel, GROUP, SHIFT};
+use crate::kernel::{unpair, Kernel, SHIFT};
 
 const HALF: i32 = 1 << (SHIFT - 1);
 
-pub(crate) fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
-    for ((starts, weights), pixels) in kernel.groups().zip(target.chunks_mut(3 * GROUP)) {
-        let outputs = starts.iter().zip(weights.chunks_exact(kernel.taps() / 2));
-        for ((&start, pairs), pixel) in outputs.zip(pixels.chunks_exact_mut(3)) {
+pub(crate) fn convolve_rows(source: &[u8], pitch: usize, kernel: &Kernel, target: &mut [u8]) {
+    for (y, row) in target.chunks_exact_mut(3 * kernel.target()).enumerate() {
+        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
             let mut sums = [HALF; 3];
-            let weights = pairs.iter().flat_map(|&pair| unpair(pair));
-            for (weight, sample) in weights.zip(source[start as usize * 3..].chunks_exact(3)) {
+            let weights = kernel.pairs(x).iter().flat_map(|&pair| unpair(pair));
+            for (weight, sample) in weights.zip(source[y * pitch + kernel.start(x) * 3..].chunks_exact(3)) {
                 for (sum, &value) in sums.iter_mut().zip(sample) {
                     *sum += weight * i32::from(value);
                 }
@@ -21,14 +19,11 @@ pub(crate) fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
     }
 }
 
-pub(crate) fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
+pub(crate) fn convolve_columns(rows: &[u8], pitch: usize, pairs: &[u32], target: &mut [u8]) {
     for (index, value) in target.iter_mut().enumerate() {
-        let mut sum = HALF;
-        for tap in taps {
-            let weights = unpair(tap.pair);
-            sum += weights[0] * i32::from(rows[tap.above + index]) + weights[1] * i32::from(rows[tap.below + index]);
-        }
-        *value = (sum >> SHIFT).clamp(0, 255) as u8;
+        let weights = pairs.iter().flat_map(|&pair| unpair(pair));
+        let sum = weights.zip(0..).map(|(weight, row)| weight * i32::from(rows[row * pitch + index])).sum::<i32>();
+        *value = ((sum + HALF) >> SHIFT).clamp(0, 255) as u8;
     }
 }
 

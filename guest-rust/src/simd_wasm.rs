@@ -5,8 +5,11 @@
 
 use core::arch::wasm32::*;
 
-use super::{plain, source_bytes, target_bytes, Tap};
-use crate::kernel::{Kernel, GROUP, SHIFT};
+use super::{plain, source_bytes};
+use crate::kernel::{Kernel, SHIFT};
+
+/// Pixels that `convolve_rows` makes at a time.
+const GROUP: usize = 4;
 
 /// # Safety
 /// 16 bytes from `bytes + at` on are readable; they need no alignment.
@@ -43,14 +46,35 @@ fn pack(pixels: v128) -> v128 {
     i8x16_shuffle::<0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 16, 16, 16, 16>(pixels, i32x4_splat(0))
 }
 
+/// A pair of weights in all lanes.
+///
+/// # Safety
+/// There are more than `index` pairs.
+#[inline(always)]
+unsafe fn pair(pairs: *const u32, index: usize) -> v128 {
+    unsafe { v128_load32_splat(pairs.add(index)) }
+}
+
+/// So many pairs of weights: they stay in registers, and a loop over them is unrolled.
+///
+/// # Safety
+/// There are so many.
+#[inline(always)]
+unsafe fn known<const PAIRS: usize>(pairs: *const u32) -> impl Fn(usize) -> v128 {
+    let mut weights = [u32x4_splat(0); PAIRS];
+    for (index, weight) in weights.iter_mut().enumerate() {
+        *weight = unsafe { pair(pairs, index) };
+    }
+    move |index| weights[index]
+}
+
 /// Adds a pixel's taps, red, green and blue, two by two.
 ///
 /// # Safety
-/// `pairs * 6 + 10` bytes from `pixels` on and `pairs` numbers from `weights` on are readable.
+/// `pairs * 6 + 10` bytes from `pixels` on are readable.
 #[inline(always)]
-unsafe fn weigh_pixel(pixels: *const u8, weights: *const u32, pairs: usize) -> v128 {
+unsafe fn weigh_pixel(pixels: *const u8, pairs: usize, weight: &impl Fn(usize) -> v128) -> v128 {
     let mut sum = i32x4_splat(1 << (SHIFT - 1));
-    let weight = |pair: usize| unsafe { v128_load32_splat(weights.add(pair)) };
     for four in 0..pairs / 2 {
         let samples = unsafe { load(pixels, four * 12) };
         let left = i32x4_dot_i16x8(first_two(samples), weight(2 * four));
@@ -61,101 +85,133 @@ unsafe fn weigh_pixel(pixels: *const u8, weights: *const u32, pairs: usize) -> v
         let samples = unsafe { load(pixels, pairs / 2 * 12) };
         sum = i32x4_add(sum, i32x4_dot_i16x8(first_two(samples), weight(pairs - 1)));
     }
-    sum
+    i32x4_shr(sum, SHIFT)
 }
 
-pub(crate) fn convolve_row(source: &[u8], kernel: &Kernel, target: &mut [u8]) {
-    assert!(source.len() >= source_bytes(kernel) && target.len() >= target_bytes(kernel.target()));
-    // SAFETY: the lengths fit the kernel.
-    unsafe {
-        match kernel.taps() / 2 {
-            1 => convolve_groups(source, kernel, target, 1),
-            2 => convolve_groups(source, kernel, target, 2),
-            3 => convolve_groups(source, kernel, target, 3),
-            4 => convolve_groups(source, kernel, target, 4),
-            pairs => convolve_groups(source, kernel, target, pairs),
+/// Pixels that are made at a time, in one row after the other.
+struct Group {
+    source: *const u8,
+    pitch: usize,
+    /// Where in a row of the source each of them starts to read.
+    starts: [usize; GROUP],
+    target: *mut u8,
+    /// Bytes of a row of the target.
+    target_pitch: usize,
+    rows: usize,
+}
+
+impl Group {
+    /// # Safety
+    /// In every row `pairs * 6 + 10` bytes from each start on are readable, and 12 of the target writable.
+    #[inline(always)]
+    unsafe fn convolve(&self, pairs: usize, weights: [impl Fn(usize) -> v128; GROUP]) {
+        for row in 0..self.rows {
+            let (source, target) =
+                unsafe { (self.source.add(row * self.pitch), self.target.add(row * self.target_pitch)) };
+            let sum = |pixel: usize| unsafe { weigh_pixel(source.add(self.starts[pixel]), pairs, &weights[pixel]) };
+            let low = i16x8_narrow_i32x4(sum(0), sum(1));
+            let high = i16x8_narrow_i32x4(sum(2), sum(3));
+            let pixels = pack(u8x16_narrow_i16x8(low, high));
+            unsafe {
+                v128_store64_lane::<0>(pixels, target.cast());
+                v128_store32_lane::<2>(pixels, target.add(8).cast());
+            }
         }
     }
 }
 
-/// # Safety
-/// `source` has the kernel's `source_bytes`, `target` its `target_bytes`; `pairs` is half its taps.
-#[inline(always)]
-unsafe fn convolve_groups(source: &[u8], kernel: &Kernel, target: &mut [u8], pairs: usize) {
-    let (source, target) = (source.as_ptr(), target.as_mut_ptr());
-    for (group, (starts, weights)) in kernel.groups().enumerate() {
-        let weights = weights.as_ptr();
-        // SAFETY: a kernel's starts leave room for its taps, and `source_bytes` for the rest of the last load.
-        let sum = |index: usize| unsafe {
-            let pixels = source.add(starts[index] as usize * 3);
-            i32x4_shr(weigh_pixel(pixels, weights.add(index * pairs), pairs), SHIFT)
+pub(crate) fn convolve_rows(source: &[u8], pitch: usize, kernel: &Kernel, target: &mut [u8]) {
+    let (width, pairs) = (kernel.target(), kernel.taps() / 2);
+    let rows = target.len() / (3 * width);
+    if width < GROUP || rows == 0 {
+        return plain::convolve_rows(source, pitch, kernel, target);
+    }
+    assert!(source.len() >= (rows - 1) * pitch + source_bytes(kernel));
+    for first in (0..width).step_by(GROUP) {
+        let first = first.min(width - GROUP); // the last group may overlap the one before
+        let (starts, weights) = kernel.outputs(first..first + GROUP);
+        let group = Group {
+            source: source.as_ptr(),
+            pitch,
+            starts: [0, 1, 2, 3].map(|pixel| 3 * starts[pixel] as usize),
+            target: target[3 * first..].as_mut_ptr(),
+            target_pitch: 3 * width,
+            rows,
         };
-        let low = i16x8_narrow_i32x4(sum(0), sum(1));
-        let high = i16x8_narrow_i32x4(sum(2), sum(3));
-        // What is too much is overwritten by the next group or lies in the spare bytes at the end.
-        unsafe { store(target, group * 3 * GROUP, pack(u8x16_narrow_i16x8(low, high))) };
+        let weights = [0, 1, 2, 3].map(|pixel| weights[pixel * pairs..].as_ptr());
+        // SAFETY: a kernel's starts leave room for its taps, and `source_bytes` for the rest of the last load; each pixel
+        // has so many pairs.
+        unsafe {
+            match pairs {
+                1 => group.convolve(1, weights.map(|weights| known::<1>(weights))),
+                2 => group.convolve(2, weights.map(|weights| known::<2>(weights))),
+                3 => group.convolve(3, weights.map(|weights| known::<3>(weights))),
+                4 => group.convolve(4, weights.map(|weights| known::<4>(weights))),
+                _ => group.convolve(pairs, weights.map(|weights| move |index| pair(weights, index))),
+            }
+        }
     }
 }
 
-/// One vector of `convolve_columns`, from `column` on.
+/// One vector of `convolve_columns`.
 ///
 /// # Safety
-/// 16 bytes from `column` on lie in the target and in the rows of all taps.
+/// 16 bytes from `rows` on in `2 * pairs` rows are readable, 16 from `target` on writable.
 #[inline(always)]
-unsafe fn weigh_columns(rows: *const u8, taps: &[Tap], column: usize, target: *mut u8) {
+unsafe fn weigh_vector(rows: *const u8, pitch: usize, pairs: usize, weight: &impl Fn(usize) -> v128, target: *mut u8) {
     let mut sums = [i32x4_splat(1 << (SHIFT - 1)); 4];
-    for tap in taps {
-        let weights = u32x4_splat(tap.pair);
+    for index in 0..pairs {
+        let row = |below: usize| unsafe { rows.add((2 * index + below) * pitch) };
         for side in 0..2 {
-            let (above, below) = unsafe {
-                let at = column + 8 * side;
-                (u16x8_load_extend_u8x8(rows.add(tap.above + at)), u16x8_load_extend_u8x8(rows.add(tap.below + at)))
-            };
+            let eight = |row: *const u8| unsafe { u16x8_load_extend_u8x8(row.add(8 * side)) };
+            let (above, below) = (eight(row(0)), eight(row(1)));
             let low = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(above, below);
             let high = i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(above, below);
-            sums[2 * side] = i32x4_add(sums[2 * side], i32x4_dot_i16x8(low, weights));
-            sums[2 * side + 1] = i32x4_add(sums[2 * side + 1], i32x4_dot_i16x8(high, weights));
+            sums[2 * side] = i32x4_add(sums[2 * side], i32x4_dot_i16x8(low, weight(index)));
+            sums[2 * side + 1] = i32x4_add(sums[2 * side + 1], i32x4_dot_i16x8(high, weight(index)));
         }
     }
     let low = i16x8_narrow_i32x4(i32x4_shr(sums[0], SHIFT), i32x4_shr(sums[1], SHIFT));
     let high = i16x8_narrow_i32x4(i32x4_shr(sums[2], SHIFT), i32x4_shr(sums[3], SHIFT));
-    unsafe { store(target, column, u8x16_narrow_i16x8(low, high)) };
+    unsafe { store(target, 0, u8x16_narrow_i16x8(low, high)) };
 }
 
-/// All vectors of `convolve_columns`; the last one may overlap the one before.
+/// All vectors of `convolve_columns`, two in each turn of the loop, because every turn asks for the time limit.
 ///
 /// # Safety
-/// `length` is 16 at least, and that many bytes lie in the target and in the rows of all taps.
+/// `target` has 16 bytes at least, and each of the `2 * pairs` rows as many as it.
 #[inline(always)]
-unsafe fn weigh_all_columns(rows: *const u8, taps: &[Tap], length: usize, target: *mut u8) {
-    let mut column = 0;
-    while column + 16 <= length {
-        unsafe { weigh_columns(rows, taps, column, target) };
-        column += 16;
+unsafe fn weigh_rows(rows: *const u8, pitch: usize, pairs: usize, weight: impl Fn(usize) -> v128, target: &mut [u8]) {
+    let (length, target) = (target.len(), target.as_mut_ptr());
+    let vector = |at: usize| unsafe { weigh_vector(rows.add(at), pitch, pairs, &weight, target.add(at)) };
+    let mut at = 0;
+    while at + 32 <= length {
+        vector(at);
+        vector(at + 16);
+        at += 32;
     }
-    if column < length {
-        unsafe { weigh_columns(rows, taps, length - 16, target) };
+    if at + 16 <= length {
+        vector(at);
+    }
+    if length % 16 > 0 {
+        vector(length - 16); // overlaps the one before
     }
 }
 
-pub(crate) fn convolve_columns(rows: &[u8], taps: &[Tap], target: &mut [u8]) {
-    let length = target.len();
-    for tap in taps {
-        assert!(rows.len() >= length && tap.above.max(tap.below) <= rows.len() - length);
+pub(crate) fn convolve_columns(rows: &[u8], pitch: usize, pairs: &[u32], target: &mut [u8]) {
+    if target.len() < 16 || pairs.is_empty() {
+        return plain::convolve_columns(rows, pitch, pairs, target);
     }
-    if length < 16 {
-        return plain::convolve_columns(rows, taps, target);
-    }
-    let (rows, target) = (rows.as_ptr(), target.as_mut_ptr());
-    // SAFETY: all columns are below `length`, and the rows of all taps are that long. With a known number of taps the
-    // loop over them is unrolled and their weights stay in registers.
+    assert!(rows.len() >= (2 * pairs.len() - 1) * pitch + target.len());
+    let (rows, count, pairs) = (rows.as_ptr(), pairs.len(), pairs.as_ptr());
+    // SAFETY: all rows have as many bytes as the target, and there are so many pairs.
     unsafe {
-        match *taps {
-            [a] => weigh_all_columns(rows, &[a], length, target),
-            [a, b] => weigh_all_columns(rows, &[a, b], length, target),
-            [a, b, c] => weigh_all_columns(rows, &[a, b, c], length, target),
-            [a, b, c, d] => weigh_all_columns(rows, &[a, b, c, d], length, target),
-            _ => weigh_all_columns(rows, taps, length, target),
+        match count {
+            1 => weigh_rows(rows, pitch, 1, known::<1>(pairs), target),
+            2 => weigh_rows(rows, pitch, 2, known::<2>(pairs), target),
+            3 => weigh_rows(rows, pitch, 3, known::<3>(pairs), target),
+            4 => weigh_rows(rows, pitch, 4, known::<4>(pairs), target),
+            _ => weigh_rows(rows, pitch, count, |index| pair(pairs, index), target),
         }
     }
 }

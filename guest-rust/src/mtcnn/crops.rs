@@ -4,7 +4,6 @@ use super::boxes::Bounds;
 use super::pyramid::Pyramid;
 use crate::failure::Failure;
 use crate::resize::{Resizer, View};
-use crate::tensor::Encoder;
 
 /// A level of the pyramid serves instead of the image where a crop is still this many times larger on it than the
 /// network's input: large crops then cost no more than small ones.
@@ -19,15 +18,14 @@ pub(crate) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Fills `out`, an input of `side` x `side` x 3 elements, with the square `bounds` of the image; what lies beyond
-    /// the image is black. Returns the box that was really cut, because crops end at whole pixels.
+    /// Fills `pixels`, `side` x `side` of them, with the square `bounds` of the image; what lies beyond the image is
+    /// black. Returns the box that was really cut, because crops end at whole pixels.
     pub(crate) fn cut(
         &self,
         bounds: &Bounds,
         side: usize,
-        encoder: &Encoder,
         resizer: &mut Resizer,
-        out: &mut [u8],
+        pixels: &mut [u8],
     ) -> Result<Bounds, Failure> {
         let view = self.view(bounds, side);
         let across = self.image.width() as f32 / view.width() as f32;
@@ -37,10 +35,7 @@ impl Source<'_> {
         let width = (bounds.width() / across).round().max(1.0);
         let height = (bounds.height() / down).round().max(1.0);
         let crop = view.crop(left as isize, top as isize, width as usize, height as usize);
-        let pitch = side * 3 * encoder.bytes();
-        resizer.columns_first(crop, side, side, |y, row| {
-            encoder.convert(row, &mut out[y * pitch..][..pitch]);
-        })?;
+        resizer.columns_first(crop, side, side, pixels)?;
         Ok(Bounds { x1: left * across, y1: top * down, x2: (left + width) * across, y2: (top + height) * down })
     }
 
@@ -58,7 +53,6 @@ impl Source<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{Element, Normalisation, Quantisation};
 
     fn cut(size: usize, bounds: Bounds, side: usize) -> (Vec<u8>, Bounds) {
         // The red channel grows to the right, the green one downwards.
@@ -69,9 +63,7 @@ mod tests {
         pyramid.build(image, 12.0, 0.5, &mut resizer).unwrap();
         let mut out = vec![0; side * side * 3];
         let source = Source { image, pyramid: &pyramid };
-        let unit = Quantisation { scale: 1.0, zero_point: 0 };
-        let encoder = Encoder::new(Element::U8(unit), Normalisation { mean: [0.0; 3], std: [1.0; 3] }, false);
-        let cut = source.cut(&bounds, side, &encoder, &mut resizer, &mut out).unwrap();
+        let cut = source.cut(&bounds, side, &mut resizer, &mut out).unwrap();
         (out, cut)
     }
 

@@ -59,10 +59,7 @@ impl Pyramid {
                 Some(other) => View::whole(&before[other.start..][..other.bytes()], other.width, other.height),
                 None => image,
             };
-            let pitch = level.width * 3;
-            resizer.columns_first(source, level.width, level.height, |y, row| {
-                rest[y * pitch..][..pitch].copy_from_slice(row);
-            })?;
+            resizer.columns_first(source, level.width, level.height, &mut rest[..level.bytes()])?;
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ pub(crate) struct CropNet {
     contexts: [Option<Context>; BATCHES],
     /// Numbers per crop of each output but the last, which has two: the probabilities of no face and of a face.
     widths: &'static [usize],
+    /// The pixels of one crop.
+    pixels: Vec<u8>,
     input: Vec<u8>,
     outputs: [Vec<f32>; 2],
     scores: Vec<f32>,
@@ -41,6 +43,7 @@ impl CropNet {
             batches,
             contexts: [None, None, None],
             widths,
+            pixels: Vec::new(),
             input: Vec::new(),
             outputs: [Vec::new(), Vec::new()],
             scores: Vec::new(),
@@ -61,6 +64,7 @@ impl CropNet {
     ) -> Result<(), Failure> {
         let crop = self.side * self.side * 3 * encoder.bytes();
         begin(Stage::Crop);
+        resize(&mut self.pixels, self.side * self.side * 3, 0)?;
         let mut rest = candidates;
         while !rest.is_empty() {
             let choice = choose(&self.batches, rest.len());
@@ -69,7 +73,8 @@ impl CropNet {
             rest = later;
             resize(&mut self.input, batch * crop, 0)?;
             for (candidate, out) in now.iter_mut().zip(self.input.chunks_exact_mut(crop)) {
-                candidate.bounds = source.cut(&candidate.bounds, self.side, encoder, resizer, out)?;
+                candidate.bounds = source.cut(&candidate.bounds, self.side, resizer, &mut self.pixels)?;
+                encoder.convert(&self.pixels, out);
             }
             self.run(choice, encoder.tensor_type())?;
             for (candidate, scores) in now.iter_mut().zip(self.scores.chunks_exact(2)) {
