@@ -95,7 +95,8 @@ class LifeWatch(threading.Thread):
 
     def end(self) -> None:
         self._ended.set()
-        self.join()
+        if self.ident is not None:  # else an interrupt came before it began
+            self.join()
 
 
 def what_a_run_needs() -> dict[str, tuple[str, float]]:
@@ -148,6 +149,8 @@ def connected(address: str, jobs: int | None, cores: int, lost: Callable[[AicliE
             check_versions(cluster.nodes())
         yield cluster
     finally:
+        if watch is not None and address == LOCAL:
+            watch.end()  # of what is ended now
         with suppress(Exception):
             ray.shutdown()  # also what an interrupted start has begun
         if watch is not None:
