@@ -299,4 +299,5 @@ def test_where_it_cannot_listen_the_option_that_helps_is_named() -> None:
         port = taken.getsockname()[1]
         message = asyncio.run(listen("127.0.0.1", port))
     assert message == f"cannot serve on 127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}; --port takes another"
-    assert asyncio.run(listen("192.0.2.1", 0)).endswith("; --host takes an address of this machine")
+    for host in ("192.0.2.1", "no-such-host.invalid"):
+        assert asyncio.run(listen(host, 0)).endswith("; --host takes an address of this machine")

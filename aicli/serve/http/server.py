@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import signal
+import socket
 import time
 from email.utils import formatdate
 from typing import Any
@@ -116,9 +117,9 @@ class Server:
         try:
             return await self._loop.create_server(lambda: Connection(self), host, port, backlog=1024)
         except (OSError, OverflowError) as error:
-            number = getattr(error, "errno", None) or 0
-            # asyncio's own text repeats the address; a name that is not found has a number below 0.
-            reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
+            number = 0 if isinstance(error, socket.gaierror) else getattr(error, "errno", None) or 0
+            # asyncio's own text repeats the address; a name that is not found has numbers of its own.
+            reason = os.strerror(number) if number else getattr(error, "strerror", None) or error
             taken = number in PORT_TROUBLES
             hint = Hint("port", "{} takes another") if taken else Hint("host", "{} takes an address of this machine")
             raise AicliError(f"cannot serve on {host}:{port}: {reason}", hint=hint) from None
