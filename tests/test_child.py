@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aicli import Classifier
-from aicli._child import limit, limit_processor, python_command
+from aicli._child import Child, limit, limit_processor, python_command, socket_pair
 from tests.conftest import EXAMPLES, PROJECT
 
 TRAP = "open({!r}, 'a').write(__name__ + '\\n')\n"
@@ -55,6 +58,45 @@ def test_arguments_and_path_arrive() -> None:
     command[2] = command[2].rpartition("\n")[0] + f"\n{code}"
     arguments, path = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert (arguments, path) == (["a", "b c"], sys.path)
+
+
+@pytest.fixture
+def child() -> Iterator[tuple[Child, socket.socket, threading.Event]]:
+    """A process that is none: its end of the connection, and whether it was ended."""
+    ended = threading.Event()
+    ours, theirs = socket_pair()
+    found = Child(0, ended.set, ours)  # type: ignore[arg-type]
+    yield found, theirs, ended
+    found.close()
+    theirs.close()
+
+
+def test_a_block_that_ends_with_its_clock_is_late(child: tuple[Child, socket.socket, threading.Event]) -> None:
+    """Even if it has its answer: the process is gone, and must not be asked again."""
+    process, _, ended = child
+    with pytest.raises(TimeoutError), process.limited(0.01):
+        assert ended.wait(10)
+
+
+def test_a_block_that_waits_is_woken_by_its_clock(child: tuple[Child, socket.socket, threading.Event]) -> None:
+    process, _, ended = child
+    with pytest.raises(TimeoutError), process.limited(0.01):
+        if not process.stdout.read(1):
+            raise EOFError
+    assert ended.wait(10)
+
+
+@pytest.mark.parametrize("seconds", [None, 60.0])
+def test_a_block_in_time(child: tuple[Child, socket.socket, threading.Event], seconds: float | None) -> None:
+    process, theirs, ended = child
+    theirs.sendall(b"x")
+    with process.limited(seconds):
+        assert process.stdout.read(1) == b"x"
+    theirs.close()
+    with pytest.raises(EOFError), process.limited(seconds):
+        process.stdin.write(b"x")
+        process.stdin.flush()
+    assert not ended.is_set()
 
 
 def test_only_one_place_starts_python() -> None:

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from PIL import Image
 
-from aicli._child import python_command
+from aicli._child import describe_end, python_command
 from aicli.errors import UnavailableError
 from aicli.image.decoder_child import PATIENCE, processor_seconds, read_frame, write_frame
 from aicli.image.guard import DecoderDied, Messages
@@ -119,7 +119,7 @@ class DecoderProcess:
                     stream.close()
         if self._late or code == -getattr(signal, "SIGXCPU", 0):
             return "it took too long"
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
+        return describe_end(code)
 
     def end(self) -> None:
         """Ends the process at once; not that of another process, from which this one was forked."""

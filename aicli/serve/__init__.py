@@ -6,6 +6,7 @@ connection, turn: HTTP/1.1          trusted    warm tasks with models of the cat
 app        routes                   quarantine foreign models and functions under resource limits
 guard      ids, logs, headers       folders    what a quarantined worker may write to
 admission  places before bodies     photos, uploads, pages: the endpoints
+pool       the queue before workers
 bodies     limits on bodies         store      what survives a restart
 params     query parameters         metrics, openapi
 origins    whose page it is

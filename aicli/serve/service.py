@@ -17,12 +17,12 @@ from aicli.serve.http.bodies import Budget, read_body
 from aicli.serve.http.metrics import Metrics
 from aicli.serve.http.origins import host_name
 from aicli.serve.http.problems import Problem
+from aicli.serve.pool import REPLACED, Busy, DeadlineExceeded, Pool
 from aicli.serve.settings import LOOPBACK, Settings, is_loopback
 from aicli.serve.store import Store
 from aicli.serve.trainings import Trainings
 from aicli.serve.worker.folders import remove_abandoned
 from aicli.serve.worker.recipes import quarantine_starter, trainer_starter, trusted_starter
-from aicli.workers.aio import REPLACED, AsyncPool, Busy, DeadlineExceeded
 from aicli.workers.codec import Frame
 
 __all__ = ["Service", "busy_problem"]
@@ -44,13 +44,13 @@ class Service:
         self.draining = False
         sandbox = settings.sandbox()
         starter = trusted_starter(sandbox.replace(fresh_guest=True), settings.processes)
-        self.pool = AsyncPool("tasks", settings.processes, settings.queue, starter, self.report)
+        self.pool = Pool("tasks", settings.processes, settings.queue, starter, self.report)
         memory = settings.quarantine_memory
         limits = sandbox.limits.replace(memory=memory // 2)
         foreign = quarantine_starter(sandbox.replace(limits=limits), memory)
-        self.quarantine = AsyncPool("quarantine", 1, QUARANTINE_QUEUE, foreign, self.report)
+        self.quarantine = Pool("quarantine", 1, QUARANTINE_QUEUE, foreign, self.report)
         trainer = trainer_starter(sandbox.replace(limits=limits), memory)
-        self.trainings = Trainings(settings, AsyncPool("training", 1, 1, trainer, self.report))
+        self.trainings = Trainings(settings, Pool("training", 1, 1, trainer, self.report))
         self.tasks_admission, self.quarantine_admission = Admission(self.pool), Admission(self.quarantine)
 
     async def start(self) -> None:
@@ -102,7 +102,7 @@ class Service:
     async def run(
         self,
         request: Request,
-        pool: AsyncPool,
+        pool: Pool,
         job: dict[str, Any],
         blobs: Sequence[bytes],
         key: str = "",
@@ -143,7 +143,7 @@ class Service:
         if not work.done():
             raise Problem(499, "client_gone", "the client went away")
 
-    def died(self, pool: AsyncPool, cause: WorkerDied) -> Problem:
+    def died(self, pool: Pool, cause: WorkerDied) -> Problem:
         if pool is self.quarantine:
             return Problem(422, "crashed", "the uploaded model or function crashed, or used more memory than it may")
         return Problem(500, "worker_died", f"{cause}; try again")

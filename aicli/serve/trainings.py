@@ -20,8 +20,8 @@ from aicli.errors import WorkerDied
 from aicli.serve.http.answers import Progress, TrainingReport, TrainingRun
 from aicli.serve.http.bodies import Budget, Held
 from aicli.serve.http.problems import Problem
+from aicli.serve.pool import Busy, DeadlineExceeded, Pool
 from aicli.serve.settings import Settings
-from aicli.workers.aio import AsyncPool, Busy, DeadlineExceeded
 from aicli.workers.codec import Frame
 
 __all__ = ["Run", "Trainings"]
@@ -67,7 +67,7 @@ class Run:
 class Trainings:
     """All trainings that this service knows of."""
 
-    def __init__(self, settings: Settings, pool: AsyncPool) -> None:
+    def __init__(self, settings: Settings, pool: Pool) -> None:
         self.settings, self.pool = settings, pool
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._current: Run | None = None
@@ -90,6 +90,7 @@ class Trainings:
         self._forget_old()
         self._runs[run.id] = run
         run.task = asyncio.ensure_future(self._work(run))
+        run.task.add_done_callback(lambda _: self.release(run))
 
     def find(self, id: str) -> Run:
         """Raises :class:`Problem` 404."""
@@ -132,7 +133,6 @@ class Trainings:
             log.exception("training")
             run.state, run.error = "failed", Problem(500, "internal", "the service failed on this training")
         finally:
-            self.release(run)
             fields = {"id": run.id, "state": run.state, "photos": len(run.names), "failed": run.failed}
             log.info("training", extra={"fields": {**fields, "seconds": round(time.monotonic() - run.begun, 2)}})
 

@@ -8,11 +8,8 @@ pixels and waits no longer than the guest may take.
 from __future__ import annotations
 
 import os
-import socket
-import threading
 import weakref
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aicli._child import limit_processor
-from aicli.errors import GuestFault, GuestTimeout, GuestTrap, Hint, UsageError, WorkerDied
+from aicli._child import describe_end, limit_processor
+from aicli.errors import AicliError, GuestFault, GuestTimeout, GuestTrap, Hint, UsageError, WorkerDied
 from aicli.guest.client import ClassifyRequest, DetectRequest, Guest
 from aicli.nn.session import StageTime
 from aicli.options import SandboxOptions
 from aicli.tasks.engines import load_engine_for
 from aicli.wasm import Runtime, load_runtime
 from aicli.wasm.apart import SECONDS as COMPILE_SECONDS
-from aicli.workers.codec import ANSWER, JOB, STARTED, Codec, receive, send
-from aicli.workers.start import Worker, describe_end, spawn
+from aicli.workers.codec import Codec
+from aicli.workers.start import Worker, spawn
 
 __all__ = ["GuestProcess"]
 
@@ -121,7 +118,7 @@ class GuestProcess:
         """Ends the process; nothing can be asked of it any more."""
         self._closed = True
         if self._worker is not None:
-            finish(self._worker)
+            self._worker.end()
             self._worker = None
 
     def prepare(self) -> None:
@@ -153,43 +150,32 @@ class GuestProcess:
 
     def _start(self) -> Worker:
         worker = spawn(self._recipe, Codec, group=True)
-        weakref.finalize(self, finish, worker)
+        weakref.finalize(self, worker.end)
         try:
-            worker.wait_until_loaded(Codec, LOAD_SECONDS)
+            worker.wait_until_loaded(LOAD_SECONDS)
         except WorkerDied:
-            finish(worker)
+            worker.end()
             raise
         return worker
 
     def _ask(self, name: str, arguments: tuple[Any, ...], seconds: float | None) -> Any:
         worker = self._worker
         assert worker is not None
-        late = threading.Event()
-        timer = threading.Timer(seconds, end, [worker, late]) if seconds is not None else None
-        if timer is not None:
-            timer.daemon = True
-            timer.start()
         try:
-            send(worker.jobs, JOB, (name, arguments), Codec)
-            kind = STARTED
-            while kind == STARTED:
-                kind, value = receive(worker.answers, Codec)
-        except (EOFError, OSError):
+            found, times, self.memory_size = worker.ask((name, arguments), seconds)
+        except TimeoutError:
             self._worker = None
-            if late.is_set():  # its end is the timer's business
-                worker.close()
-                raise self._late(name) from None
-            raise GuestTrap(f"the guest's process died ({describe_end(finish(worker))})") from None
+            worker.close()  # its end is the business of the clock that has cut its connection
+            raise self._late(name) from None
+        except EOFError:
+            self._worker = None
+            raise GuestTrap(f"the guest's process died ({describe_end(worker.end())})") from None
+        except AicliError:  # the guest's answer
+            raise
         except BaseException:  # Ctrl-C: the guest is in the middle of something
             self._worker = None
-            finish(worker)
+            worker.end()
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
-        if kind != ANSWER:
-            raise value
-        found, times, self.memory_size = value
         for stage, spent in times.items():
             total = self.times.setdefault(stage, StageTime())
             total.calls += spent.calls
@@ -200,19 +186,3 @@ class GuestProcess:
         if name == LOAD:
             return GuestTimeout(f"{self._recipe.guest}: loading the guest takes longer than {LOAD_SECONDS:g} seconds")
         return GuestTimeout(f"the guest used up its {self._recipe.timeout:g} seconds", hint=Hint("limits.timeout"))
-
-
-def finish(worker: Worker) -> int | None:
-    """Ends the process and gives its streams back; more than once is no harm."""
-    code = worker.kill()
-    worker.close()
-    return code
-
-
-def end(worker: Worker, late: threading.Event) -> None:
-    """Ends the process; whoever waits for its answer does not wait until it has gone as well."""
-    late.set()
-    if worker.connection is not None:
-        with suppress(OSError):
-            worker.connection.shutdown(socket.SHUT_RDWR)
-    worker.kill()

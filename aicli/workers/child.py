@@ -19,10 +19,11 @@ from contextlib import suppress
 from typing import IO, Any, NamedTuple, NoReturn, Protocol
 
 from aicli._blas import start_no_threads
+from aicli._child import die_with_parent
 from aicli.errors import AicliError, Hint
-from aicli.workers.codec import ANSWER, FAILURE, READY, REFUSED, STARTED, Codec, receive, send
+from aicli.workers.codec import ANSWER, FAILURE, READY, REFUSED, Codec, receive, send
 
-__all__ = ["END", "FORK", "PACKET", "Handle", "Recipe", "die_with_parent", "fork_server", "live", "worker"]
+__all__ = ["END", "FORK", "PACKET", "Handle", "Recipe", "fork_server", "live", "worker"]
 
 PACKET = struct.Struct("<2i")
 FORK, END = 1, 2
@@ -98,8 +99,6 @@ def answer_jobs(handle: Handle, codec: type[Codec], jobs: IO[bytes], answers: IO
     while True:
         try:
             _, job = receive(jobs, codec)
-            if codec.says_started:
-                send(answers, STARTED, None, codec)
             send(answers, *attempt(handle, job), codec)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             sys.stderr.flush()
@@ -134,19 +133,13 @@ def copies() -> NoReturn:
         getattr(loaded.handle, "warm_up", int)()
     gc.collect()
     gc.freeze()  # the collector would write to every object, and each copy would get its own
-    workers: set[int] = set()
-    try:
-        serve(control, loaded, workers)
-    except OSError:
-        pass  # the other end has gone in the middle of a request
-    finally:
-        for worker in workers:
-            end(worker)
-        os._exit(0)
+    with suppress(OSError):  # the other end has gone in the middle of a request
+        serve(control, loaded)
+    os._exit(0)
 
 
-def serve(control: socket.socket, loaded: Loaded, workers: set[int]) -> None:
-    """Answers requests until there are no more; ``workers`` are those that have not been ended."""
+def serve(control: socket.socket, loaded: Loaded) -> None:
+    """Answers requests until there are no more."""
     while True:
         packet, descriptors, _, _ = socket.recv_fds(control, PACKET.size, 1)
         if len(packet) < PACKET.size:
@@ -158,10 +151,7 @@ def serve(control: socket.socket, loaded: Loaded, workers: set[int]) -> None:
                 if reply == 0:
                     control.close()
                     live(lambda: work(loaded, connection))
-            if reply > 0:
-                workers.add(reply)
         else:
-            workers.remove(worker)
             reply = end(worker)
         control.send(PACKET.pack(request, reply))
 
@@ -188,13 +178,3 @@ def end(worker: int) -> int:
         os.killpg(worker, signal.SIGKILL)  # with what it may have started, where it leads a group
     os.kill(worker, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-
-
-def die_with_parent() -> None:
-    """Has the kernel end this process when the thread that started it is gone, even if it hangs (prctl(2), Linux)."""
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
-
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -13,11 +13,11 @@ from typing import IO, Any
 
 from aicli.errors import AicliError
 
-__all__ = ["ANSWER", "FAILURE", "JOB", "READY", "REFUSED", "STARTED", "Codec", "Frame", "Plain", "WireError"]
+__all__ = ["ANSWER", "FAILURE", "JOB", "READY", "REFUSED", "Codec", "Frame", "Plain", "WireError"]
 __all__ += ["pack", "parse", "receive", "send"]
 
-READY, REFUSED, JOB, STARTED, ANSWER, FAILURE = range(1, 7)
-"""A worker is ready (notes) or refuses (an error); it gets a job, has taken it, answers it or fails (an error)."""
+READY, REFUSED, JOB, ANSWER, FAILURE = range(1, 6)
+"""A worker is ready (notes) or refuses (an error); it gets a job, answers it or fails (an error)."""
 
 Frame = tuple[dict[str, Any], Sequence[bytes]]
 """A job or an answer as :class:`Plain` writes it: a JSON object, and byte strings that are not copied."""
@@ -35,8 +35,6 @@ class Codec:
     """Pickles: any value, between processes that run nothing but this program."""
 
     largest = 1 << 40
-    says_started = False
-    """Whether a worker says that it has taken a job, so that another may have it if this one dies before."""
 
     @staticmethod
     def encode(kind: int, value: Any) -> tuple[bytes, Sequence[bytes]]:
@@ -51,7 +49,6 @@ class Plain(Codec):
     """JSON: what comes from a worker that ran foreign code must not be able to do anything but be read."""
 
     largest = 64 << 20
-    says_started = True
 
     @staticmethod
     def encode(kind: int, value: Any) -> tuple[bytes, Sequence[bytes]]:

@@ -10,10 +10,9 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from aicli.errors import AicliError, GuestTimeout, Hint, WorkerDied
+from aicli.errors import AicliError, GuestTimeout, Hint
 from aicli.workers.child import Recipe
-from aicli.workers.codec import ANSWER, JOB, Codec, receive, send
-from aicli.workers.start import Refused, Starter, Worker, can_fork, describe_end, signal_of
+from aicli.workers.start import Refused, Starter, Worker, can_fork
 
 __all__ = ["Refused", "WorkerPool"]
 
@@ -53,11 +52,16 @@ class WorkerPool:
         worker: Worker = getattr(self._own, "worker", None) or self._starter.start()
         self._own.worker = worker
         try:
-            return ask(worker, self._starter.codec, job, self._timeout)
+            return worker.ask(job, self._timeout)
+        except AicliError:  # the worker's answer
+            raise
         except BaseException as error:
-            if not isinstance(error, AicliError) or isinstance(error, (WorkerDied, GuestTimeout)):
-                self._own.worker = None
-                self._starter.end(worker)
+            self._own.worker = None
+            self._starter.end(worker)
+            if isinstance(error, TimeoutError):
+                raise GuestTimeout(f"took longer than {self._timeout:g} s", hint=Hint("timeout")) from None
+            if isinstance(error, EOFError):
+                raise worker.died("the worker process ended ({}); the other images go on") from None
             raise
 
     def close(self) -> None:
@@ -66,32 +70,3 @@ class WorkerPool:
         self._threads.shutdown(cancel_futures=True)
         for process in processes:
             process.close()
-
-
-def ask(worker: Worker, codec: type[Codec], job: Any, timeout: float | None) -> Any:
-    """The answer to a job. Raises what the worker raised, :class:`GuestTimeout` or :class:`WorkerDied`."""
-    late = threading.Event()
-
-    def give_up() -> None:
-        late.set()
-        worker.kill()
-
-    timer = threading.Timer(timeout, give_up) if timeout is not None else None
-    if timer is not None:
-        timer.daemon = True
-        timer.start()
-    try:
-        send(worker.jobs, JOB, job, codec)
-        kind, value = receive(worker.answers, codec)
-    except (EOFError, OSError):
-        code = worker.kill()
-        if late.is_set():
-            raise GuestTimeout(f"took longer than {timeout:g} s", hint=Hint("timeout")) from None
-        how = describe_end(code)
-        raise WorkerDied(f"the worker process ended ({how}); the other images go on", signal=signal_of(code)) from None
-    finally:
-        if timer is not None:
-            timer.cancel()
-    if kind == ANSWER:
-        return value
-    raise value

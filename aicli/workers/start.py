@@ -1,26 +1,21 @@
-"""Worker processes as their owner sees them: started, connected, ended. :mod:`aicli.workers.child` runs in them."""
+"""Worker processes as their owner sees them: started, asked, ended. :mod:`aicli.workers.child` runs in them."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import IO
+from typing import Any
 
-from aicli._child import python_command
+from aicli._child import Child, describe_end, socket_pair
 from aicli.errors import AicliError, Hint, WorkerDied
 from aicli.workers.child import END, FORK, PACKET, Recipe
-from aicli.workers.codec import JOB, REFUSED, Codec, WireError, receive, send
+from aicli.workers.codec import ANSWER, JOB, REFUSED, Codec, WireError, receive, send
 
-__all__ = ["Refused", "Starter", "Worker", "can_fork", "describe_end", "spawn"]
-
-BUFFER = 1 << 20
-"""Bytes that a connection holds: photos go through it."""
+__all__ = ["Refused", "Starter", "Worker", "can_fork", "spawn"]
 
 
 class Refused(Exception):
@@ -31,58 +26,39 @@ class Refused(Exception):
         self.error = error
 
 
-class Worker:
-    """A process: two streams, which on POSIX are one socket, and an end."""
+class Worker(Child):
+    """A process that loads a recipe and then answers jobs, which ``codec`` writes."""
 
-    def __init__(
-        self, pid: int, end: Callable[[], int | None], connection: socket.socket | None, *pipes: IO[bytes]
-    ) -> None:
-        self.pid, self.connection = pid, connection
-        streams = (connection.makefile("wb"), connection.makefile("rb")) if connection is not None else pipes
-        self.jobs, self.answers = streams
-        self.notes: tuple[str, ...] | None = None
-        self._end: Callable[[], int | None] | None = end
-        self._code: int | None = None
-        self.on_close: list[Callable[[], object]] = []
-        self._lock = threading.Lock()
+    codec: type[Codec] = Codec
+    notes: tuple[str, ...] | None = None
 
-    def wait_until_loaded(self, codec: type[Codec], patience: float | None) -> None:
+    def wait_until_loaded(self, patience: float | None) -> None:
         """Waits for the recipe's notes. Raises :class:`Refused`; :class:`WorkerDied`, also after so many seconds."""
-        if self.connection is not None:
-            self.connection.settimeout(patience)
         try:
-            kind, value = receive(self.answers, codec)
+            with self.limited(patience):
+                kind, value = receive(self.stdout, self.codec)
         except TimeoutError:
             raise WorkerDied(f"a worker process was not ready within {patience:g} s") from None
-        except (EOFError, OSError, WireError):
-            code = self.kill()
-            what = f"a worker process ended while it started ({describe_end(code)})"
-            raise WorkerDied(what, signal=signal_of(code)) from None
+        except (EOFError, WireError):
+            raise self.died("a worker process ended while it started ({})") from None
         if kind == REFUSED:
             raise Refused(value)
-        if self.connection is not None:
-            self.connection.settimeout(None)
         self.notes = tuple(value)
 
-    def kill(self) -> int | None:
-        """Ends the process and tells how it ended: an exit code, a signal as a negative number, ``None``: unknown.
+    def ask(self, job: Any, seconds: float | None = None) -> Any:
+        """The answer to a job. Raises what the worker raised; :class:`EOFError` when it has ended, and
+        :class:`TimeoutError` when it was ended for taking so many seconds."""
+        with self.limited(seconds):
+            send(self.stdin, JOB, job, self.codec)
+            kind, value = receive(self.stdout, self.codec)
+        if kind == ANSWER:
+            return value
+        raise value
 
-        Safe from any thread, and more than once.
-        """
-        with self._lock:
-            if self._end is not None:
-                self._code = self._end()
-                self._end = None
-            return self._code
-
-    def close(self) -> None:
-        """Gives the streams back, then does what ``on_close`` says."""
-        for stream in (self.jobs, self.answers, self.connection):
-            if stream is not None:
-                with suppress(OSError, ValueError):  # what was not sent, or another thread that reads
-                    stream.close()
-        while self.on_close:
-            self.on_close.pop()()
+    def died(self, what: str) -> WorkerDied:
+        """The error that the process has ended, in a sentence with a place for how; it is ended if it still lives."""
+        code = self.kill()
+        return WorkerDied(what.format(describe_end(code)), signal=-code if code is not None and code < 0 else None)
 
 
 def spawn(
@@ -97,42 +73,18 @@ def spawn(
 
     Raises :class:`AicliError` when the system gives no process.
     """
-    command = python_command(f"aicli.workers.child:{program}")
-    ours, theirs = socket_pair() if sys.platform != "win32" else (None, None)
-    end = subprocess.PIPE if theirs is None else theirs.fileno()
     try:
-        process = subprocess.Popen(command, stdin=end, stdout=end, env=env, start_new_session=group)
+        worker = Worker.start(f"aicli.workers.child:{program}", env=env, group=group)
     except OSError as error:
         raise AicliError(f"cannot start a worker process ({error.strerror})", hint=Hint("jobs", "use {} 1")) from None
-    finally:
-        if theirs is not None:
-            theirs.close()
-    pipes = [pipe for pipe in (process.stdin, process.stdout) if pipe is not None]
-    worker = Worker(process.pid, lambda: end_process(process, group), ours, *pipes)
+    worker.codec = codec
     try:
         with suppress(ConnectionError):  # a process that has ended already: whoever waits for it learns it
-            send(worker.jobs, JOB, (recipe, codec), Codec)
+            send(worker.stdin, JOB, (recipe, codec), Codec)
     except BaseException:  # a recipe that cannot be pickled
-        worker.kill()
-        worker.close()
+        worker.end()
         raise
     return worker
-
-
-def socket_pair() -> tuple[socket.socket, socket.socket]:
-    pair = socket.socketpair()
-    for end in pair:
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            end.setsockopt(socket.SOL_SOCKET, option, BUFFER)
-    return pair
-
-
-def end_process(process: subprocess.Popen[bytes], group: bool) -> int:
-    if group and sys.platform != "win32":
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    return process.wait()
 
 
 def can_fork() -> bool:
@@ -189,7 +141,9 @@ class Starter:
         with theirs:
             pid = self._ask(server, FORK, 0, [theirs.fileno()])
         if pid is not None and pid > 0:
-            return self._keep(Worker(pid, lambda: self._ask(server, END, pid), ours))
+            copy = Worker(pid, lambda: self._ask(server, END, pid), ours)
+            copy.codec = self.codec
+            return self._keep(copy)
         ours.close()
         if pid is not None:
             raise AicliError(f"cannot start a worker process ({os.strerror(-pid)})", hint=Hint("jobs", "use fewer {}"))
@@ -212,7 +166,7 @@ class Starter:
     def _loaded(self, process: Worker) -> Worker:
         if process.notes is None:
             try:
-                process.wait_until_loaded(self.codec, self._patience)
+                process.wait_until_loaded(self._patience)
             except BaseException:
                 self.end(process)
                 raise
@@ -232,30 +186,20 @@ class Starter:
         return reply
 
     def end(self, process: Worker) -> int | None:
-        """Ends a process for good; how it ended, as :meth:`Worker.kill` says it."""
+        """Ends a process for good; how it ended, as :meth:`Child.kill` says it."""
         code = process.kill()
-        process.close()
         with self._lock:
-            if process in self._processes:
-                self._processes.remove(process)
+            if process not in self._processes:
+                return code  # closed by whoever called kill_all
+            self._processes.remove(process)
+        process.close()
         return code
 
     def kill_all(self) -> list[Worker]:
         """Ends every process now; their streams are still to be closed, when nobody reads them any more."""
         with self._lock:
             self._closed = True
-            processes = list(self._processes)
+            processes, self._processes = self._processes, []
         for process in reversed(processes):  # the process that others are copies of is before them
             process.kill()
         return processes
-
-
-def signal_of(code: int | None) -> int | None:
-    """The signal that ended a process."""
-    return -code if code is not None and code < 0 else None
-
-
-def describe_end(code: int | None) -> str:
-    if code is None:
-        return "nobody knows how"
-    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -15,8 +15,8 @@ from typing import Any
 
 from aicli.errors import WorkerDied
 from aicli.serve.http.bodies import Budget
+from aicli.serve.pool import DeadlineExceeded
 from aicli.serve.trainings import Run
-from aicli.workers.aio import DeadlineExceeded
 from aicli.workers.codec import Frame
 from tests.fuzz.driver import Outcome
 from tests.fuzz.http_requests import TOKEN, HttpRequests, Sensible, frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-from aicli.workers.aio import AsyncPool, Busy
+from aicli.serve.pool import Busy, Pool
 
 __all__ = ["Admission", "Place"]
 
@@ -20,7 +20,7 @@ LONGEST_WAIT = 2.0
 class Admission:
     """The places of a pool: one for each worker, and one for each request that may wait."""
 
-    def __init__(self, pool: AsyncPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.taken = 0
         self._next = 0.0

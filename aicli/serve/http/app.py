@@ -17,9 +17,9 @@ from aicli.serve.endpoints import faas, functions, photos, training, uploads
 from aicli.serve.http import pages
 from aicli.serve.http.guard import Guard
 from aicli.serve.http.problems import Problem
+from aicli.serve.pool import Busy
 from aicli.serve.service import Service, busy_problem
 from aicli.serve.settings import Settings
-from aicli.workers.aio import Busy
 
 __all__ = ["make_app"]
 

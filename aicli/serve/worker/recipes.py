@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
+from aicli._child import die_with_parent
 from aicli.options import SandboxOptions
 from aicli.serve.worker.folders import make_folder, remove_folder
-from aicli.workers.child import Handle, Recipe, die_with_parent
+from aicli.workers.child import Handle, Recipe
 from aicli.workers.codec import Codec, Plain
 from aicli.workers.start import Starter, Worker, can_fork, spawn
 
@@ -106,5 +107,5 @@ def spawn_quarantined(
     except BaseException:
         remove_folder(folder, lock)
         raise
-    worker.on_close.append(partial(remove_folder, folder, lock))
+    worker.on_close = partial(remove_folder, folder, lock)
     return worker
