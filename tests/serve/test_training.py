@@ -120,7 +120,7 @@ def bomb() -> bytes:
     [
         ([("cat", "1.png", b"x"), ("cat", "2.png", b"y")], {}, 400, "at least two classes"),
         ([("cat", "1.png", b"x"), ("cat", "2.png", b"y"), ("dog", "3.png", b"z")], {}, 400, "one photo of the class"),
-        ([("cat", "", b"x")], {}, 400, "is no file"),
+        ([("cat", "", b"x")], {}, 400, "is not a file"),
         ([(" ", "a.png", b"x")], {}, 400, "has no name"),
         ([(f"class {number}", f"{n}.png", b"x") for number in range(101) for n in (1, 2)], {}, 413, "101 classes"),
         ([("cat", "1.png", b"x")] * 2001, {}, 413, "more than 2000 parts"),
