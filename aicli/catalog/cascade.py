@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, get_args
 
 from aicli.catalog import entries, files
+from aicli.catalog.digests import remembered_digest
 from aicli.catalog.required import require_file
 from aicli.catalog.specs import Channels, FaceModel
 from aicli.errors import ModelError
@@ -26,7 +28,7 @@ def load_faces(model: str = "mtcnn") -> FaceModel:
         )
     paths = {net: require_file(entry, net) for net in NETS}
     for net, path in paths.items():
-        files.check_digest(entry, entry.files[net], path, files.checksum(path))
+        files.check_digest(entry, entry.files[net], path, remembered_digest(path, partial(files.checksum, path)))
     mean, std, order = (
         entry.input.get(key, default) for key, default in (("mean", 127.5), ("std", 128), ("channels", "rgb"))
     )

@@ -13,15 +13,15 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 
+from aicli._digest import sha256
 from aicli._files import cache_folder
 from aicli.wasm.cache import ModuleCache
 
 __all__ = ["remembered_digest"]
 
-LARGE = 1 << 20
+LARGE = 1 << 17
 """Bytes from which on looking a checksum up is faster than computing it."""
 SETTLED = 2.0
 """Seconds for which a file must have been left alone: the clocks of file systems advance in steps, FAT's by two."""
@@ -34,7 +34,7 @@ def remembered_digest(path: Path, compute: Callable[[], str]) -> str:
     cache = digest_cache() if before is not None else None
     if before is None or cache is None:
         return compute()
-    key = sha256(repr((str(path.absolute()), before)).encode()).hexdigest()
+    key = str(sha256(repr((str(path.absolute()), before)).encode()).hexdigest())
     known = cache.read(key)
     if known is not None:
         return known.decode("ascii")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aicli._digest import new_sha256
 from aicli.catalog import entries
 from aicli.catalog.entries import Entry, FileRef
 from aicli.errors import Hint, ModelError
@@ -40,11 +41,11 @@ def open_mapped(path: Path) -> Iterator[mmap.mmap]:
 
 def checksum(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
+        digest = new_sha256(os.fstat(stream.fileno()).st_size)
         while block := stream.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
 def trusted_checksums() -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aicli._digest import sha256
 from aicli._record import Record
 from aicli.catalog.digests import remembered_digest
 from aicli.catalog.files import open_mapped
@@ -64,7 +64,7 @@ def inspect_file(
     Raises :class:`ModelError` when it is none or is damaged.
     """
     with open_mapped(path) as data:
-        digest = remembered_digest(path, lambda: hashlib.sha256(data).hexdigest())
+        digest = remembered_digest(path, lambda: str(sha256(data).hexdigest()))
         if check is not None:
             check(digest)
         try:

@@ -7,7 +7,6 @@ they are, by the file's SHA-256 and the engine, so that a file pays for this onc
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aicli import _digest
 from aicli._files import cache_folder
 from aicli.errors import ModelError, UnavailableError
 from aicli.nn.engines import EngineDied
@@ -62,7 +62,7 @@ def _cache() -> ModuleCache | None:
 
 def _key(sha256: str, engine: AnyEngine) -> str:
     parts = (sha256.encode(), engine.name.encode(), engine.version.encode(), VERSION)
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+    return str(_digest.sha256(b"\0".join(parts)).hexdigest())
 
 
 def _try(path: Path, engine: AnyEngine) -> tuple[str, bool]:

@@ -8,7 +8,6 @@ compiled.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import sys
@@ -18,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aicli._digest import sha256
 from aicli._files import TEMPORARY, cache_folder, replacing, wait_for_lock
 from aicli._record import Record
 from aicli.errors import WriteError
@@ -103,11 +103,8 @@ def load_cached(runtime: Runtime, cache: ModuleCache, key: str) -> Module | None
 
 def module_key(runtime: Runtime, prepared: bytes) -> str:
     """64 hexadecimal digits that name a module's bytes, the runtime and its version, and the processor."""
-    digest = hashlib.sha256()
-    for part in (prepared, runtime.name.encode(), runtime.version.encode(), processor()):
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.hexdigest()
+    parts = (prepared, runtime.name.encode(), runtime.version.encode(), processor())
+    return str(sha256(*(piece for part in parts for piece in (len(part).to_bytes(8, "little"), part))).hexdigest())
 
 
 def processor() -> bytes:
@@ -294,9 +291,7 @@ class ModuleCache:
 
 
 def header(key: str, code: memoryview) -> bytes:
-    digest = hashlib.sha256(key.encode())
-    digest.update(code)
-    return MAGIC + digest.digest()
+    return MAGIC + bytes(sha256(key.encode(), code).digest())
 
 
 def check_private(info: os.stat_result, is_kind: Callable[[int], bool]) -> None:
