@@ -5,11 +5,11 @@ Source: ``metadata_schema.fbs`` of TensorFlow Lite Support ("TFLite Metadata"), 
 
 from __future__ import annotations
 
-import io
 import math
 import zipfile
 from dataclasses import dataclass
 
+from aicli.catalog.formats.appended import open_appended
 from aicli.catalog.formats.label_file import MAX_BYTES, parse_labels
 from aicli.catalog.formats.ultralytics import DICTIONARY
 from aicli.catalog.ranges import triple
@@ -115,7 +115,7 @@ def _first_labels(names: list[str], file: Buffer) -> tuple[str, ...]:
     if not names:
         return ()
     try:
-        with zipfile.ZipFile(io.BytesIO(file[:])) as archive:
+        with open_appended(file) as archive:
             for name in names:
                 if name in archive.namelist() and archive.getinfo(name).file_size <= MAX_BYTES:
                     with archive.open(name) as stream:

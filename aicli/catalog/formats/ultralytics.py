@@ -6,7 +6,6 @@ Two generations are known: ``temp_meta.txt`` with a Python dictionary, which TFL
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from aicli._record import Record
@@ -33,8 +32,10 @@ def read_ultralytics(file: Buffer) -> Ultralytics | None:
         return None
     import zipfile
 
+    from aicli.catalog.formats.appended import open_appended
+
     try:
-        with zipfile.ZipFile(io.BytesIO(file[:])) as archive:
+        with open_appended(file) as archive:
             name = next((item for item in (JSON, DICTIONARY) if item in archive.namelist()), None)
             if name is None:
                 return None
