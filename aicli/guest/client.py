@@ -11,13 +11,11 @@ import struct
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aicli._record import Record
 from aicli._text import printable
@@ -30,6 +28,8 @@ from aicli.wasm.binary import read_module
 from aicli.wasm.cache import default_cache, load_module
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from aicli.catalog import InputSpec, OutputSpec
     from aicli.nn.engines import AnyEngine
 
@@ -163,8 +163,7 @@ class DetectRequest(Record):
         )
 
 
-@dataclass(eq=False, repr=False)
-class Block:
+class Block(Record):
     """A piece of guest memory that the host has reserved."""
 
     pointer: int
@@ -314,11 +313,13 @@ class Guest:
         limits: Limits | None = None,
         fresh: bool = False,
         start: bool = True,
+        spare: SpareContexts | None = None,
     ) -> None:
         """``task`` is ``classify`` or ``detect-faces``; ``path`` a guest of one's own instead of the packaged one.
 
         With ``fresh`` every image gets an instance with memory of its own; the interpreters stay, emptied. Without
-        ``start`` none of the guest's code runs before :meth:`prepare` or the first image.
+        ``start`` none of the guest's code runs before :meth:`prepare` or the first image. ``spare`` has contexts for
+        the first instance, or will have them before it is used.
 
         Raises :class:`GuestError` when the module cannot serve the task.
         """
@@ -331,7 +332,7 @@ class Guest:
         self._is_packaged = path is None
         # aicli's own guest is known to take no more than an image needs.
         self._budget = None if path is None else networks_budget(self._limits.memory)
-        self._spare = SpareContexts() if fresh else None
+        self._spare = spare or SpareContexts() if fresh else None
         self._last_bytes = self._last_memory = 0
         self.runtime = runtime if runtime is not None and not isinstance(runtime, str) else load_runtime(runtime)
         with self._named():
@@ -344,7 +345,7 @@ class Guest:
         self._answered: Running | None = None
         self.times: dict[str, StageTime] = {}
         if start:
-            self._start()
+            self._start(spare)
 
     @contextmanager
     def _named(self) -> Iterator[None]:

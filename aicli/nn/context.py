@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aicli.nn.engines import AnyEngine
 from aicli.nn.model_file.flatbuffer import DamagedError
 from aicli.nn.model_file.tensors import ModelTensors, Tensor, UnusableError, read_tensors
+from aicli.nn.resident import drop_pages
 from aicli.nn.values import DTYPES, Errno, NnError, TensorType
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from aicli.nn.model_file.check import Totals
 
-__all__ = ["ExecutionContext", "Graph", "SpareContexts"]
+__all__ = ["ExecutionContext", "Graph", "SpareContexts", "plan_contexts"]
 
 Found = TypeVar("Found")
-View = Callable[[], NDArray[Any]]
+View = Callable[[], "NDArray[Any]"]
 """Gives a tensor's memory as it is now; not to be held over the next call of the interpreter."""
 
 
@@ -81,6 +86,7 @@ class ExecutionContext:
         self._expected: dict[int, tuple[tuple[int, ...], tuple[TensorType, ...], int]] = {}
         self._computed = False
         self._broken = False
+        self._packed = False
 
     def find_input(self, name: str) -> int:
         """The number of the input tensor of this name."""
@@ -136,13 +142,21 @@ class ExecutionContext:
         if size != math.prod(shape) * dtype.itemsize:
             reason = f"{size} bytes do not fill input '{detail['name']}' of {self.name}: {list(shape)} {dtype.name}"
             raise NnError(Errno.INVALID_ARGUMENT, reason)
+        self._plan(index, shape)
+        self._expected[index] = (shape, kinds, size)
+
+    def plan(self, shape: tuple[int, ...]) -> None:
+        """Gives the interpreter its memory for an input 0 of this shape, before anybody has one."""
+        self._check_shape(self._inputs[0], shape)
+        self._plan(0, shape)
+
+    def _plan(self, index: int, shape: tuple[int, ...]) -> None:
         if shape != self._shapes[index] and not self._broken:
             self._outputs = None
             self._computed = False
-            self._interpreter.resize_tensor_input(detail["index"], shape)
+            self._interpreter.resize_tensor_input(self._inputs[index]["index"], shape)
             self._shapes[index] = shape
         self._allocate()
-        self._expected[index] = (shape, kinds, size)
 
     def _check_shape(self, detail: dict[str, Any], shape: tuple[int, ...]) -> None:
         fixed = [int(n) for n in detail["shape"]]
@@ -163,6 +177,9 @@ class ExecutionContext:
             self._broken = True
             self._engine.allocate(self._interpreter)
             self._broken = False
+            if not self._packed and isinstance(self.graph.model, Path):
+                drop_pages(self.graph.model)
+            self._packed = True
             self._outputs = self._interpreter.get_output_details()
             self._output_views = [self._interpreter.tensor(item["index"]) for item in self._outputs]
             self._clear_inputs()
@@ -227,6 +244,7 @@ class SpareContexts:
 
     def __init__(self) -> None:
         self._kept: list[ExecutionContext] = []
+        _all_spare.add(self)
 
     def put(self, context: ExecutionContext) -> None:
         if context.empty():
@@ -242,3 +260,34 @@ class SpareContexts:
 
     def has(self, model: str) -> bool:
         return any(context.name == model for context in self._kept)
+
+    def drop_threaded(self) -> None:
+        """Gives up the contexts with threads of their own."""
+        self._kept = [context for context in self._kept if context.graph.threads == 1]
+
+
+def plan_contexts(
+    engine: AnyEngine, models: Mapping[str, Path | bytes], threads: int | None, shapes: Mapping[str, tuple[int, ...]]
+) -> SpareContexts:
+    """Contexts of the models that ``shapes`` names, with room for an input 0 of that shape.
+
+    What fails is left out, to fail again for the first image, where somebody is told.
+    """
+    spare = SpareContexts()
+    for name, shape in shapes.items():
+        with suppress(Exception):
+            context = ExecutionContext(Graph(name, models[name], threads or engine.default_threads()), engine)
+            context.plan(shape)
+            spare.put(context)
+    return spare
+
+
+def drop_threaded() -> None:
+    """A copy of this process would have contexts that nobody uses yet, but not their threads: tflite-runtime waits."""
+    for spare in list(_all_spare):
+        spare.drop_threaded()
+
+
+_all_spare: WeakSet[SpareContexts] = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=drop_threaded)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aicli.errors import ModelError
 from aicli.nn.context import ExecutionContext, Graph, SpareContexts
@@ -20,6 +19,8 @@ from aicli.nn.engines import AnyEngine
 from aicli.nn.values import Errno, NnError, TensorType
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from aicli.nn.isolation.engine import IsolatedEngine
 
 __all__ = [

@@ -60,8 +60,8 @@ class Classifier(Task):
             locale=options.locale,
             input_size=options.input_size,
         )
-        source = self.model.content or self.model.path
-        self.guest = load_guest("classify", {"classifier": source}, engine, options)
+        models = {"classifier": self.model.content or self.model.path}
+        self.guest = load_guest("classify", models, engine, options, shapes={"classifier": self.model.input.shape})
         self.guest.require(ClassifyRequest(self.model.input, self.model.output, options.top_k, options.min_score))
 
     @classmethod

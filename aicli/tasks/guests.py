@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aicli.guest.client import Guest
+from aicli.nn.context import plan_contexts
 from aicli.nn.engines import AnyEngine
 from aicli.options import SandboxOptions
 from aicli.wasm.choose import Policy, choose_runtime
@@ -18,9 +19,15 @@ __all__ = ["load_guest"]
 
 
 def load_guest(
-    task: str, models: Mapping[str, Path | bytes], engine: AnyEngine, options: SandboxOptions
+    task: str,
+    models: Mapping[str, Path | bytes],
+    engine: AnyEngine,
+    options: SandboxOptions,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Guest | GuestProcess:
-    """The guest that the options ask for, ready for a task.
+    """The guest that the options ask for, ready for a task; ``shapes`` are those of the networks' inputs that
+    are known.
 
     One that is not the packaged guest, nor declared trustworthy, gets a process that can be ended, with an engine of
     its own.
@@ -30,6 +37,10 @@ def load_guest(
 
         runtime = choose_runtime(Policy.FOREIGN, options.runtime)
         return GuestProcess(GuestRecipe(task, models, options.replace(engine=engine.name, runtime=runtime.name)))
+    spare = None
+    if shapes and options.guest is None and not engine.contained:
+        # Before the runtime is loaded: the memory that planning takes and gives back is there for what follows.
+        spare = plan_contexts(engine, models, options.threads, shapes)
     return Guest(
         task,
         models,
@@ -39,4 +50,5 @@ def load_guest(
         runtime=choose_runtime(Policy.PACKAGED, options.runtime),
         limits=options.limits,
         fresh=options.fresh_guest,
+        spare=spare,
     )
