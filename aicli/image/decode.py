@@ -11,13 +11,12 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import IO, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from aicli._record import Record
 from aicli._text import shown
 from aicli.errors import Hint, ImageError, ImageTooLargeError
 from aicli.image.formats import HEAD_BYTES
@@ -27,6 +26,9 @@ from aicli.image.pixels import rgb_pixels, rgb_profile
 from aicli.image.reading import MAX_STREAM_BYTES, open_file, read_stream, require_kind, stream_name
 from aicli.image.upright import turn_upright, upright_exif
 from aicli.options import SandboxOptions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -43,12 +45,20 @@ _PAGES = ("TIFF", "JPEG", "HEIF")
 DEFAULT_MAX_PIXELS = SandboxOptions.max_pixels
 """The most pixels that an image may have unless the caller says otherwise."""
 
-ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
+ImageSource = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | BinaryIO
+    | Image.Image
+    | np.ndarray[Any, np.dtype[np.uint8]]
+)
 """What :func:`open_image` takes."""
 
 
-@dataclass(frozen=True, eq=False)
-class DecodedImage:
+class DecodedImage(Record):
     """One image, upright.
 
     ``pixels`` is RGB, uint8, height x width x 3, C-contiguous and read-only. ``icc_profile`` describes its colours
@@ -76,10 +86,15 @@ class DecodedImage:
     plays: int = 0
     transparent: Image.Image | None = None
 
-    def __post_init__(self) -> None:
-        if not self.full_width:
-            object.__setattr__(self, "full_width", self.width)
-            object.__setattr__(self, "full_height", self.height)
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, *values: Any, **keywords: Any) -> None:
+            super().__init__(*values, **keywords)
+            if not self.full_width:
+                self.__dict__.update(full_width=self.width, full_height=self.height)
 
     @property
     def width(self) -> int:

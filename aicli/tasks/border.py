@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aicli.results import Box, Face, Landmarks, Point
 from aicli.tasks.turns import SAME, shared
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
 
 __all__ = ["find_cut"]
 
@@ -23,8 +28,6 @@ MARGIN = 0.25
 GREY = 127
 MOST_PIXELS = 24_000_000
 """A larger photo, margin included, is made smaller: it costs time, and the guest has a limit."""
-
-Pixels = NDArray[np.uint8]
 
 
 def find_cut(find: Callable[[Pixels, int], list[Face]], pixels: Pixels) -> list[Face]:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aicli._option import made_from
 from aicli.catalog import FaceModel, load_faces
@@ -24,6 +23,7 @@ from aicli.tasks.turns import find_turned
 from aicli.tasks.warm_up import small_photo
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
     from aicli.image.decode import ImageSource

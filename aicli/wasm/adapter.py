@@ -6,12 +6,14 @@ import ctypes
 import mmap
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aicli.wasm.runtime import GIB, HostFunction, check_bounds, signed, unsigned
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Linked", "LiveMemory", "Turns"]
 

@@ -452,6 +452,11 @@ def test_decoded_image_is_a_plain_value() -> None:
     assert image.to_pil().size == (3, 2)
     with pytest.raises(AttributeError):
         image.name = "b"  # type: ignore[misc]
+    assert image != DecodedImage("a", image.pixels)  # whose pixels nobody compares
+    assert {image: 1}[image] == 1
+    smaller = DecodedImage("a", image.pixels, full_width=30, full_height=20)
+    assert (smaller.full_width, smaller.full_height) == (30, 20)
+    assert smaller.replace(name="b").full_width == 30
 
 
 def test_the_examples() -> None:

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -40,32 +39,35 @@ class Stopped(Exception):
     """The run ends before its last image: --on-error stop."""
 
 
-@dataclass(eq=False, repr=False)
 class Batch:
     """One run. ``recipe`` makes the work from the number of threads, which ``threads`` asks for; ``extras`` says where
     pictures go, sees each answer, in order, in this process, and gives what else belongs into its record. ``suspect``
     is a model that the user chose and that may crash a worker.
     """
 
-    task: Task
-    sources: Sources
-    options: RunOptions
-    recipe: Callable[[int | None], Any]
-    extras: Extras
-    threads: int | None = None
-    top_given: bool = False
-    all_frames: bool = False
-    suspect: str | None = None
-    done: int = 0
-    failed: int = 0
-    skipped: int = 0
-    _crashed: bool = False
-    _said: set[str] = field(default_factory=set)
-    _stack: ExitStack = field(default_factory=ExitStack)
-    _writer: Writer | None = None
-    file: RecordFile | None = None
-    former: FormerAnswers | None = None
-    """Where a contact sheet shows the photos of a former run too."""
+    def __init__(
+        self,
+        task: Task,
+        sources: Sources,
+        options: RunOptions,
+        recipe: Callable[[int | None], Any],
+        extras: Extras,
+        *,
+        threads: int | None = None,
+        top_given: bool = False,
+        all_frames: bool = False,
+        suspect: str | None = None,
+    ) -> None:
+        self.task, self.sources, self.options, self.recipe, self.extras = task, sources, options, recipe, extras
+        self.threads, self.top_given, self.all_frames, self.suspect = threads, top_given, all_frames, suspect
+        self.done = self.failed = self.skipped = 0
+        self.file: RecordFile | None = None
+        self.former: FormerAnswers | None = None
+        """Where a contact sheet shows the photos of a former run too."""
+        self._crashed = False
+        self._said: set[str] = set()
+        self._stack = ExitStack()
+        self._writer: Writer | None = None
 
     def run(self) -> int:
         """Answers every image and writes it at once; returns the exit code."""
