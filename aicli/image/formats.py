@@ -161,7 +161,7 @@ def foreign_kind(head: bytes) -> str | None:
         return "a video or audio file, not an image"
     if head[4:8] == b"TFL3":
         return "a TFLite model, not an image"
-    if head.startswith(b"\x89PNG"):
+    if head.startswith(b"\x89PNG") and not head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "a PNG image whose line ends were changed on its way, as if it were text"
     return None
 
