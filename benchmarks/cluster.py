@@ -228,7 +228,7 @@ class CoreClock(threading.Thread):
                 )
                 kind = next(kind for part, kind in KINDS.items() if part in line)
                 former, _ = self._used.get((process, begun), ("", 0.0))
-                if not line or former.startswith("actors"):
+                if not line:
                     kind = former or kind
                 self._used[process, begun] = kind, used
 
