@@ -46,7 +46,12 @@ impl Failure {
 
     /// A model `subject` whose answer is NaN or infinite.
     pub(crate) const fn no_number(subject: &'static str) -> Failure {
-        Failure { status: Status::NoNumber, errno: 0, subject, what: "answered with a score that is not a finite number" }
+        Failure {
+            status: Status::NoNumber,
+            errno: 0,
+            subject,
+            what: "answered with a score that is not a finite number",
+        }
     }
 
     /// An allocation failed.
