@@ -250,10 +250,12 @@ def test_only_networks_without_threads_are_warmed_up(
 
     monkeypatch.setattr(Engine, "interpreter", counted)
     loaded = task(threads=threads)
+    planned = {threads} if task is Classifier else set()  # with its memory, as the input's shape is known
+    assert set(made) == planned
     made.clear()
     loaded.warm_up()
-    assert set(made) == ({1} if threads == 1 else set())
+    assert set(made) == ({1} - planned if threads == 1 else set())
     assert loaded.guest.times == {}
     made.clear()
     loaded(np.zeros((64, 64, 3), np.uint8))
-    assert set(made) == (set() if threads == 1 else {2})
+    assert set(made) == (set() if threads == 1 else {2} - planned)
