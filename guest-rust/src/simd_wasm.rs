@@ -176,26 +176,32 @@ unsafe fn weigh_vector(rows: *const u8, pitch: usize, pairs: usize, weight: &imp
     unsafe { store(target, 0, u8x16_narrow_i16x8(low, high)) };
 }
 
-/// All vectors of `convolve_columns`, two in each turn of the loop, because every turn asks for the time limit.
+/// Calls `block` for each 16 of `length`, which are as many at least; the last may overlap the one before. Two in each
+/// turn of the loop, because every turn asks for the time limit.
+#[inline(always)]
+fn each_sixteen(length: usize, block: impl Fn(usize)) {
+    let mut at = 0;
+    while at + 32 <= length {
+        block(at);
+        block(at + 16);
+        at += 32;
+    }
+    if at + 16 <= length {
+        block(at);
+    }
+    if length % 16 > 0 {
+        block(length - 16);
+    }
+}
+
+/// All vectors of `convolve_columns`.
 ///
 /// # Safety
 /// `target` has 16 bytes at least, and each of the `2 * pairs` rows as many as it.
 #[inline(always)]
 unsafe fn weigh_rows(rows: *const u8, pitch: usize, pairs: usize, weight: impl Fn(usize) -> v128, target: &mut [u8]) {
     let (length, target) = (target.len(), target.as_mut_ptr());
-    let vector = |at: usize| unsafe { weigh_vector(rows.add(at), pitch, pairs, &weight, target.add(at)) };
-    let mut at = 0;
-    while at + 32 <= length {
-        vector(at);
-        vector(at + 16);
-        at += 32;
-    }
-    if at + 16 <= length {
-        vector(at);
-    }
-    if length % 16 > 0 {
-        vector(length - 16); // overlaps the one before
-    }
+    each_sixteen(length, |at| unsafe { weigh_vector(rows.add(at), pitch, pairs, &weight, target.add(at)) });
 }
 
 pub(crate) fn convolve_columns(rows: &[u8], pitch: usize, pairs: &[u32], target: &mut [u8]) {
@@ -231,7 +237,7 @@ pub(crate) fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
     }
     assert!(out.len() >= 4 * length);
     let (bytes, out) = (bytes.as_ptr(), out.as_mut_ptr());
-    let block = |at: usize| {
+    each_sixteen(length, |at| {
         // SAFETY: `at + 16` is at most `length`, and there are four bytes of `out` for each of `bytes`.
         unsafe {
             let sixteen = load(bytes, at);
@@ -241,19 +247,7 @@ pub(crate) fn normalise(bytes: &[u8], mean: f32, factor: f32, out: &mut [u8]) {
             store(out, 4 * at + 32, convert(u32x4_extend_low_u16x8(high)));
             store(out, 4 * at + 48, convert(u32x4_extend_high_u16x8(high)));
         }
-    };
-    let mut at = 0;
-    while at + 32 <= length {
-        block(at);
-        block(at + 16);
-        at += 32;
-    }
-    if at + 16 <= length {
-        block(at);
-    }
-    if length % 16 > 0 {
-        block(length - 16); // overlaps the one before
-    }
+    });
 }
 
 pub(crate) fn second_above(pairs: &[f32], threshold: f32, mut found: impl FnMut(usize)) {
