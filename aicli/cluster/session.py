@@ -112,10 +112,15 @@ def what_a_run_needs() -> dict[str, tuple[str, float]]:
     return needed
 
 
-def is_reached(address: str) -> bool:
+def knock(address: str) -> None:
+    """Raises :class:`OSError` where nobody listens, and also :class:`OverflowError` for a port that cannot be."""
     host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+
+
+def is_reached(address: str) -> bool:
     try:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+        knock(address)
     except OSError:
         return False
     return True
@@ -216,7 +221,7 @@ def reach(address: str) -> None:
             f"{shown(address)}: no address of a cluster; give auto, local or HOST:PORT, such as 10.0.0.1:6379"
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+        knock(address)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"the cluster at {shown(address)} cannot be reached ({reason}); check the address") from None
