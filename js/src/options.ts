@@ -27,6 +27,53 @@ export interface DecodedImage extends Pixels {
 export const DEFAULT_GUEST_TIMEOUT = 60;
 export const DEFAULT_MAX_PIXELS = 100_000_000;
 
+/** The names of a type's options, all of them: the compiler holds them to the type. */
+export type Names<Options> = Readonly<Record<keyof Options, true>>;
+
+export const SHARED: Names<SharedOptions> = { guestMemory: true, maxPixels: true };
+
+/**
+ * Throws UsageError for options that are no object, and for a name that `owner` does not take. `elsewhere` takes the names
+ * `others`: who gives one of them is told so.
+ */
+export function checkNames(
+  owner: string,
+  options: unknown,
+  names: Readonly<Record<string, true>>,
+  elsewhere = "",
+  others: Readonly<Record<string, true>> = {},
+): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new UsageError(`${owner}: options are an object such as { ${Object.keys(names)[0] ?? ""}: ... }, not ${String(options)}`);
+  }
+  for (const name of Object.keys(options)) {
+    if (Object.hasOwn(names, name)) continue;
+    const near = nearest(name, Object.keys(names));
+    const guess = Object.hasOwn(others, name) ? `; ${elsewhere} takes it` : near ? `; did you mean '${near}'?` : "";
+    throw new UsageError(`${owner} has no option '${name}'${guess}`);
+  }
+}
+
+/** The name that is most like this one, however it is spelt (`top_k`, `topk`), if one is like it at all. */
+function nearest(name: string, names: readonly string[]): string | undefined {
+  const plain = (word: string): string => word.toLowerCase().replace(/[-_]/g, "");
+  const [best] = names.map((one) => ({ one, far: distance(plain(name), plain(one)) })).sort((a, b) => a.far - b.far);
+  return best && best.far <= best.one.length / 3 ? best.one : undefined;
+}
+
+/** Levenshtein's. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
 /** The value, if it is a number from `low` to `high`. Throws UsageError. */
 export function inRange(name: string, value: number, low: number, high: number): number {
   if (typeof value !== "number" || !(value >= low && value <= high)) {

@@ -85,10 +85,26 @@ test("a request that is wrong says what is right", async () => {
     [FaceDetector, { factor: 2 }, UsageError, /factor is a number from 0.1 to 0.95/],
     [FaceDetector, { turns: "no" }, UsageError, /turns is true or false, not no/],
     [FaceDetector, { engine: "gpu" }, UsageError, /choose one of native, wasm/],
+    [Classifier, { topk: 3 }, UsageError, /^Classifier.load has no option 'topk'; did you mean 'topK'\?$/],
+    [FaceDetector, { min_size: 40, guestTimeout: 5 }, UsageError, /^FaceDetector.load has no option 'min_size'; did you mean 'minSize'\?$/],
+    [FaceDetector, { treshold: [0.1, 0.1, 0.1] }, UsageError, /did you mean 'thresholds'\?$/],
+    [FaceDetector, { name: "x" }, UsageError, /^FaceDetector.load has no option 'name'$/],
+    [Classifier, { toString: 1 }, UsageError, /has no option 'toString'/],
+    [Classifier, "mobilenet.tflite", UsageError, /^Classifier.load: options are an object such as \{ topK: ... \}, not mobilenet.tflite$/],
+    [Classifier, null, UsageError, /options are an object .*, not null$/],
   ];
   process.env.AICLI_MODELS_DIR = folder;
   for (const [Task, options, type, message] of cases) {
     await assert.rejects(Task.load(options), (error) => error.constructor === type && message.test(error.message) && error.exitCode === 2);
+  }
+  const [detector, classifier] = await Promise.all([FaceDetector.load(), Classifier.load()]);
+  for (const [answered, message] of [
+    [detector.detect(PHOTO, { maxFace: 1 }), /^detect has no option 'maxFace'; did you mean 'maxFaces'\?$/],
+    [detector.detect(PHOTO, { engine: "wasm" }), /^detect has no option 'engine'; FaceDetector.load takes it$/],
+    [classifier.classify(PHOTO, { labels: ["a"] }), /^classify has no option 'labels'; Classifier.load takes it$/],
+    [classifier.classify(PHOTO, 3), /^classify: options are an object such as \{ topK: ... \}, not 3$/],
+  ]) {
+    await assert.rejects(answered, (error) => error.constructor === UsageError && message.test(error.message));
   }
   process.env.AICLI_LITERT_LIBRARY = join(folder, "absent.so");
   await assert.rejects(FaceDetector.load(), (error) => error instanceof UnavailableError && /absent.so: no such file/.test(error.message));
@@ -241,7 +257,13 @@ test("the archive installs in an empty folder", async (context) => {
   });
 
   await context.test("with types for Node.js, for aicli-vision/browser and for the folder", () => {
-    writeFileSync(join(home, "c.ts"), `import { FaceDetector, type Face } from "aicli-vision";\nexport const find = async (): Promise<readonly Face[]> => (await (await FaceDetector.load({ minSize: 40, turns: true })).detect("x.jpg")).faces;\n`);
+    writeFileSync(join(home, "c.ts"), `import { FaceDetector, type Face } from "aicli-vision";\nexport const find = async (): Promise<readonly Face[]> => (await (await FaceDetector.load({ minSize: 40, turns: true })).detect("x.jpg")).faces;
+const options = { topk: 3 } as const;
+// @ts-expect-error a name that is no option
+void FaceDetector.load(options);
+// @ts-expect-error an option of load alone
+void FaceDetector.load().then((detector) => detector.detect("x.jpg", { engine: "wasm" }));
+`);
     for (const [file, module] of [["d.mts", "aicli-vision/browser"], ["e.mts", "./site/aicli/index.js"]]) {
       writeFileSync(join(home, file), `import { Classifier, FaceDetector, GuestTimeout, setAssetFolder, type Detection, type Progress } from "${module}";
 setAssetFolder("/aicli/");
@@ -276,6 +298,8 @@ void FaceDetector.load({ threads: 2 });
         assert.equal(await browser.run(title), "1 found");
       }
       await browser.open(server.url);
+      const refused = await browser.run(`const { Classifier } = await import("/aicli/index.js"); return Classifier.load({ topk: 1 }).catch(({ name, message }) => [name, message]);`);
+      assert.deepEqual(refused, ["UsageError", "Classifier.load has no option 'topk'; did you mean 'topK'?"]);
       assert.equal(await browser.run(`return (await import("/scripts/app.js")).best("photo.jpg");`), "military uniform");
     } finally {
       await browser.close();

@@ -1,13 +1,16 @@
 /** Image classification and face detection in the page: engine and guest run in a worker, and no photo leaves the browser. */
 import type { Entry } from "../catalog/entries.js";
 import { ImageError, UnavailableError } from "../errors.js";
-import { timeLimit } from "../options.js";
+import { checkNames, type Names, timeLimit } from "../options.js";
 import type { ImageDataLike } from "../pixels.js";
 import type { Classification, Detection } from "../results.js";
-import type { ClassifyCall } from "../tasks/classify.js";
-import type { DetectCall } from "../tasks/faces.js";
+import { CLASSIFY_CALL, type ClassifyCall } from "../tasks/classify.js";
+import { DETECT_CALL, type DetectCall } from "../tasks/faces.js";
 import { type Hears, type Message, type Port, Remote, WorkerClient } from "../worker/client.js";
-import type { Answer, Changed, ClassifierLoad, FacesLoad, Loaded, Progress, Question, WorkerImage } from "./messages.js";
+import {
+  type Answer, type Changed, CLASSIFIER_LOAD, type ClassifierLoad, FACES_LOAD, type FacesLoad, type Loaded, type Progress, type Question,
+  type WorkerImage,
+} from "./messages.js";
 
 export {
   AicliError, GuestError, GuestFault, GuestMemoryError, GuestTimeout, GuestTrap, ImageError, ImageTooLargeError, InferenceError,
@@ -28,6 +31,8 @@ interface Reporting {
 }
 export type FaceDetectorOptions = FacesLoad & Reporting;
 export type ClassifierOptions = ClassifierLoad & Reporting;
+const FACE_DETECTOR: Names<FaceDetectorOptions> = { ...FACES_LOAD, onProgress: true };
+const CLASSIFIER: Names<ClassifierOptions> = { ...CLASSIFIER_LOAD, onProgress: true };
 
 /** Where the folder with worker.js is; by default this module's own. */
 let folder: string | undefined;
@@ -188,13 +193,15 @@ class Task<Found extends Classification | Detection> {
 /** A face detector that is loaded once and called for many images. */
 export class FaceDetector extends Task<Detection> {
   /** Throws UsageError or one of its subclasses: an unknown model, an option out of its range, files that do not come. */
-  static async load({ onProgress, ...options }: FaceDetectorOptions = {}): Promise<FaceDetector> {
-    const { guest, ...rest } = options;
+  static async load(options: FaceDetectorOptions = {}): Promise<FaceDetector> {
+    checkNames("FaceDetector.load", options, FACE_DETECTOR);
+    const { onProgress, guest, ...rest } = options;
     return new FaceDetector(await hold({ task: "detect-faces", options: { ...rest, guest: located(guest) } }, onProgress));
   }
 
   /** Finds the faces of one image; options given here hold for this image alone. Throws ImageError for one that cannot be read and GuestFault when the guest fails on it. */
-  detect(image: ImageSource, options: DetectCall = {}): Promise<Detection> {
+  async detect(image: ImageSource, options: DetectCall = {}): Promise<Detection> {
+    checkNames("detect", options, DETECT_CALL, "FaceDetector.load", FACE_DETECTOR);
     return this.answer(image, options);
   }
 }
@@ -212,14 +219,16 @@ export class Classifier extends Task<Classification> {
   }
 
   /** Throws UsageError or one of its subclasses: an unknown or unfit model, labels that do not fit, files that do not come. */
-  static async load({ onProgress, ...options }: ClassifierOptions = {}): Promise<Classifier> {
-    const { guest, model, labels, ...rest } = options;
+  static async load(options: ClassifierOptions = {}): Promise<Classifier> {
+    checkNames("Classifier.load", options, CLASSIFIER);
+    const { onProgress, guest, model, labels, ...rest } = options;
     const files = { guest: located(guest), model: isAddress(model) ? located(model) : model, labels: located(labels) };
     return new Classifier(await hold({ task: "classify", options: { ...rest, ...files } }, onProgress));
   }
 
   /** Classifies one image; options given here hold for this image alone. Throws ImageError for one that cannot be read and GuestFault when the guest fails on it. */
-  classify(image: ImageSource, options: ClassifyCall = {}): Promise<Classification> {
+  async classify(image: ImageSource, options: ClassifyCall = {}): Promise<Classification> {
+    checkNames("classify", options, CLASSIFY_CALL, "Classifier.load", CLASSIFIER);
     return this.answer(image, options);
   }
 }

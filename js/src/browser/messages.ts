@@ -1,10 +1,10 @@
 /** What page and worker say to each other. */
 import type { Entry } from "../catalog/entries.js";
-import type { SharedOptions } from "../options.js";
+import { type Names, SHARED, type SharedOptions } from "../options.js";
 import type { ImageDataLike } from "../pixels.js";
 import type { Classification, Detection } from "../results.js";
-import type { ClassifyCall, ClassifyOptions } from "../tasks/classify.js";
-import type { DetectCall, DetectOptions } from "../tasks/faces.js";
+import { CLASSIFY, type ClassifyCall, type ClassifyOptions } from "../tasks/classify.js";
+import { DETECT, type DetectCall, type DetectOptions } from "../tasks/faces.js";
 
 /** How much of what a model needs has come: bytes of the files as they are, uncompressed. */
 export interface Progress {
@@ -30,6 +30,10 @@ export interface ClassifierLoad extends BrowserOptions, ClassifyOptions {
   /** The address or the bytes of a label file, or one label per class. */
   readonly labels?: FileSource | readonly string[] | undefined;
 }
+
+const BROWSER: Names<BrowserOptions> = { ...SHARED, guest: true, guestTimeout: true };
+export const FACES_LOAD: Names<FacesLoad> = { ...DETECT, ...BROWSER };
+export const CLASSIFIER_LOAD: Names<ClassifierLoad> = { ...CLASSIFY, model: true, labels: true, ...BROWSER };
 
 export type WorkerImage = Blob | ImageBitmap | ImageDataLike;
 

@@ -2,6 +2,7 @@
 import { LabelsError, ModelError, UsageError } from "../errors.js";
 import type { InputSpec, OutputSpec } from "../guest/records.js";
 import type { ModelFile, Tensor } from "../tflite/model.js";
+import type { Names } from "../options.js";
 import { exactFeeding, type Feeding, fromMeanStd, fromRange, triple } from "./ranges.js";
 
 /** What the catalog says about an input; every field may be absent. */
@@ -28,6 +29,8 @@ export interface FeedingOptions {
   readonly resize?: "squash" | "crop" | "pad" | undefined;
   readonly channels?: "rgb" | "bgr" | undefined;
 }
+
+export const FEEDING: Names<FeedingOptions> = { inputRange: true, mean: true, std: true, resize: true, channels: true };
 
 const DEFAULT_SIDE = 224;
 const MAX_SIDE = 8192;

@@ -1,7 +1,8 @@
 import type { Classification } from "../results.js";
-import type { ClassifyCall, ClassifyTask } from "../tasks/classify.js";
+import { type ClassifyCall, type ClassifyTask, CLASSIFY_CALL } from "../tasks/classify.js";
+import { checkNames } from "../options.js";
 import { type ImageSource, openImage } from "./image.js";
-import { type ClassifierOptions, loadClassifier } from "./local.js";
+import { CLASSIFIER, type ClassifierOptions, loadClassifier } from "./local.js";
 import { ThreadTask, wantsThread } from "./thread.js";
 
 /** A classifier that is loaded once and called for many images. */
@@ -21,6 +22,7 @@ export class Classifier {
 
   /** Throws UsageError or one of its subclasses: an unknown or unfit model, labels that do not fit, an absent engine. */
   static async load(options: ClassifierOptions = {}): Promise<Classifier> {
+    checkNames("Classifier.load", options, CLASSIFIER);
     const { task, loaded } = wantsThread(options)
       ? await ThreadTask.load<Classification>({ task: "classify", options })
       : await loadClassifier(options);
@@ -29,7 +31,9 @@ export class Classifier {
   }
 
   /** Classifies one image; options given here hold for this image alone. Throws ImageError for one that cannot be read and GuestFault when the guest fails on it. */
-  async classify(image: ImageSource, { name, ...changed }: ClassifyCall = {}): Promise<Classification> {
+  async classify(image: ImageSource, options: ClassifyCall = {}): Promise<Classification> {
+    checkNames("classify", options, CLASSIFY_CALL, "Classifier.load", CLASSIFIER);
+    const { name, ...changed } = options;
     return this.task.answer(await openImage(image, { name, maxPixels: this.maxPixels }), changed);
   }
 

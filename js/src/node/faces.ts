@@ -1,7 +1,8 @@
 import type { Detection } from "../results.js";
-import type { DetectCall, FaceTask } from "../tasks/faces.js";
+import { type DetectCall, type FaceTask, DETECT_CALL } from "../tasks/faces.js";
+import { checkNames } from "../options.js";
 import { type ImageSource, openImage } from "./image.js";
-import { type FaceDetectorOptions, loadFaces } from "./local.js";
+import { FACE_DETECTOR, type FaceDetectorOptions, loadFaces } from "./local.js";
 import { ThreadTask, wantsThread } from "./thread.js";
 
 /** A face detector that is loaded once and called for many images. */
@@ -17,6 +18,7 @@ export class FaceDetector {
 
   /** Throws UsageError or one of its subclasses: an unknown model, an option out of its range, an absent engine. */
   static async load(options: FaceDetectorOptions = {}): Promise<FaceDetector> {
+    checkNames("FaceDetector.load", options, FACE_DETECTOR);
     const { task, loaded } = wantsThread(options)
       ? await ThreadTask.load<Detection>({ task: "detect-faces", options })
       : await loadFaces(options);
@@ -24,7 +26,9 @@ export class FaceDetector {
   }
 
   /** Finds the faces of one image; options given here hold for this image alone. Throws ImageError for one that cannot be read and GuestFault when the guest fails on it. */
-  async detect(image: ImageSource, { name, ...changed }: DetectCall = {}): Promise<Detection> {
+  async detect(image: ImageSource, options: DetectCall = {}): Promise<Detection> {
+    checkNames("detect", options, DETECT_CALL, "FaceDetector.load", FACE_DETECTOR);
+    const { name, ...changed } = options;
     return this.task.answer(await openImage(image, { name, maxPixels: this.maxPixels }), changed);
   }
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { GuestError } from "../errors.js";
 import { DEFAULT_GUEST_MEMORY } from "../guest/guest.js";
 import type { EngineName } from "../nn/engine.js";
-import { type Host, inRange, type SharedOptions } from "../options.js";
+import { type Host, inRange, type Names, SHARED, type SharedOptions } from "../options.js";
 import { chooseEngine } from "./engines.js";
 import { DATA } from "./models.js";
 
@@ -21,6 +21,8 @@ export interface NodeOptions extends SharedOptions {
    */
   readonly guestTimeout?: number | undefined;
 }
+
+export const NODE: Names<NodeOptions> = { ...SHARED, engine: true, threads: true, guest: true, guestTimeout: true };
 
 export async function loadHost(options: NodeOptions): Promise<Host> {
   const engine = await chooseEngine(options.engine, options.threads);

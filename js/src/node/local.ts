@@ -3,11 +3,12 @@ import { readFileSync, statSync } from "node:fs";
 import { asModel, type Entry } from "../catalog/entries.js";
 import { MAX_LABEL_BYTES, parseLabels } from "../catalog/label_file.js";
 import { LabelsError } from "../errors.js";
-import { type ClassifyOptions, classifySettings, ClassifyTask } from "../tasks/classify.js";
-import { type DetectOptions, detectSettings, FaceTask, NETS } from "../tasks/faces.js";
+import { CLASSIFY, type ClassifyOptions, classifySettings, ClassifyTask } from "../tasks/classify.js";
+import { DETECT, type DetectOptions, detectSettings, FaceTask, NETS } from "../tasks/faces.js";
+import type { Names } from "../options.js";
 import type { ModelFile } from "../tflite/model.js";
 import { tryNative } from "./engines.js";
-import { loadHost, type NodeOptions } from "./host.js";
+import { loadHost, NODE, type NodeOptions } from "./host.js";
 import { looksLikePath, readEntryFile, readModelFile, requireEntry } from "./models.js";
 
 export interface FaceDetectorOptions extends NodeOptions, DetectOptions {}
@@ -18,6 +19,9 @@ export interface ClassifierOptions extends NodeOptions, ClassifyOptions {
   /** The path of a label file, or one label per class. */
   readonly labels?: string | readonly string[] | undefined;
 }
+
+export const FACE_DETECTOR: Names<FaceDetectorOptions> = { ...DETECT, ...NODE };
+export const CLASSIFIER: Names<ClassifierOptions> = { ...CLASSIFY, model: true, labels: true, ...NODE };
 
 /** What a task says of itself once it is loaded. */
 export interface Loaded {

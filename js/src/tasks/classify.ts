@@ -1,11 +1,11 @@
 /** Image classification with a MobileNet-class model, wherever its files come from. */
 import type { Entry } from "../catalog/entries.js";
 import { type Metadata, readMetadata, readTrained, type Trained } from "../catalog/metadata.js";
-import { type FeedingOptions, fitLabels, inputSpec, outputSpec } from "../catalog/spec.js";
+import { FEEDING, type FeedingOptions, fitLabels, inputSpec, outputSpec } from "../catalog/spec.js";
 import { ModelError } from "../errors.js";
 import { Guest } from "../guest/guest.js";
 import type { ClassifyRequest } from "../guest/records.js";
-import { type DecodedImage, type Host, inRange, integer } from "../options.js";
+import { type DecodedImage, type Host, inRange, integer, type Names } from "../options.js";
 import { type Classification, confidence, round } from "../results.js";
 import { DamagedError } from "../tflite/flatbuffer.js";
 import type { ModelFile } from "../tflite/model.js";
@@ -24,6 +24,9 @@ export interface ClassifyCall extends Pick<ClassifyOptions, "topK" | "minScore">
   /** What the image is called in the record and in errors. */
   readonly name?: string | undefined;
 }
+
+export const CLASSIFY: Names<ClassifyOptions> = { topK: true, minScore: true, ...FEEDING, outputTensor: true };
+export const CLASSIFY_CALL: Names<ClassifyCall> = { topK: true, minScore: true, name: true };
 
 /** What the options, the file and the catalog say together. */
 export interface ClassifySettings {

@@ -4,7 +4,7 @@ import { triple } from "../catalog/ranges.js";
 import { ModelError, UsageError } from "../errors.js";
 import { Guest, type Pixels } from "../guest/guest.js";
 import type { DetectRequest } from "../guest/records.js";
-import { type DecodedImage, type Host, inRange, integer, yesOrNo } from "../options.js";
+import { type DecodedImage, type Host, inRange, integer, type Names, yesOrNo } from "../options.js";
 import { type Detection, type FoundFace, makeFace, readFace } from "../results.js";
 import type { ModelFile } from "../tflite/model.js";
 import { findCut } from "./border.js";
@@ -37,6 +37,12 @@ export interface DetectCall extends Omit<DetectOptions, "model"> {
   /** What the image is called in the record and in errors. */
   readonly name?: string | undefined;
 }
+
+const BOTH: Names<Omit<DetectOptions, "model">> = {
+  minSize: true, thresholds: true, turns: true, border: true, factor: true, maxFaces: true, minScore: true,
+};
+export const DETECT: Names<DetectOptions> = { model: true, ...BOTH };
+export const DETECT_CALL: Names<DetectCall> = { ...BOTH, name: true };
 
 /** What the options ask of the guest. */
 interface DetectSettings {
