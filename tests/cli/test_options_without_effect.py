@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from aicli._option import Options
 from aicli.cli.options import long_flag
@@ -180,3 +181,8 @@ def test_a_face_to_be_spared_that_is_not_there_is_named(aicli: Any, folder: Path
     assert answer.code == 0
     assert "photo.png: there is no face number 3, at 1,1 to be left as it is" in answer.err
     assert aicli("detect-faces", "photo.png", *HIDES, "--keep", "1", "--spare", "220,100").err == ""
+    with Image.open("photo.png") as photo:
+        photo.save("moving.gif", save_all=True, append_images=[photo.point(lambda value: 255 - value), photo])
+    frames = "detect-faces", "moving.gif", "--all-frames", "-o", "hidden.gif", "--blur"
+    assert aicli(*frames, "--keep", "1,3").err.count("there is no face number 3 to be left as it is") == 1
+    assert "left as it is" not in aicli(*frames, "--overwrite", "--keep", "1", "--spare", "220,100").err

@@ -390,9 +390,27 @@ def test_a_picture_lies_on_the_faces(server: Server, photo: bytes) -> None:
     assert server.ask("POST", "/v1/faces", blurred).json["faces"] == [], "what is clear in the picture shows the blur"
     many, headers = form(("photo", "a.gif", moving(photo, "GIF")), parts[1])
     every = server.ask("POST", "/v1/faces", many, headers | {"Accept": "image/png"}, all_frames="true")
-    assert every.headers["x-faces"] == "3"
+    assert every.headers["x-faces"] == "3" and "x-note" not in every.headers
     found = server.ask("POST", "/v1/faces", every.body, all_frames="true").json["results"]
     assert [record["faces"] for record in found] == [[], [], []]
+
+
+def test_a_face_to_be_spared_that_is_not_there_is_named(server: Server, photo: bytes) -> None:
+    """As on the command line, of one photo and of every frame of another."""
+    for body, more in ((photo, {}), (moving(photo, "GIF"), {"all_frames": "true"})):
+        first = server.ask("POST", "/v1/faces", body).json["faces"][0]
+        x, y = first["landmarks"]["nose"]
+        asked: list[tuple[dict[str, Any], str | None]] = [
+            ({"keep": "1", "spare": f"{x},{y}"}, None),
+            ({"keep": "1,9"}, "there is no face number 9 to be left as it is"),
+            ({"keep": "9", "spare": f"{x},{y};1.50, 2e0\r\n"}, "number 9, at 1.5,2 to be left as it is"),
+            ({"keep": ",".join(map(str, range(11, 110)))}, "number 20, and 89 more to be left as it is"),
+        ]
+        for query, note in asked:
+            query |= {"blur": "true", **more}
+            reply = server.ask("POST", "/v1/faces", body, {"Accept": "image/png"}, **query)
+            said = reply.headers.get("x-note")
+            assert reply.status == 200 and (said is None if note is None else said and said.endswith(note)), said
 
 
 @pytest.mark.parametrize(

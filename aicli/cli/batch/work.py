@@ -6,9 +6,9 @@ several jobs write the same files as one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from aicli.cli.batch.job import (
     Answer,
@@ -155,20 +155,20 @@ class DetectWork:
                     extra["crops"] = put_crops(self.cuts(image, result.faces), job.crops)
         notes = notes_of(image)
         if job.picture is not None and self.pictures.hides_faces:
-            notes += self.what_was_not_hidden(job, result.faces)
+            notes += self.not_spared([result.faces])
+            notes += () if result.faces else (self.nothing_hidden(job),)
         thumbnail = self.small(shown or image.to_pil(), result.faces) if self.thumbnail else None
         return Done(result, extra, watch.stages, thumbnail, notes, saved.data)
 
     def warm_up(self) -> None:
         self.detector.warm_up()
 
-    def what_was_not_hidden(self, job: Job, faces: tuple[Face, ...]) -> tuple[Note, ...]:
-        """Notes on a photo without a face, and without one that was to be left as it is."""
+    def not_spared(self, frames: Sequence[Sequence[Face]]) -> tuple[Note, ...]:
+        """A note where no frame of a photo has a face that was to be left as it is."""
         from aicli.output.pictures.spared import not_there
 
-        missing = not_there(faces, self.pictures)
-        spared = () if missing is None else (Note("spared", f"there is no face {missing} to be left as it is"),)
-        return spared if faces else (*spared, self.nothing_hidden(job))
+        missing = not_there(frames, self.pictures)
+        return () if missing is None else (Note("spared", missing),)
 
     def nothing_hidden(self, job: Job) -> Note:
         options = self.detector.options
@@ -310,14 +310,14 @@ class FrameFaces:
         """Notes, and what each record says, where a picture was written."""
         if not self.hides:
             return (), {}
-        empty = sum(not answer.result.to_dict()["faces"] for answer in answers)
+        found = [cast("Detection", answer.result).faces for answer in answers]
+        empty = sum(not faces for faces in found)
+        notes = self.single.not_spared(found)
         if empty == len(answers):
-            notes: tuple[Note, ...] = (self.single.nothing_hidden(job),)
+            notes += (self.single.nothing_hidden(job),)
         elif empty:
             text = f"in {empty} of {len(answers)} frames no face was found, and nothing is hidden there"
-            notes = (Note(f"nothing hidden {job.name}", text),)
-        else:
-            notes = ()
+            notes += (Note(f"nothing hidden {job.name}", text),)
         return notes, {"metadata": "kept" if self.single.pictures.keep_metadata else "dropped"}
 
 

@@ -12,6 +12,9 @@ from aicli.results import Face
 
 __all__ = ["check_spared", "faces_to_hide", "not_there"]
 
+NAMED = 10
+"""No more faces are named that are not there."""
+
 
 def check_spared(options: PictureOptions) -> None:
     """Raises :class:`UsageError` where ``keep`` holds no numbers or ``spare`` no places."""
@@ -31,11 +34,16 @@ def faces_to_hide(faces: Sequence[Face], options: PictureOptions) -> list[Face]:
     ]
 
 
-def not_there(faces: Sequence[Face], options: PictureOptions) -> str | None:
-    """The faces that are to be left as they are, where there is none; ``None`` if all are there."""
-    numbers = [f"number {number}" for number in sorted(face_numbers(options.keep)) if number > len(faces)]
-    places = [text for text in options.spare if not any(holds(face, *point(text)) for face in faces)]
-    return ", ".join(numbers + [f"at {text}" for text in places]) or None
+def not_there(frames: Sequence[Sequence[Face]], options: PictureOptions) -> str | None:
+    """A sentence, in ASCII, on faces to be left as they are that no frame of a photo has; ``None`` if all are there."""
+    most = max(map(len, frames), default=0)
+    numbers = [f"number {number}" for number in sorted(face_numbers(options.keep)) if number > most]
+    points = [point(text) for text in options.spare]
+    absent = [place for place in points if not any(holds(face, *place) for faces in frames for face in faces)]
+    missing = numbers + [f"at {x:.12g},{y:.12g}" for x, y in absent]
+    if len(missing) > NAMED:
+        missing = [*missing[:NAMED], f"and {len(missing) - NAMED} more"]
+    return f"there is no face {', '.join(missing)} to be left as it is" if missing else None
 
 
 def holds(face: Face, x: float, y: float) -> bool:

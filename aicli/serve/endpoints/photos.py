@@ -191,6 +191,7 @@ async def faces(request: Request) -> Response:
         header, blobs = await service.run(request, service.pool, job, photos)
     if picture:
         headers = {"cache-control": "no-store", "vary": "accept", "x-faces": str(header["faces"])}
+        headers |= {"x-note": header["note"]} if "note" in header else {}
         return Response(blobs[0], media_type=header["type"], headers=headers)
     return answer(upload, header["results"], several=bool(frames))
 

@@ -92,7 +92,7 @@ def make_app(settings: Settings) -> Guarded:
         allow_origins=settings.allow_origins,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=CORS_HEADERS,
-        expose_headers=["Location", "Retry-After", "X-Faces", "X-Request-ID"],
+        expose_headers=["Location", "Retry-After", "X-Faces", "X-Note", "X-Request-ID"],
     )
     app = Starlette(routes=routes, middleware=[cors] if settings.allow_origins else [], exception_handlers=answers)
     app.router.redirect_slashes = False

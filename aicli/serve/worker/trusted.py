@@ -16,7 +16,7 @@ from aicli.catalog.folders import models_stamp, user_models
 from aicli.errors import AicliError
 from aicli.guest.client import Guest
 from aicli.options import ClassifyOptions, DetectOptions, PictureOptions, SandboxOptions
-from aicli.results import Classification, Detection
+from aicli.results import Classification, Detection, Face
 from aicli.serve.worker.answers import failure, respond
 from aicli.tasks.classify import Classifier
 from aicli.tasks.faces import FaceDetector
@@ -185,7 +185,8 @@ def draw_one(
     from aicli.tasks.originals import picture_to_draw_on, picture_to_hide_in
 
     image = detector.open(photo, name=name)
-    faces, hides = detector.detect(image, options).faces, pictures.hides_faces
+    found = faces = detector.detect(image, options).faces
+    hides = pictures.hides_faces
     if hides:
         picture, faces = picture_to_hide_in(detector, image, photo, faces, options)
     else:
@@ -201,7 +202,7 @@ def draw_one(
         tables=jpeg_tables(photo) if format == "JPEG" else None,
         png_level=1,  # an answer should not wait for a smaller file
     )
-    return {"type": f"image/{format.lower()}", "faces": len(faces)}, [bytes(data)]
+    return {"type": f"image/{format.lower()}", "faces": len(faces), **spared([found], pictures)}, [bytes(data)]
 
 
 def draw_frames(
@@ -219,10 +220,12 @@ def draw_frames(
     from aicli.tasks.originals import frame_to_hide_in
 
     hides, animation, first, count = pictures.hides_faces, None, None, 0
+    found: list[tuple[Face, ...]] = []
     for image in detector.open_frames(photo, name=name, keep_transparent=True):
         first = first or image
         animation = animation or Animation(name, detector.options.max_pixels, image.plays)
         picture, faces = image.transparent or image.to_pil(), detector.detect(image, options).faces
+        found.append(faces)
         if hides:
             picture, faces = frame_to_hide_in(detector, image, faces, options)
         animation.add(compose(picture, faces, pictures, cover), image.shown_for)
@@ -232,4 +235,12 @@ def draw_frames(
     metadata = ImageMetadata(first.icc_profile, first.exif)
     exif = pictures.exif_of_hidden if hides else "dropped"
     data = encode_animation(animation, format, name=name, metadata=metadata, exif=exif, quality=pictures.quality)
-    return {"type": f"image/{format.lower()}", "faces": count}, [bytes(data)]
+    return {"type": f"image/{format.lower()}", "faces": count, **spared(found, pictures)}, [bytes(data)]
+
+
+def spared(frames: Sequence[Sequence[Face]], pictures: PictureOptions) -> dict[str, str]:
+    """What the header says where a face that was to be left as it is is in no frame."""
+    from aicli.output.pictures.spared import not_there
+
+    note = not_there(frames, pictures)
+    return {} if note is None else {"note": note}
