@@ -24,7 +24,7 @@ from aicli.image.frames import Frames, OpenImage, frames_of
 from aicli.image.guard import check_size, guarded
 from aicli.image.pixels import rgb_pixels, rgb_profile
 from aicli.image.reading import MAX_STREAM_BYTES, open_file, read_stream, require_kind, stream_name
-from aicli.image.upright import turn_upright, upright_exif
+from aicli.image.upright import transparent_picture, turn_upright, upright_exif
 from aicli.options import SandboxOptions
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _finish(
     pixels = rgb_pixels(upright, frames.kind)
     transparent = None
     if keep_transparent and upright.has_transparency_data and not upright.mode.startswith("I"):
-        transparent = upright.convert("LA" if upright.mode in ("L", "LA", "La") else "RGBA")
+        transparent = transparent_picture(upright)
     if turn >= 5:
         full = (full[1], full[0])
     said = frames.messages

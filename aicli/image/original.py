@@ -6,20 +6,50 @@ import io
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from PIL import Image
 
 from aicli.errors import AicliError
+from aicli.image.decode import DEFAULT_MAX_PIXELS, DecodedImage, ImageSource, open_image
 from aicli.image.formats import HEAD_BYTES, identify, open_with
 from aicli.image.frames import frames_of
 from aicli.image.guard import guarded
-from aicli.image.reading import open_file
-from aicli.image.upright import turn_upright
+from aicli.image.reading import open_file, read_stream, stream_name
+from aicli.image.upright import transparent_picture, turn_upright
 
-__all__ = ["holds_several", "is_grey", "open_transparent"]
+__all__ = ["holds_several", "is_grey", "open_original", "open_transparent"]
 
 _KINDS = ("JPEG", "PNG", "WebP")
+
+
+def open_original(
+    source: ImageSource | DecodedImage, *, name: str | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Image.Image:
+    """The picture of any source: L, LA or RGBA where it is grey or transparent, else RGB; a Pillow image as it is.
+
+    All others are upright. Raises as :func:`aicli.image.decode.open_image` does.
+    """
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, DecodedImage):
+        return source.transparent or source.to_pil()
+    if isinstance(source, (str, os.PathLike)):
+        source = Path(source)
+    elif isinstance(source, (bytearray, memoryview)):
+        source = bytes(source)
+    elif hasattr(source, "read"):
+        source = cast("BinaryIO", source)
+        name = name or stream_name(source)
+        source = read_stream(source, name)
+    image = open_image(source, name=name, max_pixels=max_pixels)
+    picture = image.to_pil()
+    if not isinstance(source, (Path, bytes)):
+        return picture
+    transparent = open_transparent(source, name=image.name, max_pixels=max_pixels)
+    if transparent is not None and transparent.size == picture.size:
+        return transparent
+    return picture.convert("L") if is_grey(source) else picture
 
 
 def is_grey(source: Path | bytes) -> bool:
@@ -65,8 +95,7 @@ def open_transparent(source: Path | bytes, *, name: str, max_pixels: int) -> Ima
         stream.seek(0)
         with guarded(name, kind), frames_of(kind, stream, name, max_pixels) as frames:
             loaded = frames.load(frames.first, max_pixels, None)
-            upright = turn_upright(loaded.image, loaded.turn)
-            return upright.convert("LA" if upright.mode in ("L", "LA", "La") else "RGBA")
+            return transparent_picture(turn_upright(loaded.image, loaded.turn))
 
 
 def _opened(source: Path | bytes) -> AbstractContextManager[BinaryIO]:

@@ -6,7 +6,7 @@ import struct
 
 from PIL import Image
 
-__all__ = ["orientation", "turn_upright", "upright_exif"]
+__all__ = ["orientation", "transparent_picture", "turn_upright", "upright_exif"]
 
 _ORIENTATION = 0x0112
 _TURN = {
@@ -32,6 +32,13 @@ def orientation(image: Image.Image) -> int:
 def turn_upright(image: Image.Image, value: int) -> Image.Image:
     """``image`` turned or mirrored as Exif orientation ``value`` says (Exif 2.32, table 6)."""
     return image.transpose(_TURN[value]) if value in _TURN else image
+
+
+def transparent_picture(upright: Image.Image) -> Image.Image:
+    """An upright picture as LA or RGBA, without metadata: their orientation would have others turn it once more."""
+    picture = upright.convert("LA" if upright.mode in ("L", "LA", "La") else "RGBA")
+    picture.info = {}
+    return picture
 
 
 def upright_exif(image: Image.Image) -> bytes | None:

@@ -69,14 +69,14 @@ class Classifier(Task):
         return cls(**options.keywords())
 
     def __call__(
-        self, image: ImageSource, *, top_k: int | None = None, min_score: float | None = None
+        self, image: ImageSource | DecodedImage, *, top_k: int | None = None, min_score: float | None = None
     ) -> Classification:
         """Classifies one image: a path, bytes, a file object, a PIL image, or a uint8 array (height x width x 3, RGB).
 
         Raises :class:`aicli.errors.ImageError` for an image that cannot be read and
         :class:`aicli.errors.GuestFault` when the guest fails on it.
         """
-        return self.classify(self.open(image), top_k=top_k, min_score=min_score)
+        return self.classify(image, top_k=top_k, min_score=min_score)
 
     def open(self, image: ImageSource, *, name: str | None = None) -> DecodedImage:
         """Decodes an image as :meth:`__call__` does, at no more resolution than the model can use.
@@ -113,9 +113,10 @@ class Classifier(Task):
         return open_frames(image, name=name, min_size=size, max_pixels=most, max_frames=max_frames)
 
     def classify(
-        self, image: DecodedImage, *, top_k: int | None = None, min_score: float | None = None
+        self, image: ImageSource | DecodedImage, *, top_k: int | None = None, min_score: float | None = None
     ) -> Classification:
-        """Classifies an image that is already decoded. ``top_k=0`` answers all classes."""
+        """Classifies an image, which may be decoded already. ``top_k=0`` answers all classes."""
+        image = image if isinstance(image, DecodedImage) else self.open(image)
         top_k = self.options.top_k if top_k is None else CHECKS["top_k"].checked(top_k)
         min_score = self.options.min_score if min_score is None else CHECKS["min_score"].checked(min_score)
         request = ClassifyRequest(self.model.input, self.model.output, top_k, min_score)

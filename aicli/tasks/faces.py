@@ -71,7 +71,7 @@ class FaceDetector(Task):
     def from_options(cls, options: DetectOptions) -> FaceDetector:
         return cls(**options.keywords())
 
-    def __call__(self, image: ImageSource, **overrides: Unpack[DetectOverrides]) -> Detection:
+    def __call__(self, image: ImageSource | DecodedImage, **overrides: Unpack[DetectOverrides]) -> Detection:
         """Finds the faces of one image: a path, bytes, a file object, a PIL image, a uint8 array (height x width x 3).
 
         ``min_size``, ``thresholds``, ``factor``, ``max_faces``, ``min_score``, ``min_box``, ``max_box`` and ``clip``
@@ -80,7 +80,7 @@ class FaceDetector(Task):
         Raises :class:`aicli.errors.ImageError` for an image that cannot be read and
         :class:`aicli.errors.GuestFault` when the guest fails on it.
         """
-        return self.detect(self.open(image), **overrides)
+        return self.detect(image, **overrides)
 
     def open(self, image: ImageSource, *, name: str | None = None) -> DecodedImage:
         """Decodes an image as :meth:`__call__` does, in full resolution."""
@@ -115,12 +115,16 @@ class FaceDetector(Task):
         return open_frames(image, name=name, max_pixels=most, max_frames=max_frames, keep_transparent=keep_transparent)
 
     def detect(
-        self, image: DecodedImage, options: DetectOptions | None = None, **overrides: Unpack[DetectOverrides]
+        self,
+        image: ImageSource | DecodedImage,
+        options: DetectOptions | None = None,
+        **overrides: Unpack[DetectOverrides],
     ) -> Detection:
-        """Finds the faces of an image that is already decoded; ``overrides`` as for :meth:`__call__`.
+        """Finds the faces of an image, which may be decoded already; ``overrides`` as for :meth:`__call__`.
 
         ``options`` stand for all of the detector's own that say what to look for.
         """
+        image = image if isinstance(image, DecodedImage) else self.open(image)
         options, model = options or self.options, self.model
         options = options.replace(**overrides) if overrides else options
         most = 0 if options.min_box or options.max_box else options.max_faces  # the best of those that are kept

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aicli.image.decode import open_image
-from aicli.image.original import is_grey, open_transparent
+from aicli.image.original import is_grey, open_original, open_transparent
 from aicli.results import Face
 
 if TYPE_CHECKING:
@@ -57,10 +56,7 @@ def frame_to_hide_in(
 
 def open_cover(source: Path | bytes, *, name: str, max_pixels: int) -> Image.Image:
     """The picture that is laid on faces, with what is transparent in it. Raises :class:`aicli.errors.ImageError`."""
-    transparent = open_transparent(source, name=name, max_pixels=max_pixels)
-    if transparent is not None:
-        return transparent
-    return open_image(source, name=name, max_pixels=max_pixels).to_pil()
+    return open_original(source, name=name, max_pixels=max_pixels)
 
 
 def all_faces(

@@ -71,6 +71,32 @@ def test_anonymised_faces_are_gone_and_so_is_the_exif(aicli: Any, examples: Path
         assert image.getexif()[0x010F] == "camera"
 
 
+@pytest.mark.parametrize("kind", ["png", "webp", "frames.webp"])
+def test_faces_of_a_transparent_photo_on_its_side_are_hidden_where_they_are(
+    aicli: Any, examples: Path, tmp_path: Path, kind: str
+) -> None:
+    photo, out = tmp_path / f"photo.{kind}", tmp_path / f"out.{kind}"
+    with Image.open(examples / "astronaut.png") as image:
+        upright = image.convert("RGBA").crop((0, 0, 500, 400))
+    upright.putpixel((0, 399), (0, 0, 0, 0))
+    exif, stored = Image.Exif(), upright.transpose(Image.Transpose.ROTATE_90)
+    exif[0x0112] = 6
+    if "." in kind:
+        darker = stored.point(lambda value: value // 2)
+        stored.save(photo, exif=exif, lossless=True, save_all=True, append_images=[darker])
+    else:
+        stored.save(photo, exif=exif, lossless=True)
+    options = ("--cover", "solid", "--margin", 0, *(("--all-frames",) if "." in kind else ()))
+    assert aicli("detect-faces", photo, "-o", out, *options).code == 0
+    seen = pixels(out)
+    assert seen.shape == (400, 500, 3)
+    assert seen[66:168, 184:262].max() < 30, "the face"
+    changed = abs(seen - np.asarray(upright.convert("RGB")).astype(int)).mean(axis=2)
+    changed[55:180, 170:275] = 0
+    changed[399, 0] = 0
+    assert changed.mean() < 4, "nothing else"
+
+
 def test_each_face_as_a_file(aicli: Any, examples: Path, tmp_path: Path) -> None:
     crops = tmp_path / "faces"
     result = aicli("detect-faces", examples, "--crop", crops, "--align", "--margin", 0.5, "-f", "jsonl")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageChops, ImageDraw
 
 from aicli.errors import ImageError, UsageError
+from aicli.image.decode import open_image
 from aicli.output.pictures.anonymize import METHODS, Method, anonymize
 from aicli.output.pictures.crops import crop_face
 from aicli.output.pictures.drawing import clip_box, default_line_width, draw_faces, draw_label, pick_contrasting_text
@@ -122,6 +124,38 @@ def test_an_unturned_photo_is_turned_before_its_faces_are_hidden() -> None:
     assert hidden.size == upright.size == (60, 100)
     assert hidden.crop((10, 10, 30, 40)).getextrema() == ((0, 0),) * 3
     assert ImageChops.difference(hidden, upright).getbbox() == (10, 10, 30, 40)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
+def test_pictures_are_made_of_whatever_an_image_is(tmp_path: Path, mode: str) -> None:
+    """A path, bytes, a stream, an array or a decoded image, upright and grey or transparent where the photo is."""
+    photo, exif = noise(100, 60).convert(mode), Image.Exif()
+    if "A" in mode:
+        photo.putpixel((0, 0), (0,) * len(mode))
+    exif[0x0112] = 6
+    path = tmp_path / "photo.png"
+    photo.save(path, exif=exif)
+    upright = photo.transpose(Image.Transpose.ROTATE_270)
+    with path.open("rb") as stream:
+        for source in (str(path), path, path.read_bytes(), bytearray(path.read_bytes()), stream, Image.open(path)):
+            hidden = anonymize(source, [face(10, 10, 30, 40)], method="solid", margin=0)
+            assert (hidden.mode, hidden.size) == (mode, (60, 100)), type(source)
+            assert ImageChops.difference(hidden.convert("RGB"), upright.convert("RGB")).getbbox() == (10, 10, 30, 40)
+    decoded = open_image(path)
+    box, label = face(10, 10, 30, 40), Classification("a", 1, 1, "m", (Prediction(0, "cat", 0.9),))
+    makes: list[Callable[[Any], Image.Image]] = [
+        lambda image: anonymize(image, [box], cover=path),
+        lambda image: draw_faces(image, [box]),
+        lambda image: draw_label(image, label),
+        lambda image: crop_face(image, box),
+    ]
+    for make in makes:
+        assert make(decoded).convert("RGB").tobytes() == make(decoded.pixels).convert("RGB").tobytes()
+        assert make(path).size == make(decoded).size
+        with pytest.raises(TypeError, match="a path, bytes, a binary stream, a Pillow image or an array, not"):
+            make(7)
+        with pytest.raises(ImageError, match=r"absent\.jpg: no such file"):
+            make("absent.jpg")
 
 
 def test_a_box_is_drawn_around_its_face() -> None:

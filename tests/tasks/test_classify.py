@@ -102,6 +102,10 @@ def test_every_kind_of_source_gives_the_same_answer(examples: Path) -> None:
     assert {prediction.label for prediction in best if prediction} == {"military uniform"}
     scores = [prediction.score for prediction in best if prediction]
     assert max(scores) - min(scores) < 0.02
+    decoded = classifier.open(photo)
+    assert classifier(photo) == classifier.classify(photo) == classifier(decoded) == classifier.classify(decoded)
+    with pytest.raises(TypeError, match="an image is a path, bytes,"):
+        classifier.classify(None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("photo", PHOTOS)

@@ -91,6 +91,14 @@ def test_an_answer_does_not_depend_on_the_pictures_before(examples: Path, runtim
         assert alone.faces and warm(picture) == alone
 
 
+def test_both_calls_take_a_photo_and_a_decoded_one(examples: Path) -> None:
+    detector, photo = FaceDetector(), examples / "astronaut.png"
+    decoded = detector.open(photo)
+    assert detector(photo) == detector.detect(photo) == detector(decoded) == detector.detect(decoded)
+    with pytest.raises(TypeError, match="an image is a path, bytes,"):
+        detector.detect(7)  # type: ignore[arg-type]
+
+
 def test_min_size_and_max_faces(shared: Path) -> None:
     photo = shared / "images" / "solvay.jpg"
     every = FaceDetector()(photo).faces

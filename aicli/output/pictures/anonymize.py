@@ -14,6 +14,8 @@ from typing import Literal
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 from aicli.errors import UsageError
+from aicli.image.decode import DecodedImage, ImageSource
+from aicli.image.original import open_original
 from aicli.results import Box, Face
 
 __all__ = ["METHODS", "Method", "Shape", "anonymize"]
@@ -30,22 +32,24 @@ _LEAST_MARGIN = 0.15
 
 
 def anonymize(
-    image: Image.Image,
+    image: ImageSource | DecodedImage,
     faces: Sequence[Face],
     *,
     method: Method = "blur",
     margin: float = _LEAST_MARGIN,
     shape: Shape | None = None,
-    cover: Image.Image | None = None,
+    cover: ImageSource | DecodedImage | None = None,
 ) -> Image.Image:
     """A new image in which every face's box, enlarged by ``margin`` of its size on each side, is covered.
 
-    ``image`` is turned upright first, as its EXIF says, since boxes are pixels of the upright image. The result is L,
-    LA, RGB or RGBA, whichever the image is or comes near to; it has no metadata, and no colour where it is transparent.
+    ``image`` and ``cover`` are whatever a detector takes, or an image that it decoded. ``image`` is turned upright
+    first, as its EXIF says, since boxes are pixels of the upright image. The result is L, LA, RGB or RGBA, whichever
+    the image is or comes near to; it has no metadata, and no colour where it is transparent.
 
     ``blur`` gives a rounded area, ``pixelate`` squares of one colour, ``solid`` black; with ``cover`` that picture lies
     on the faces, its transparent parts on the blur. ``shape`` is ``box`` (square corners) or ``ellipse`` (it
-    holds the box). Raises :class:`UsageError` for another method, shape or margin.
+    holds the box). Raises :class:`UsageError` for another method, shape or margin, :class:`ImageError` for an image
+    that cannot be read, :class:`TypeError` for what is none.
     """
     if method not in METHODS:
         raise UsageError(f"there is no method {method!r} to anonymise faces; choose one of {', '.join(METHODS)}")
@@ -53,9 +57,10 @@ def anonymize(
         raise UsageError(f"there is no shape {shape!r}; choose box or ellipse")
     if not (math.isfinite(margin) and margin >= 0):
         raise UsageError(f"the margin around a face must be 0 or more, not {margin}")
-    result = _plain(image)
+    result = _plain(open_original(image))
+    laid = None if cover is None else open_original(cover)
     for face in faces:
-        _hide(result, face.box, method, margin, shape, cover)
+        _hide(result, face.box, method, margin, shape, laid)
     return result
 
 

@@ -7,6 +7,8 @@ import math
 from PIL import Image
 
 from aicli.errors import ImageError, UsageError
+from aicli.image.decode import DecodedImage, ImageSource
+from aicli.image.original import open_original
 from aicli.output.pictures.drawing import clip_box
 from aicli.results import Face, Landmarks
 
@@ -16,7 +18,7 @@ _LARGEST_SIZE = 8192
 
 
 def crop_face(
-    image: Image.Image, face: Face, *, margin: float = 0.2, align: bool = False, size: int | None = None
+    image: ImageSource | DecodedImage, face: Face, *, margin: float = 0.2, align: bool = False, size: int | None = None
 ) -> Image.Image:
     """A new RGB image of the face with ``margin`` of the box's width and height on each side.
 
@@ -30,6 +32,7 @@ def crop_face(
         raise UsageError(f"the margin around a face must be 0 or more, not {margin}")
     if size is not None and not 1 <= size <= _LARGEST_SIZE:
         raise UsageError(f"the size of a face must be 1 to {_LARGEST_SIZE} pixels, not {size}")
+    image = open_original(image)
     if clip_box(face.box, image.size) is None:
         raise ImageError("a face lies outside the image and cannot be cut out")
     x1, y1, x2, y2 = face.box

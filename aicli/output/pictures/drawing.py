@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageColor, ImageDraw
 
 from aicli.errors import UsageError
+from aicli.image.decode import DecodedImage, ImageSource
+from aicli.image.original import open_original
 from aicli.output.pictures.fonts import Font, fit_text, font_for, text_width
 from aicli.results import Box, Classification, Face, Landmarks, Point
 
@@ -82,7 +84,7 @@ def scaled(face: Face, x: float, y: float) -> Face:
 
 
 def draw_faces(
-    image: Image.Image,
+    image: ImageSource | DecodedImage,
     faces: Sequence[Face],
     *,
     color: Color = "lime",
@@ -95,22 +97,18 @@ def draw_faces(
     A box that reaches beyond the image is drawn along the image's edge; one wholly outside is left out.
     """
     rgb = parse_color(color)
-    result = _in_colour(image)
-    draw = ImageDraw.Draw(result)
-    visible = [
-        (face, box, line_width or _line_width(box, image.size))
-        for face in faces
-        if (box := clip_box(face.box, image.size))
-    ]
+    result = _in_colour(open_original(image))
+    draw, size = ImageDraw.Draw(result), result.size
+    visible = [(face, box, line_width or _line_width(box, size)) for face in faces if (box := clip_box(face.box, size))]
     for _, box, width in visible:
-        _draw_box(draw, box, image.size, rgb, width)
+        _draw_box(draw, box, size, rgb, width)
     if landmarks:
         for face, box, width in visible:
             _draw_dots(result, face.landmarks, _dot_radius(box, width), rgb)
     if scores:  # last, so that no other face's box crosses the text
         taken = [box for _, box, _ in visible]
         for face, box, width in visible:
-            taken.append(_draw_score(draw, box, f"{face.score:.2f}", image.size, rgb, width, taken))
+            taken.append(_draw_score(draw, box, f"{face.score:.2f}", size, rgb, width, taken))
     return result
 
 
@@ -197,14 +195,14 @@ def _line_height(font: Font) -> int:
     return math.ceil(bottom - top)
 
 
-def draw_label(image: Image.Image, classification: Classification) -> Image.Image:
+def draw_label(image: ImageSource | DecodedImage, classification: Classification) -> Image.Image:
     """The image with its best label and the score in percent in a dark band along the bottom.
 
     The letters shrink for a long label, down to 11 pixels; then the label is cut with an ellipsis.
     """
     best = classification.best
     label, score = (best.label, f"{best.score * 100:.1f}%") if best else ("no label", "")
-    result = _in_colour(image)
+    result = _in_colour(open_original(image))
     width, height = result.size
     letters = max(11, round(min(width, height * 1.5) / 18))
     while letters > 11 and not _label_fits(label, score, letters, width):
