@@ -116,7 +116,7 @@ def expand(
     include: Sequence[str] = (),
     stdin: BinaryIO | None = None,
     program: str = "aicli classify",
-    passed_over: Callable[[str], None] = lambda path: None,
+    passed_over: Callable[[str, str], None] = lambda path, why: None,
     column: str | None = None,
     opens: bool = True,
     unpacks: bool = True,
@@ -128,7 +128,8 @@ def expand(
     skipped; links are followed, but no folder is entered twice. An argument with ``*``, ``?`` or ``[`` that is no file
     is expanded as a pattern. ``files_from`` is a file of names of files and folders, one a line, or with ``null``
     between NULs; ``-`` is standard input. ``program`` is what the advice for an address pipes into; ``passed_over`` is
-    told of each file of a folder that has no suffix of an image.
+    told of each file of a folder that has no suffix of an image, and why of each image of an archive that is hidden or
+    would lie outside.
 
     An archive (``is_archive``) gives the images in it; an address in a bucket the object, or as a folder or pattern the
     images below it. With ``column`` all names are Parquet files, or folders of them, and that column holds paths or the
@@ -167,7 +168,7 @@ class Choice(Record):
 
     include: tuple[str, ...]
     program: str
-    passed_over: Callable[[str], None]
+    passed_over: Callable[[str, str], None]
     column: str | None = None
     opens: bool = True
     unpacks: bool = True
@@ -176,14 +177,18 @@ class Choice(Record):
         """What is taken of an archive: patterns for archives have chosen it already."""
         return self.replace(include=tuple(pattern for pattern in self.include if not is_archive(pattern)))
 
-    def takes(self, path: str) -> bool:
+    def wants(self, path: str) -> bool:
         name = os.path.basename(path)
         if self.include:
             return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in self.include)
-        if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-            return True
-        self.passed_over(path)
-        return False
+        return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+    def takes(self, path: str) -> bool:
+        """Whether it is wanted; what is none by its suffix is said to be passed over."""
+        wanted = self.wants(path)
+        if not wanted and not self.include:
+            self.passed_over(path, "")
+        return wanted
 
 
 def _expand(arguments: Sequence[str], names: Iterator[str] | None, choice: Choice) -> Iterator[Input]:
@@ -240,7 +245,7 @@ def take_members(name: str, choice: Choice, stamp: str | None = None) -> Iterato
 
     nothing = True
     try:
-        for member, read in members(name, choice.inside().takes):
+        for member, read in members(name, choice.inside()):
             nothing = False
             yield Input(member, read=read)
         if nothing:

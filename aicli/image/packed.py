@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import lzma
+import re
+import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from aicli._text import shown
 from aicli.errors import ImageError, UnavailableError, UsageError
 from aicli.image.buckets import is_in_bucket, open_in_bucket
 from aicli.image.reading import one_line, open_file, read_stream
+
+if TYPE_CHECKING:
+    from aicli.image.inputs import Choice
 
 __all__ = ["Packed", "members", "rows"]
 
@@ -25,6 +30,11 @@ Packed = tuple[str, Callable[[], bytes]]
 
 Member = tuple[str, "Callable[[], IO[bytes]] | str"]
 """The path of a member, and what opens it, or why it is not opened."""
+
+NOT_FOLLOWED = "which is not followed in an archive; unpack it, and name the folder"
+
+HIDDEN, OUTSIDE = "hidden", "outside the archive"
+"""Why photos of an archive are passed over."""
 
 ENCRYPTED = 1
 """Bit of a zip member's flags."""
@@ -45,18 +55,30 @@ def opened(name: str) -> AbstractContextManager[IO[bytes]]:
     return open_in_bucket(name) if is_in_bucket(name) else open_file(name, name)
 
 
-def members(name: str, takes: Callable[[str], bool]) -> Iterator[Packed]:
+def members(name: str, choice: Choice) -> Iterator[Packed]:
     """The photos of an archive in its order, named as if it were a folder. Raises :class:`ImageError`."""
     unpack = zip_members if name.lower().endswith(".zip") else tar_members
     with opened(name) as stream:
         try:
             for path, read in unpack(stream):
-                hidden = any(part.startswith((".", "__MACOSX")) for part in path.split("/") if part != ".")
-                member = f"{name}/{path.removeprefix('./')}"
-                if not hidden and takes(member):
+                member, unseen = f"{name}/{path.removeprefix('./').lstrip('/')}", unseen_as(path)
+                if unseen is not None:
+                    if unseen and choice.wants(member):
+                        choice.passed_over(member, unseen)
+                elif choice.takes(member):
                     yield member, refusal(member, read) if isinstance(read, str) else reader(member, read)
         except BROKEN as error:
             raise broken(name, error) from None
+
+
+def unseen_as(path: str) -> str | None:
+    """Why a member is not looked at: ``HIDDEN``, ``OUTSIDE``, or nothing for what macOS writes beside every file."""
+    parts = [part for part in path.split("/") if part != "."]
+    if ".." in re.split(r"[/\\]", path):
+        return OUTSIDE
+    if any(part.startswith(("._", "__MACOSX")) for part in parts):
+        return ""
+    return HIDDEN if any(part.startswith(".") for part in parts) else None
 
 
 def zip_members(stream: IO[bytes]) -> Iterator[Member]:
@@ -64,6 +86,8 @@ def zip_members(stream: IO[bytes]) -> Iterator[Member]:
         for info in archive.infolist():
             if info.flag_bits & ENCRYPTED:
                 yield info.filename, "encrypted; unpack the archive with its password, and name the folder"
+            elif stat.S_ISLNK(info.external_attr >> 16):
+                yield info.filename, f"a link, {NOT_FOLLOWED}"
             elif not info.is_dir():
                 yield info.filename, lambda info=info: archive.open(info)  # type: ignore[misc]
 
@@ -75,11 +99,9 @@ def tar_members(stream: IO[bytes]) -> Iterator[Member]:
             if info.isreg():
                 yield info.name, lambda info=info: archive.extractfile(info)  # type: ignore[misc]
             elif info.issym() or info.islnk():
-                target = shown(info.linkname)
-                yield (
-                    info.name,
-                    f"a link to {target}, which is not followed in an archive; unpack it, and name the folder",
-                )
+                yield info.name, f"a link to {shown(info.linkname)}, {NOT_FOLLOWED}"
+            elif not info.isdir():
+                yield info.name, "a device or a named pipe, not a file"
             archive.members = []  # type: ignore[attr-defined]  # else it keeps all of them
 
 

@@ -66,6 +66,44 @@ def test_archives_are_read_like_folders(
     compare(records(result), expected, f"{archive}/")
 
 
+@pytest.mark.parametrize("name", ["odd.tar", "odd.zip"])
+def test_odd_members_are_answered_refused_or_counted(aicli: Any, examples: Path, tmp_path: Path, name: str) -> None:
+    photo, archive = (examples / "chelsea.png").read_bytes(), tmp_path / name
+    plain = ["ok.png", "/rooted.png", "./ok.png"]
+    unseen = {"../out.png": "outside the archive", "a/.b/x.png": "hidden", ".c.png": "hidden"}
+    silent = ["__MACOSX/x.png", "a/._x.png", ".notes"]
+    if name.endswith("zip"):
+        with zipfile.ZipFile(archive, "w") as zipped:
+            for member in [*plain, *unseen, *silent, "folder.png/"]:
+                zipped.writestr(member, photo if member[-1] != "/" else b"")
+            link = zipfile.ZipInfo("link.png")
+            link.external_attr = 0o120777 << 16
+            zipped.writestr(link, "ok.png")
+    else:
+        with tarfile.open(archive, "w") as tar:
+            for member in [*plain, *unseen, *silent]:
+                info = tarfile.TarInfo(member)
+                info.size = len(photo)
+                tar.addfile(info, io.BytesIO(photo))
+            for member, kind in (("folder.png", tarfile.DIRTYPE), ("link.png", tarfile.SYMTYPE), ("pipe.png", b"6")):
+                info = tarfile.TarInfo(member)
+                info.type, info.linkname = kind, "ok.png"
+                tar.addfile(info)
+    result = aicli("classify", archive, "-f", "jsonl", "-v")
+    answered = [record["image"] for record in records(result) if "error" not in record]
+    assert answered == [f"{archive}/ok.png", f"{archive}/rooted.png", f"{archive}/ok.png"]
+    refused = {record["image"]: record["error"] for record in records(result) if "error" in record}
+    assert "a link" in refused.pop(f"{archive}/link.png")
+    if name.endswith("tar"):
+        assert refused.pop(f"{archive}/pipe.png").endswith("a device or a named pipe, not a file")
+    assert refused == {}
+    for member, why in unseen.items():
+        assert f"{archive}/{member}: passed over, {why}; unpack it to have it tried\n" in result.err
+    assert result.err.count("passed over, ") == 3
+    assert result.err.endswith("3 files passed over (2 hidden, 1 outside the archive)\n")
+    assert "passed over" not in aicli("classify", archive, "-q").err
+
+
 def test_archives_in_lists_and_folders_and_with_pictures(
     aicli: Any, photos: Path, tmp_path: Path, expected: dict[str, Any]
 ) -> None:

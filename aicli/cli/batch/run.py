@@ -131,9 +131,10 @@ class Batch:
 
             complain(words(self.suspect))
 
-    def _say_passed_over(self, path: str) -> None:
+    def _say_passed_over(self, path: str, why: str) -> None:
         self.progress.hide()
-        complain(f"{path}: passed over, no image by its suffix; name it to have it tried")
+        how = f"{why}; unpack it to have it tried" if why else "no image by its suffix; name it to have it tried"
+        complain(f"{path}: passed over, {how}")
 
     def _is_answered(self, name: str) -> bool:
         return self.file is not None and self.file.answers(name)

@@ -23,21 +23,24 @@ __all__ = ["Sources", "in_background"]
 
 
 class PassedOver:
-    """The files of folders that are no images by their suffix: how many, by that suffix. No results count."""
+    """Files of folders and archives: how many were no images by their suffix, by that, or not looked at, and why.
+
+    No results count.
+    """
 
     def __init__(self, excluded: list[str]) -> None:
         self.counts: Counter[str] = Counter()
         self.results: set[str] = set()
-        self.tell: Callable[[str], None] | None = None
+        self.tell: Callable[[str, str], None] | None = None
         self._excluded = excluded
         self._known: dict[str, bool] = {}
 
-    def __call__(self, path: str) -> None:
+    def __call__(self, path: str, why: str) -> None:
         if os.path.realpath(path) in self.results or (self._excluded and is_in(path, self._excluded, self._known)):
             return
-        self.counts[os.path.splitext(path)[1].lower() or "without suffix"] += 1
+        self.counts[why or os.path.splitext(path)[1].lower() or "without suffix"] += 1
         if self.tell is not None:
-            self.tell(path)
+            self.tell(path, why)
 
 
 class Sources:
@@ -160,7 +163,7 @@ class Sources:
             include=given.include,
             stdin=raw,
             program=self._program,
-            passed_over=self.passed_over if tells else lambda path: None,
+            passed_over=self.passed_over if tells else lambda path, why: None,
             column=given.column,
             opens=opens,
             unpacks=self._unpacks,
