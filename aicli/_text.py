@@ -9,7 +9,7 @@ import os
 import re
 from typing import TextIO
 
-__all__ = ["encodable", "escape_bytes", "one_line", "printable", "shown", "visible"]
+__all__ = ["counted", "encodable", "escape_bytes", "one_line", "printable", "shown", "visible"]
 
 # C0 controls, DEL, C1 controls (0x9B starts an escape sequence in some terminals), the line and paragraph separators,
 # bidirectional overrides (they can make one name look like another) and lone surrogates (undecodable bytes).
@@ -69,3 +69,11 @@ def printable(text: str, longest: int = 200) -> str:
     """A guest's own words in a message of one line: harmless for a terminal, and no longer than that."""
     clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
     return clean if len(clean) <= longest else clean[: longest - 3] + "..."
+
+
+def counted(number: float, word: str) -> str:
+    """A number with its word: ``1 photo``, ``0.5 seconds``, ``2 classes``."""
+    if number == 1:
+        return f"1 {word}"
+    shown_number = f"{number:g}" if isinstance(number, float) else f"{number}"
+    return f"{shown_number} {word}{'es' if word.endswith('s') else 's'}"

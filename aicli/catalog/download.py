@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from aicli._text import counted
 from aicli.errors import AicliError, FetchError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _download(address: str, part: Path, size: int | None, report: Progress, name
         with _writing(part, keep=begin > 0) as target:
             done = _pour(answer.blocks(), target, begin, size, report, name, total)
     if total is not None and done < total:
-        raise Interrupted(f"the transfer ended after {done} of {total} bytes")
+        raise Interrupted(f"the transfer ended after {done} of {counted(total, 'byte')}")
 
 
 def _check_answer(answer: Answer, address: str, part: Path, have: int) -> int:
@@ -112,7 +113,7 @@ def _total(answer: Answer, begin: int, size: int | None, address: str) -> int | 
         return size
     total = begin + int(length)
     if size is not None and total != size:
-        raise FetchError(f"{address}: this is not the file of the catalog: it has {total} bytes, not {size}")
+        raise FetchError(f"{address}: this is not the file of the catalog: it has {counted(total, 'byte')}, not {size}")
     return total
 
 

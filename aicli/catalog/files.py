@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aicli._digest import new_sha256
+from aicli._text import counted
 from aicli.catalog import entries
 from aicli.catalog.entries import Entry, FileRef
 from aicli.errors import Hint, ModelError
@@ -79,5 +80,5 @@ def format_size(size: int | None) -> str:
     if size is None:
         return "?"
     if size < 1_000_000:
-        return f"{size / 1000:.0f} kB" if size >= 1000 else f"{size} bytes"
+        return f"{size / 1000:.0f} kB" if size >= 1000 else counted(size, "byte")
     return f"{size / 1_000_000:.1f} MB"

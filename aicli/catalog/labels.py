@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from aicli._text import counted
 from aicli.catalog.formats.label_file import MAX_BYTES, parse_labels
 from aicli.errors import LabelsError
 
@@ -46,6 +47,6 @@ def fit_labels(labels: Sequence[str], classes: int, name: str) -> tuple[tuple[st
         return (BACKGROUND, *found), (f"{name}: 1000 labels for 1001 classes, so class 0 is taken as the background",)
     if (len(found), classes) == (1001, 1000):
         return found[1:], (f"{name}: 1001 labels for 1000 classes, so the first one, '{found[0]}', is left out",)
-    there = "there is 1 label" if len(found) == 1 else f"there are {len(found)} labels"
-    problem = f"{name}: the model has {classes} classes, but {there}"
+    there = f"there {'is' if len(found) == 1 else 'are'} {counted(len(found), 'label')}"
+    problem = f"{name}: the model has {counted(classes, 'class')}, but {there}"
     raise LabelsError(f"{problem}; give a name for each, in the model's order")

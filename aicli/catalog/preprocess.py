@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from aicli._record import Record
+from aicli._text import counted
 from aicli.catalog.formats.tflite import ModelInfo, TensorInfo
 from aicli.catalog.ranges import choose_feeding, exact_feeding, parse_mean_std, parse_range, triple
 from aicli.catalog.specs import Channels, Crop, DType, Filter, InputSpec, Triple
@@ -183,14 +184,16 @@ def _size(
     for place, (axis, key) in enumerate(((axes.width, "width"), (axes.height, "height"))):
         side, stored = axes.tensor.shape[axis], axes.tensor.stored[axis]
         if given is not None and side not in (-1, given[place]):
-            raise UsageError(f"{name}: the model's input {key} is {side} pixels and cannot be {given[place]}")
+            raise UsageError(
+                f"{name}: the model's input {key} is {counted(side, 'pixel')} and cannot be {given[place]}"
+            )
         if given is not None:
             side = given[place]
         elif side == -1:
             side = known.get(key) or (stored if stored > 1 else DEFAULT_SIDE)
             assumed = assumed or key not in known
         if not 1 <= side <= MAX_SIDE:
-            raise ModelError(f"{name}: not an image classifier: its input {key} is {side} pixels")
+            raise ModelError(f"{name}: not an image classifier: its input {key} is {counted(side, 'pixel')}")
         sides.append(side)
     width, height = sides
     if assumed:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 from aicli._files import file_lock, naming
+from aicli._text import counted
 from aicli.catalog import download, entries, files, folders, registry
 from aicli.catalog.download import Progress
 from aicli.catalog.entries import Entry, FileRef
@@ -114,7 +115,7 @@ def _fetch_checked(entry: Entry, role: str, address: str, part: Path, progress: 
         size = part.stat().st_size
         part.unlink()
         if not resumed:
-            expected = "" if ref.size in (None, size) else f" and it has {size} bytes, not {ref.size}"
+            expected = "" if ref.size in (None, size) else f" and it has {counted(size, 'byte')}, not {ref.size}"
             raise FetchError(f"{address}: this is not the file of the catalog: its SHA-256 differs{expected}")
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aicli._record import Record
-from aicli._text import printable
+from aicli._text import counted, printable
 from aicli.errors import GuestError, GuestFault, GuestMemoryError, Hint, InferenceError, UsageError
 from aicli.nn.session import Session, SpareContexts, StageTime, networks_budget
 from aicli.nn.wasi_nn import MODULE as WASI_NN
@@ -221,7 +221,7 @@ class Running:
         self.drop(purpose)
         pointer = self.call("aicli_alloc", size)
         if pointer == 0:
-            text = f"the guest has no memory for {size} bytes within its limit of {self.limit}"
+            text = f"the guest has no memory for {counted(size, 'byte')} within its limit of {self.limit}"
             raise GuestMemoryError(text, hint=Hint("limits.memory"))
         self._check_block(pointer, size)
         self.blocks[purpose] = Block(pointer, size)
@@ -277,7 +277,9 @@ class Running:
             text = self.memory.view(message, min(length, 1000)).tobytes().decode(errors="replace")
             raise self.failure(status, printable(text, longest=300), extra)
         if count > most:
-            raise GuestFault(f"the guest answered with {count} records where {most} are the most there can be")
+            raise GuestFault(
+                f"the guest answered with {counted(count, 'record')} where {most} are the most there can be"
+            )
         return self.memory.view(records, count * record_size).tobytes()
 
     def failure(self, status: int, text: str, errno: int) -> GuestFault:

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from aicli._text import counted
 from aicli.nn.engines import AnyEngine
 from aicli.nn.model_file.flatbuffer import DamagedError
 from aicli.nn.model_file.tensors import ModelTensors, Tensor, UnusableError, read_tensors
@@ -140,8 +141,8 @@ class ExecutionContext:
             raise NnError(Errno.INVALID_ARGUMENT, f"{self.name} takes {dtype.name}, the guest gave {kinds[0].name}")
         self._check_shape(detail, shape)
         if size != math.prod(shape) * dtype.itemsize:
-            reason = f"{size} bytes do not fill input '{detail['name']}' of {self.name}: {list(shape)} {dtype.name}"
-            raise NnError(Errno.INVALID_ARGUMENT, reason)
+            wants = f"input '{detail['name']}' of {self.name}: {list(shape)} {dtype.name}"
+            raise NnError(Errno.INVALID_ARGUMENT, f"{counted(size, 'byte')} cannot fill {wants}")
         self._plan(index, shape)
         self._expected[index] = (shape, kinds, size)
 

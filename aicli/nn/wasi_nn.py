@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from aicli._text import counted
 from aicli.nn.dialects.numbers import GUEST, Dialect
 from aicli.nn.host import U32, HostModule
 from aicli.nn.session import Errno, NnError, Session
@@ -99,7 +100,7 @@ class WasiNn(HostModule):
         needed = tensor.size
         if size < needed:
             U32.pack_into(out.data, 0, needed)
-            raise NnError(Errno.TOO_LARGE, f"an output of {needed} bytes does not fit a buffer of {size}")
+            raise NnError(Errno.TOO_LARGE, f"an output of {counted(needed, 'byte')} does not fit a buffer of {size}")
         view(buffer, needed)[:] = tensor
         U32.pack_into(out.data, 0, needed)
 

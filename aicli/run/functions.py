@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from aicli._text import counted
 from aicli.errors import GuestFault, LabelsError
 from aicli.run.conventions import Convention, Guest
 from aicli.run.guests import RunRequest, instantiate
@@ -95,7 +96,7 @@ def write(stream: int, content: bytes) -> None:
     except OSError as error:
         if error.errno != errno.EFBIG:
             raise GuestFault(f"its answer cannot be written ({error.strerror})") from None
-        raise GuestFault(f"its answer of {len(content)} bytes is larger than an answer may be") from None
+        raise GuestFault(f"its answer of {counted(len(content), 'byte')} is larger than an answer may be") from None
 
 
 def read_names(path: Path) -> list[str]:
@@ -110,5 +111,5 @@ def label(value: Value, names: list[str], path: Path | None) -> str:
     if not isinstance(value, int):
         raise LabelsError(f"{path}: the answer is not a number, so no line of this file belongs to it")
     if not 0 <= value < len(names):
-        raise LabelsError(f"{path}: the answer is class {value}, and the file has only {len(names)} lines")
+        raise LabelsError(f"{path}: the answer is class {value}, and the file has only {counted(len(names), 'line')}")
     return names[value]

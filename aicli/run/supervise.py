@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from aicli._child import limit, wait_briefly
-from aicli._text import printable
+from aicli._text import counted, printable
 from aicli.errors import AicliError, GuestMemoryError, GuestTimeout, GuestTrap, Hint
 from aicli.nn.session import networks_budget
 from aicli.nn.values import MAX_WORK
@@ -85,7 +85,9 @@ def check_deadline(deadline: float, limits: Limits) -> float:
     """The seconds that are left. Raises :class:`GuestTimeout` when there are none."""
     left = deadline - time.monotonic()
     if left <= 0:
-        raise GuestTimeout(f"the guest used up its {limits.timeout:g} seconds", hint=Hint("limits.timeout"))
+        raise GuestTimeout(
+            f"the guest used up its {counted(limits.timeout or 0, 'second')}", hint=Hint("limits.timeout")
+        )
     return left
 
 

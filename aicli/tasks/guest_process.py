@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aicli._child import describe_end, limit_processor
+from aicli._text import counted
 from aicli.errors import AicliError, GuestFault, GuestTimeout, GuestTrap, Hint, UsageError, WorkerDied
 from aicli.guest.client import ClassifyRequest, DetectRequest, Guest
 from aicli.nn.session import StageTime
@@ -185,4 +186,6 @@ class GuestProcess:
     def _late(self, name: str) -> GuestTimeout:
         if name == LOAD:
             return GuestTimeout(f"{self._recipe.guest}: loading the guest takes longer than {LOAD_SECONDS:g} seconds")
-        return GuestTimeout(f"the guest used up its {self._recipe.timeout:g} seconds", hint=Hint("limits.timeout"))
+        return GuestTimeout(
+            f"the guest used up its {counted(self._recipe.timeout or 0, 'second')}", hint=Hint("limits.timeout")
+        )

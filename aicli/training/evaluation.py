@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aicli._text import shown
+from aicli._text import counted, shown
 from aicli.errors import AicliError, Hint, UsageError
 from aicli.nn.engines import available_cores
 from aicli.options import ClassifyOptions, EvaluateOptions
@@ -35,7 +35,7 @@ class Evaluation:
 
     def __str__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
-        return f"{self.model}: accuracy {self.scores.accuracy} on {self.scores.photos} photos{failed}"
+        return f"{self.model}: accuracy {self.scores.accuracy} on {counted(self.scores.photos, 'photo')}{failed}"
 
     @property
     def accuracy(self) -> float:
@@ -189,10 +189,8 @@ def read_wordnet_ids(file: Path, known: Sequence[str]) -> Callable[[str, str], s
             shown(str(file))
         )
     if len(ids) != len(names) or len(set(ids)) != len(ids):
-        problem = (
-            f"it has {len(set(ids))} WordNet ids, and the model {len(known)} classes; give one a line, in their order"
-        )
-        raise UsageError(problem).of(shown(str(file)))
+        problem = f"it has {counted(len(set(ids)), 'WordNet id')}, and the model {counted(len(known), 'class')}"
+        raise UsageError(f"{problem}; give one a line, in their order").of(shown(str(file)))
     by_id = dict(zip(ids, names, strict=True))
 
     def find(label: str, source: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aicli._text import shown
+from aicli._text import counted, shown
 from aicli.catalog import ClassifierModel
 from aicli.errors import AicliError, UsageError
 from aicli.tasks.many import Failure
@@ -58,7 +58,7 @@ class Training:
         photos = sum(self.counts.values())
         return (
             f"{self.output}: {len(self.labels)} classes from {photos} photos, {self.size / 1e6:.1f} MB; "
-            f"accuracy {self.scores.accuracy} on {self.scores.photos} photos, {self.measured_on}"
+            f"accuracy {self.scores.accuracy} on {counted(self.scores.photos, 'photo')}, {self.measured_on}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def gather(
         if progress is not None:
             progress(place + 1, len(failures), len(given))
     if rows is None:
-        raise AicliError(f"none of the {len(given)} photos can be read; the first: {failures[0].bare}")
+        raise AicliError(f"none of the {counted(len(given), 'photo')} can be read; the first: {failures[0].bare}")
     dropped, notes = repeated(digests, given)
     places = [place for place in kept if place not in dropped]
     numbers = {label: index for index, label in enumerate(labels)}
@@ -227,8 +227,8 @@ def repeated(digests: dict[bytes, list[int]], given: Sequence[Labelled]) -> tupl
             twins += len(places) - 1
             dropped.update(places[1:])
     if twins:
-        notes.append(f"{twins} repeated photos left out (the same bytes in the same class)")
-    return dropped, tuple(notes[:20]) + ((f"{len(notes) - 20} more such notes",) if len(notes) > 20 else ())
+        notes.append(f"{counted(twins, 'repeated photo')} left out (the same bytes in the same class)")
+    return dropped, tuple(notes[:20]) + ((counted(len(notes) - 20, "more such note"),) if len(notes) > 20 else ())
 
 
 def measure(

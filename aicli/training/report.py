@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aicli._files import write_file
+from aicli._text import counted
 from aicli.errors import AicliError, UsageError
 from aicli.image.decode import DEFAULT_MAX_PIXELS, open_image
 from aicli.training.evaluation import Evaluation
@@ -99,9 +100,10 @@ def summary(outcome: Outcome) -> list[str]:
     scores = outcome.scores
     accuracy = scores.accuracy
     where = f" ({outcome.measured_on})" if isinstance(outcome, Training) else ""
+    were = "was" if scores.photos == 1 else "were"
     lines = [
-        f"{scores.right} of {scores.photos} photos were named rightly{where}. Another set of photos of the same kind "
-        f"would, with 95 % confidence, give between {accuracy.low:.1%} and {accuracy.high:.1%}.",
+        f"{scores.right} of {counted(scores.photos, 'photo')} {were} named rightly{where}. Another set of photos "
+        f"of the same kind would, with 95 % confidence, give between {accuracy.low:.1%} and {accuracy.high:.1%}.",
     ]
     if len(scores.labels) > 5:
         lines.append(f"For {scores.top_5.value:.1%} the right class is among the five best.")
@@ -132,13 +134,12 @@ def advice(outcome: Outcome) -> list[str]:
             default=(0, ""),
         )[1]
         found.append(
-            f"The class {weak.label} is found least often: {weak.right} of its {weak.photos} photos. The others are "
-            f"most often taken for {taken}; more photos of both, such as those below, help most."
+            f"The class {weak.label} is found least often: {weak.right} of its {counted(weak.photos, 'photo')}. The "
+            f"others are most often taken for {taken}; more photos of both, such as those below, help most."
         )
     if scores.photos and scores.accuracy.high - scores.accuracy.low > WIDE:
-        found.append(
-            f"The interval is wide, since only {scores.photos} photos were measured on; with more it is narrower."
-        )
+        few = counted(scores.photos, "photo")
+        found.append(f"The interval is wide, since it comes from {few} only; with more it is narrower.")
     return found
 
 
@@ -267,7 +268,7 @@ def calibration(scores: Scores) -> str:
         if count:
             x, y = edge + side * total / count, edge + side * (1 - right / count)
             radius = 3 + 12 * math.sqrt(count / scores.photos)
-            text = f"{int(count)} photos, score {total / count:.2f}, right {right / count:.1%}"
+            text = f"{counted(int(count), 'photo')}, score {total / count:.2f}, right {right / count:.1%}"
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="rgba(34, 139, 84, 0.5)">')
             parts.append(f"<title>{text}</title></circle>")
     for value in (0, 0.5, 1):

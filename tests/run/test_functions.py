@@ -105,7 +105,7 @@ def test_the_only_function_is_the_default(build, aicli_run) -> None:
     ("arguments", "words"),
     [
         (("--call", "absent"), "no export absent; it exports: say, chatty"),
-        (("--call", "say"), "bindgen.wasm: say is (i32, i32, i32) -> (), which these 0 arguments do not fill"),
+        (("--call", "say"), "bindgen.wasm: say is (i32, i32, i32) -> (), which 0 arguments cannot fill"),
         (("--call", "say", "absent.jpg"), "absent.jpg: cannot read this file (No such file or directory); give text"),
         (("--call", "say", "--arg", "@absent.jpg"), "absent.jpg: cannot read this file"),
         (("--call", "add", "1", "5000000000i32"), "5000000000i32: this number does not fit i32"),

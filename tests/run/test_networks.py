@@ -113,7 +113,7 @@ def test_legacy_wasmedge_and_ssvm(build, aicli_run, folder: Path, cfg: tuple[str
 def test_what_a_legacy_call_got_wrong_is_said_once(build, aicli_run, folder: Path) -> None:
     for arguments, said in (
         (("m.tflite", "image", OUTPUT, "p.jpg", SIDE), f"has no input 'image', only {INPUT}"),
-        (("m.tflite", INPUT, OUTPUT, "p.jpg", 100), f"30000 bytes do not fill input '{INPUT}' of the guest's model"),
+        (("m.tflite", INPUT, OUTPUT, "p.jpg", 100), f"30000 bytes cannot fill input '{INPUT}' of the guest's model"),
         (("m.tflite", INPUT, "scores", "p.jpg", SIDE), f"has no output 'scores', only {OUTPUT}"),
     ):
         done = aicli_run(build("lite_legacy"), "--dir", f"{folder}:.", *arguments)

@@ -90,8 +90,8 @@ def test_a_file_of_wordnet_ids(tmp_path: Path) -> None:
         find("n00000001", "photos")
     for text, message in (
         ("tench\n", "'tench' is not a WordNet id"),
-        ("n01440764\n" * 4, "it has 1 WordNet ids, and the model 4 classes"),
-        ("n01440764\n", "it has 1 WordNet ids, and the model 4 classes"),
+        ("n01440764\n" * 4, "it has 1 WordNet id, and the model 4 classes"),
+        ("n01440764\n", "it has 1 WordNet id, and the model 4 classes"),
     ):
         file.write_text(text)
         with pytest.raises(UsageError, match=message):
@@ -146,7 +146,7 @@ def test_photos_for_which_a_model_has_no_numbers_are_named(aicli: Callable[..., 
         Image.new("RGB", (8, 8), (value, value, value)).save(photos / label / "a.png")
     given = (str(photos), "-m", str(model), "-l", str(tmp_path / "labels.txt"), "-j", "1")
     result = aicli("evaluate", *given, "--input-range", "-1,1")
-    assert result.code == 1 and "on 1 photos, 1 failed" in result.out
+    assert result.code == 1 and "on 1 photo, 1 failed" in result.out
     assert f"aicli: {photos / 'dark' / 'a.png'}: the model's scores are not numbers: " in result.err
     assert "; give the right range with --input-range, or take another model\n" in result.err
     assert aicli("evaluate", *given, "--input-range", "0,1").code == 0

@@ -186,7 +186,7 @@ def test_what_a_user_should_know_is_said(photos: Path, tmp_path: Path) -> None:
     trained = train(photos, tmp_path / "own.tflite", jobs=1)
     notes = "\n".join(trained.notes)
     assert "the same photo in two classes, left out" in notes and "officer/cat.png" in notes
-    assert "1 repeated photos left out" in notes
+    assert "1 repeated photo left out" in notes
     assert "fewer than 10 photos: astronaut (8), cat (7), officer (8)" in notes
     assert [Path(failure.image).name for failure in trained.failures] == ["broken.jpg"]
     assert trained.counts == {"astronaut": 8, "cat": 7, "officer": 8}

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import click
 
+from aicli._text import counted
 from aicli.cli.batch.cluster_pictures import NodePictures
 from aicli.cli.batch.job import Done, Job, with_timing
 from aicli.cli.batch.pictures import is_folder
 from aicli.cli.batch.progress import Progress
-from aicli.cli.batch.run import plural, summary, with_name
+from aicli.cli.batch.run import summary, with_name
 from aicli.cli.batch.signals import Signals
 from aicli.cli.console import complain, told
 from aicli.cli.options import given
@@ -179,7 +180,7 @@ class ClusterBatch:
             done = sum(current.holds(key) for key in folder.kept - before)  # one that is gone may keep its failure
             skipped = len(folder.kept & before)
             line = summary(done, counts["failed"], skipped, seconds, self.sources.passed_over.counts, verbose=True)
-            complain(f"{line}; {plural(counts['files'], 'file')} of records in {folder.storage.address}")
+            complain(f"{line}; {counted(counts['files'], 'file')} of records in {folder.storage.address}")
         return 1 if counts["failed"] else 0
 
     def _lost(self, folder: RecordFolder, error: AicliError) -> NoReturn:
@@ -222,5 +223,5 @@ class ClusterBatch:
         for line in state.failures:
             complain(line)
         self._note(state.remarks)
-        where = f"{plural(state.actors, 'actor')} on {plural(state.nodes, 'node')}" if state.actors else "starting"
+        where = f"{counted(state.actors, 'actor')} on {counted(state.nodes, 'node')}" if state.actors else "starting"
         self._progress.show(state.done, state.failed, where)

@@ -9,6 +9,8 @@ import os
 import sys
 import time
 
+from aicli._text import counted
+
 __all__ = ["Progress", "duration"]
 
 ERASE = "\r\x1b[2K"
@@ -56,7 +58,7 @@ class Progress:
 
     def line(self, done: int, failed: int, seconds: float) -> str:
         rate = done / seconds if seconds > 0 else 0.0
-        parts = [f"{done} images"]
+        parts = [counted(done, "image")]
         if self.total:
             share = min(1.0, done / self.total)
             full = round(BAR * share)

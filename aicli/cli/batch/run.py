@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aicli._text import shown
+from aicli._text import counted, shown
 from aicli.cli.batch.job import Done, Job, with_timing
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import SUFFIXES, RecordFile, format_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aicli.cli.batch.sources import Sources
     from aicli.options import RunOptions
 
-__all__ = ["Batch", "plural", "summary", "with_name"]
+__all__ = ["Batch", "summary", "with_name"]
 
 MOST_KINDS = 4
 """So many kinds of files that were passed over are named in the summary."""
@@ -348,7 +348,7 @@ def summary(
     done: int, failed: int, skipped: int, seconds: float, passed: Counter[str], *, verbose: bool = False
 ) -> str:
     """What a run came to, in one line; ``passed`` counts the files that were no images, by their suffix."""
-    parts = [f"{plural(done, 'image')} in {duration(seconds)} ({done / max(seconds, 1e-9):.1f}/s)"]
+    parts = [f"{counted(done, 'image')} in {duration(seconds)} ({done / max(seconds, 1e-9):.1f}/s)"]
     parts.append(f"{failed} failed" if failed else "none failed")
     if skipped:
         parts.append(f"{skipped} answered before")
@@ -356,12 +356,8 @@ def summary(
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in passed.most_common(MOST_KINDS))
         more = "" if len(passed) <= MOST_KINDS else ", ..."
         hint = "" if verbose else "; -v lists them"
-        parts.append(f"{plural(passed.total(), 'file')} passed over ({kinds}{more}{hint})")
+        parts.append(f"{counted(passed.total(), 'file')} passed over ({kinds}{more}{hint})")
     return ", ".join(parts)
-
-
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def with_name(name: str, message: str) -> str:

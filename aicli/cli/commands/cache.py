@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from aicli._text import counted
 from aicli.cli.console import NearGroup
 
 __all__ = ["command"]
@@ -35,7 +36,7 @@ def clear() -> None:
 
     cache = default_cache()
     freed = cache.clear() if cache else 0
-    click.echo(f"{freed} bytes freed")
+    click.echo(f"{counted(freed, 'byte')} freed")
 
 
 def show(format_: str) -> None:
@@ -62,7 +63,7 @@ def show(format_: str) -> None:
     if problem:
         click.echo(f"not used {problem}")
     if cache:
-        click.echo(f"size     {total} of at most {cache.max_bytes} bytes, {len(entries)} compiled modules")
+        click.echo(f"size     {total} of at most {cache.max_bytes} bytes, {counted(len(entries), 'compiled module')}")
     for entry in entries:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
         click.echo(f"{entry.key[:16]}  {entry.size:>10}  {used}")

@@ -128,6 +128,7 @@ def check_guest() -> Finding:
 
 
 def check_models() -> Finding:
+    from aicli._text import counted
     from aicli.catalog import verify
 
     checks = list(verify(()))
@@ -136,7 +137,9 @@ def check_models() -> Finding:
         names = sorted({check.model for check in damaged})
         remedy = "; ".join(f"aicli models rm {name} && aicli models pull {name}" for name in names)
         return Finding("models", "bad", f"damaged: {', '.join(names)}", f"{remedy}; bundled ones: reinstall aicli")
-    return Finding("models", "ok", f"{len({check.model for check in checks})} models here, all files as they should be")
+    return Finding(
+        "models", "ok", f"{counted(len({check.model for check in checks}), 'model')} here, all files as they should be"
+    )
 
 
 def check_cache() -> Finding:

@@ -44,11 +44,11 @@ def command(file: Path, format_: str, runtime: str | None) -> int:
 
 def as_text(found: Inspection) -> list[str]:
     """The report, a fact a line. Names in a module are anyone's words: nothing of them may reach the terminal raw."""
-    from aicli._text import visible
+    from aicli._text import counted, visible
 
     lines = [
         f"file         {found.path}",
-        f"size         {found.size} bytes",
+        f"size         {counted(found.size, 'byte')}",
         f"sha256       {found.sha256}",
         f"tried with   {found.runtime}",
         f"ABI version  {'not asked' if found.abi_version is None else found.abi_version}",
@@ -92,5 +92,7 @@ def extern_line(item: ExternType) -> str:
 def memory_line(memory: ExternType | None) -> str:
     if memory is None:
         return "none is exported"
-    top = "no maximum of its own" if memory.maximum is None else f"at most {memory.maximum} pages"
-    return f"starts with {memory.minimum} pages of 64 KiB, {top}"
+    from aicli._text import counted
+
+    top = "no maximum of its own" if memory.maximum is None else f"at most {counted(memory.maximum, 'page')}"
+    return f"starts with {counted(memory.minimum, 'page')} of 64 KiB, {top}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aicli._text import printable
+from aicli._text import counted, printable
 from aicli.errors import GuestFault, UsageError
 from aicli.run.conventions.base import NUMERIC, Convention, Described, Guest, shape
 from aicli.run.values import Argument, Number, Value
@@ -65,7 +65,9 @@ class Numbers(Convention):
     def call(self, guest: Guest, item: ExternType, arguments: Sequence[Argument], returns: str) -> list[Value]:
         values = [self._number(item, kind, given) for kind, given in zip(item.params, arguments, strict=False)]
         if len(arguments) != len(item.params):
-            raise UsageError(f"{printable(item.name)} is {signature(item)}; give {len(item.params)} numbers after it")
+            raise UsageError(
+                f"{printable(item.name)} is {signature(item)}; give {counted(len(item.params), 'number')} after it"
+            )
         result = guest.call(item.name, *values)
         return [signed(result, item.results[0])] if item.results else []
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aicli._text import printable
+from aicli._text import counted, printable
 from aicli.errors import UsageError
 from aicli.run.conventions.base import NUMERIC, Convention, Described, Guest, functions_of, shape
 from aicli.run.values import Argument, Number, Value, wrapped
@@ -135,7 +135,7 @@ def find_layout(item: ExternType, arguments: Sequence[Argument]) -> tuple[bool, 
             return has_place, layout
     text = "bytes and text take two parameters, a number one, and a result that is not a number the first"
     raise UsageError(
-        f"{printable(item.name)} is {signature(item)}, which these {len(arguments)} arguments do not fill; {text}"
+        f"{printable(item.name)} is {signature(item)}, which {counted(len(arguments), 'argument')} cannot fill; {text}"
     )
 
 

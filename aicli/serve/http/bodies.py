@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from aicli._text import counted
 from aicli.serve.http.problems import Problem
 
 __all__ = ["Budget", "Held", "Part", "parse_multipart", "read_body"]
@@ -82,7 +83,7 @@ async def read_body(request: Request, held: Held, *, limit: int, seconds: float)
             if more:
                 clock.set(min(seconds, GRACE + size / LEAST_RATE))
     if clock.struck:
-        reason = f"the body did not arrive within {seconds:g} seconds"
+        reason = f"the body did not arrive within {counted(seconds, 'second')}"
         if clock.seconds < seconds:
             reason = f"the body came at less than {LEAST_RATE >> 10} KiB a second"
         raise Problem(408, "slow_body", reason)
@@ -121,7 +122,7 @@ class Clock:
 
 
 def too_long(limit: int) -> Problem:
-    return Problem(413, "body_too_large", f"the body is larger than the limit of {limit} bytes")
+    return Problem(413, "body_too_large", f"the body is larger than the limit of {counted(limit, 'byte')}")
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 
 import wasmtime
 
-from aicli._text import printable
+from aicli._text import counted, printable
 from aicli._versions import installed_version
 from aicli.errors import GuestError, GuestTimeout, GuestTrap, Hint
 from aicli.wasm.adapter import Linked, LiveMemory, Turns
@@ -167,7 +167,7 @@ def translated_traps(limits: Limits, linked: Linked) -> Iterator[None]:
     except wasmtime.Trap as trap:
         linked.raise_again()
         if trap.trap_code == wasmtime.TrapCode.INTERRUPT:
-            reason = f"the guest used up its {limits.timeout:g} seconds"
+            reason = f"the guest used up its {counted(limits.timeout or 0, 'second')}"
             raise GuestTimeout(reason, hint=Hint("limits.timeout")) from None
         raise GuestTrap(f"the guest trapped: {trap_reason(str(trap))}") from None
     except wasmtime.WasmtimeError as error:
