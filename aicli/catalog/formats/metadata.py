@@ -6,9 +6,8 @@ Source: ``metadata_schema.fbs`` of TensorFlow Lite Support ("TFLite Metadata"), 
 from __future__ import annotations
 
 import math
-import zipfile
-from dataclasses import dataclass
 
+from aicli._record import Record
 from aicli.catalog.formats.appended import open_appended
 from aicli.catalog.formats.label_file import MAX_BYTES, parse_labels
 from aicli.catalog.formats.ultralytics import DICTIONARY
@@ -25,8 +24,7 @@ AXIS_LABELS, VALUE_LABELS = 2, 3  # AssociatedFileType
 MAX_ITEMS = 64
 
 
-@dataclass(frozen=True)
-class Metadata:
+class Metadata(Record):
     """``labels`` are those of each output, an empty tuple where an output has none.
 
     ``locales`` are the languages that the first output's label files are said to be in.
@@ -117,11 +115,10 @@ def _first_labels(names: list[str], file: Buffer) -> tuple[str, ...]:
     try:
         with open_appended(file) as archive:
             for name in names:
-                if name in archive.namelist() and archive.getinfo(name).file_size <= MAX_BYTES:
-                    with archive.open(name) as stream:
-                        return parse_labels(stream.read(MAX_BYTES), name)
+                if archive.sizes.get(name, MAX_BYTES + 1) <= MAX_BYTES:
+                    return parse_labels(archive.read(name), name)
     except LabelsError as error:
         raise DamagedError(str(error)) from None
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
         raise DamagedError(f"the label files at its end cannot be read ({error})") from None
     return ()

@@ -30,20 +30,18 @@ def read_ultralytics(file: Buffer) -> Ultralytics | None:
     """What is appended to the file, or ``None``. Raises :class:`DamagedError` where it cannot be read."""
     if END_RECORD not in bytes(file[-END_BYTES:]):
         return None
-    import zipfile
-
     from aicli.catalog.formats.appended import open_appended
 
     try:
         with open_appended(file) as archive:
-            name = next((item for item in (JSON, DICTIONARY) if item in archive.namelist()), None)
+            name = next((item for item in (JSON, DICTIONARY) if item in archive.sizes), None)
             if name is None:
                 return None
-            if archive.getinfo(name).file_size > MAX_BYTES:
+            if archive.sizes[name] > MAX_BYTES:
                 raise DamagedError(f"{name} at its end is too large")
             text = archive.read(name).decode()
         return _read(name, text)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
         raise DamagedError(f"what is appended to it cannot be read ({error})") from None
 
 
