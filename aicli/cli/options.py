@@ -64,6 +64,16 @@ class SectionedOption(click.Option):
 class SectionedCommand(click.Command):
     """A command whose ``--help`` lists its options in sections, all in the same columns."""
 
+    def make_parser(self, ctx: click.Context) -> Any:
+        """click's, which takes ``-m`` for a long option first and looks for names like it: 2 ms, for nothing."""
+        parser = super().make_parser(ctx)
+        known, short, any_option = (
+            getattr(parser, name, None) for name in ("_short_opt", "_match_short_opt", "_process_opts")
+        )
+        if known is not None and callable(short) and callable(any_option):
+            vars(parser)["_process_opts"] = lambda arg, state: (short if arg in known else any_option)(arg, state)
+        return parser
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does, which lets the last of several switches of one option win in silence."""
         words = args[: args.index("--")] if "--" in args else args
