@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
-from pathlib import Path
 
 __all__ = ["installed_version"]
 
@@ -15,10 +15,17 @@ def installed_version(package: str, distribution: str) -> str:
     """
     spec = find_spec(package)
     for location in (spec.submodule_search_locations or []) if spec else []:
-        stem = distribution.replace("-", "_")
-        found = list(Path(location).parent.glob(f"{stem}-*.dist-info"))
+        begin, end = f"{distribution.replace('-', '_')}-", ".dist-info"
+        found = [name for name in names_in(os.path.dirname(location)) if name.startswith(begin) and name.endswith(end)]
         if len(found) == 1:
-            return found[0].name[len(stem) + 1 : -len(".dist-info")]
+            return found[0][len(begin) : -len(end)]
     from importlib.metadata import version
 
     return version(distribution)
+
+
+def names_in(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # a package in an archive
+        return []
