@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from aicli import _files
@@ -10,6 +11,9 @@ from aicli._files import platform_folder
 from aicli.errors import UsageError
 
 __all__ = ["bundled_folders", "bundled_models", "cache_folder", "catalog_file", "models_stamp", "user_models"]
+
+DECIDING = ("AICLI_MODELS_DIR", "XDG_DATA_HOME", "HOME", "USERPROFILE", "LOCALAPPDATA")
+"""What of the environment decides where the user's models lie."""
 
 
 def _bundled(kind: str) -> Path:
@@ -41,9 +45,15 @@ def user_models() -> Path:
 def models_stamp() -> int:
     """A number that changes with every file that is added to the user's models, replaced or removed."""
     try:
-        return user_models().stat().st_mtime_ns
+        return os.stat(_user_models(tuple(map(os.environ.get, DECIDING)))).st_mtime_ns
     except OSError:
         return 0
+
+
+@lru_cache(maxsize=4)
+def _user_models(environment: tuple[str | None, ...]) -> str:
+    """Every request asks for it."""
+    return str(user_models())
 
 
 def cache_folder() -> Path:

@@ -7,13 +7,14 @@ import hmac
 import logging
 import time
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 from starlette.requests import Request
 
 from aicli.errors import WorkerDied
 from aicli.serve.http.admission import Admission, Place
-from aicli.serve.http.bodies import Budget, read_body
+from aicli.serve.http.bodies import Budget, Clock, read_body
 from aicli.serve.http.metrics import Metrics
 from aicli.serve.http.origins import host_name
 from aicli.serve.http.problems import Problem
@@ -111,37 +112,23 @@ class Service:
     ) -> Frame:
         """A job's answer, unless the client goes away before. Raises :class:`Problem` for every failure."""
         begun = time.perf_counter()
-        work = asyncio.ensure_future(pool.run((job, blobs), self.settings.deadline, key, once=once))
         try:
-            await asyncio.wait({work}, timeout=UNWATCHED)
-            if not work.done():
-                await self._watch(request, work)
-            header, answer = await work
+            with Watch(request) as watch:
+                header, answer = await pool.run((job, blobs), self.settings.deadline, key, once=once)
         except Busy as busy:
             raise busy_problem(busy) from None
         except DeadlineExceeded as late:
             raise Problem(504, "deadline", f"{late} ({self.settings.deadline:g} s)") from None
         except WorkerDied as died:
             raise self.died(pool, died) from None
-        finally:
-            work.cancel()
+        if watch.struck:
+            raise Problem(499, "client_gone", "the client went away")
         spent = float(header.pop("seconds", 0.0))
         request.scope["aicli"]["work_ms"] = round(1000 * spent, 2)
         request.scope["aicli"]["queue_ms"] = round(1000 * (time.perf_counter() - begun - spent), 2)
         if "error" in header:
             raise Problem(int(header["status"]), str(header["error"]["code"]), str(header["error"]["message"]))
         return header, answer
-
-    async def _watch(self, request: Request, work: asyncio.Future[Frame]) -> None:
-        """Waits for work that takes long. Raises :class:`Problem` 499 when the client goes away before it ends."""
-        gone = asyncio.ensure_future(until_gone(request))
-        both: set[asyncio.Future[Any]] = {work, gone}
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-        if not work.done():
-            raise Problem(499, "client_gone", "the client went away")
 
     def died(self, pool: Pool, cause: WorkerDied) -> Problem:
         if pool is self.quarantine:
@@ -156,6 +143,29 @@ class Service:
             self.metrics.set("aicli_queue_waiting", pool.waiting, labels)
         self.metrics.set("aicli_buffered_bytes", self.budget.used)
         self.metrics.set("process_resident_memory_bytes", resident_bytes())
+
+
+class Watch(Clock):
+    """Ends what is within the ``with`` when the client goes away, not before it has taken ``UNWATCHED`` seconds."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(UNWATCHED)
+        self._request = request
+        self._watcher: asyncio.Task[None] | None = None
+
+    def _strike(self) -> None:
+        self._watcher = self._loop.create_task(until_gone(self._request))
+        self._watcher.add_done_callback(self._gone)
+
+    def _gone(self, watcher: asyncio.Task[None]) -> None:
+        if not watcher.cancelled():
+            super()._strike()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> bool:
+        if self._watcher is not None:
+            self._watcher.remove_done_callback(self._gone)
+            self._watcher.cancel()
+        return super().__exit__(kind, error, trace)
 
 
 def busy_problem(busy: Busy) -> Problem:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -60,6 +61,10 @@ class Store:
         """All complete records of a kind, by name."""
         found = (self._read(path) for path in sorted((self.folder / kind).glob("*.json")))
         return [record for record in found if record is not None]
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether there is a record of this name, as far as can be told without reading it."""
+        return os.path.exists(f"{self.folder}/{kind}/{checked(name)}.json")
 
     def record(self, kind: str, name: str) -> dict[str, Any] | None:
         return self._read(self.folder / kind / f"{checked(name)}.json")

@@ -34,6 +34,9 @@ names a worker, ends it if it still lives, and is answered with how it ended."""
 PAUSE = 0.002
 """Seconds between an answer and the preparations for the next job."""
 
+READ_AHEAD = 128 << 10
+"""Bytes that a worker reads at once: most photos arrive whole."""
+
 Handle = Callable[[Any], Any]
 
 
@@ -65,7 +68,7 @@ def load() -> Loaded:
     """
     start_no_threads()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    jobs, answers = streams(0, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # whatever a library prints must not end up among the answers
     _, (recipe, codec) = receive(jobs, Codec)
@@ -76,6 +79,10 @@ def load() -> Loaded:
         os._exit(0)
     send(answers, READY, tuple(getattr(handle, "notes", ())), codec)
     return Loaded(handle, codec, jobs, answers)
+
+
+def streams(jobs: int, answers: int) -> tuple[IO[bytes], IO[bytes]]:
+    return os.fdopen(os.dup(jobs), "rb", READ_AHEAD), os.fdopen(os.dup(answers), "wb")
 
 
 def live(life: Callable[[], Any]) -> NoReturn:
@@ -169,7 +176,7 @@ def work(loaded: Loaded, connection: socket.socket) -> NoReturn:
     if os.getsid(0) == os.getppid():
         os.setsid()
     die_with_parent()
-    answer_jobs(loaded.handle, loaded.codec, connection.makefile("rb"), connection.makefile("wb"))
+    answer_jobs(loaded.handle, loaded.codec, *streams(connection.fileno(), connection.fileno()))
 
 
 def end(worker: int) -> int:

@@ -234,6 +234,8 @@ def test_what_to_send_instead_of_a_wrapped_photo(server: Server, photo: bytes) -
     stripped = photo.translate(None, b"\r\n\0")  # what curl -d makes of it
     message = server.ask("POST", "/v1/classify", stripped).json["error"]["message"]
     assert message.startswith("the photo has lost its line ends, which curl -d takes out")
+    late = bytes(4096) + bytes(set(range(1, 256)) - {10, 13})  # what tells it comes after many bytes of one kind
+    assert server.ask("POST", "/v1/classify", late).json["error"]["message"] == message
     white = io.BytesIO()
     Image.new("RGB", (100, 100), "white").save(white, "BMP")
     assert not {10, 13} & set(white.getvalue())
