@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -167,6 +168,14 @@ def test_shutdown_lets_requests_end(tmp_path: Path) -> None:
         for pid in workers:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_the_end_is_in_the_log_whose_lines_are_all_json(tmp_path: Path, how: signal.Signals, code: int) -> None:
+    with running(tmp_path, "--workers", "1") as server:
+        assert server.stop(how) == code
+    last = [json.loads(line) for line in server.log.read_text().splitlines()][-1]
+    assert (last["event"], last["signal"]) == ("stopped", how.name)
 
 
 def test_workers_end_with_a_killed_front_process(tmp_path: Path) -> None:

@@ -145,14 +145,21 @@ def address_of(listener: asyncio.AbstractServer) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+INTERRUPTED = 128 + signal.SIGINT
+
+
 def run(settings: Settings) -> int:
-    """Serves until SIGINT or SIGTERM, and then ends the process by that signal, as its parent expects."""
+    """Serves until SIGINT or SIGTERM: returns the exit code after the one, and ends the process by the other.
+
+    Either is in the log, whose lines are all JSON.
+    """
     configure_logging()
     app = make_app(settings)
     app.service.store.prepare()
     number = asyncio.run(Server(app, settings).serve())
+    log.info("stopped", extra={"fields": {"signal": signal.Signals(number).name}})
     if number == signal.SIGINT:
-        raise KeyboardInterrupt
+        return INTERRUPTED
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
     return 0
