@@ -129,7 +129,35 @@ def test_records_of_another_task_or_model_are_not_continued(
         assert (other.code, other.err.count("\n")) == (2, 1), other.err
         assert "of the model efficientnet_lite0, and this run's model is dog_breeds" in other.err
         assert target.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [target.name], "nothing that is in the way of the next run"
     assert aicli("classify", examples / "astronaut.png", "-O", target, "--resume").code == 0
+
+
+def test_a_refused_resume_leaves_nothing_and_takes_nothing(aicli: Any, examples: Path, tmp_path: Path) -> None:
+    """With pictures, after a photo that failed, for a model that is not there, and of a run that was interrupted."""
+    target, absent, photo = tmp_path / "out.jsonl", tmp_path / "absent.png", examples / "chelsea.png"
+    aicli("classify", photo, "-O", target)
+    pictures = ("-o", f"{tmp_path / 'pictures'}/", "-O", target, "--resume")
+    before = target.read_bytes()
+    for model in ("dog_breeds", "no_such_model"):
+        assert aicli("classify", absent, examples / "astronaut.png", "-m", model, *pictures).code == 2
+        assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"out.jsonl"}
+    part = target.rename(tmp_path / "out.jsonl.part")
+    assert aicli("classify", examples / "astronaut.png", "-m", "dog_breeds", "-O", target, "--resume").code == 2
+    assert part.read_bytes() == before and not target.exists()
+
+
+def test_a_resumed_csv_asks_for_its_model(aicli: Any, examples: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    assert "its model" not in aicli("classify", examples / "chelsea.png", "-O", target).err
+    more = ("classify", examples, "-O", target, "--resume")
+    note = "csv does not say its model; more records are of efficientnet_lite0, is it the same?"
+    assert aicli(*more).err.count(note) == 1
+    assert "its model" not in aicli(*more).err, "there is nothing more"
+    assert (
+        "its model"
+        not in aicli(*more[:1], examples / "astronaut.png", examples / ".." / "examples", *more[2:], "-q").err
+    )
 
 
 def test_a_file_that_is_no_part_of_ours_resumes_to_nothing(tmp_path: Path) -> None:

@@ -75,10 +75,12 @@ class RecordFile:
         self._named: dict[str, list[tuple[str, str]]] = {}
         self._kept = ""
         self._plan: Plan | None = None
+        self._refused = False
+        self._continues = self.part is not None and os.path.lexists(self.part)
         if self.part and os.path.lexists(self.part):
             self._check_part(self.part, may_replace=resume or overwrite)
         if resume and self.part:
-            self._take_up(self.part if os.path.exists(self.part) else path, self.part)
+            self._take_up(self.part if os.path.exists(self.part) else path)
 
     def _check_part(self, part: str, *, may_replace: bool) -> None:
         """A part is only taken for one that is aicli's, and never thrown away with records in it."""
@@ -105,8 +107,8 @@ class RecordFile:
     def answers(self, name: str) -> bool:
         return escape_bytes(name) in self.answered
 
-    def _take_up(self, source: str, part: str) -> None:
-        """Copies what is whole and no failure into the new part."""
+    def _take_up(self, source: str) -> None:
+        """Reads what is whole and no failure, for the new part: that is made when there is something to add."""
         text = self._read(source) if os.path.exists(source) else ""
         if self.format == "csv" and text and text.startswith("image,frame,") != self._all_frames:
             kind, other = ("a record for each frame", "not") if not self._all_frames else ("one record a file", "now")
@@ -125,8 +127,6 @@ class RecordFile:
             self._keep(name, record)
             lines.append(line)
         self._kept = "".join(lines)
-        if text:
-            write_file(part, self._kept.encode())
 
     def _check_task(self, source: str, record: Collection[str]) -> None:
         """Raises :class:`UsageError` for a record, or the columns of a csv, of the other task."""
@@ -139,9 +139,20 @@ class RecordFile:
     def check_model(self, model: str) -> None:
         """Raises :class:`UsageError` where the records that are continued are of another model than this answer."""
         if self._models and model not in self._models:
+            self._refused = True
             known = ", ".join(sorted(self._models))
             problem = f"{self.path}: its records are of the model {known}, and this run's model is {model}"
             raise UsageError(f"{problem}; resume it with the same model, or choose another file")
+
+    @property
+    def hides_model(self) -> bool:
+        """Whether records are continued that do not say their model."""
+        return self.format == "csv" and bool(self.answered)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the run was refused, and what it has made beside the file is of no use to another."""
+        return self._refused and not self._continues and not (self._plan is not None and self._plan.former_runs)
 
     def _keep(self, name: str, record: dict[str, Any]) -> None:
         if self.records is not None:
@@ -200,8 +211,6 @@ class RecordFile:
                 self.answered.add(escape_bytes(image))
                 for name, _, fields in self._whole(record, whole=True):
                     self._keep(name, fields)
-                assert self.part is not None
-                write_file(self.part, self._kept.encode())
         return self._plan
 
     @contextmanager
@@ -213,13 +222,19 @@ class RecordFile:
             with atomic_text_file(self.path) as stream:
                 yield stream
             return
-        if not self._kept:
+        if self._kept:
+            write_file(self.part, self._kept.encode())
+        else:
             try:
                 open(self.part, "wb").close()
             except OSError as error:
                 raise AicliError(f"cannot write {self.part}: {error.strerror}") from None
-        with atomic_text_file(self.part, append=True) as stream:
-            yield stream
+        try:
+            with atomic_text_file(self.part, append=True) as stream:
+                yield stream
+        finally:
+            if self.is_untouched:
+                os.unlink(self.part)
         if self._becomes_parquet:
             self._make_parquet(self.part)
             return

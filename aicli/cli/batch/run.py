@@ -116,7 +116,8 @@ class Batch:
             return 1
         finally:
             self.progress.hide()
-            self.extras.outputs.end(complete=complete, tidy=not complete or self.failed > 0)
+            untouched = self.file is not None and self.file.is_untouched
+            self.extras.outputs.end(complete=complete or untouched, tidy=not complete or self.failed > 0)
         self.extras.finish(self.former.unseen if self.former is not None else 0, options.quiet)
         total = self.done + self.skipped
         if (total > FEW or (self.failed and total > 1) or self.sources.passed_over.counts) and not options.quiet:
@@ -263,6 +264,12 @@ class Batch:
         if self.file is not None:
             for answer in done.answers():
                 self.file.check_model(answer.result.model)
+            if self.file.hides_model and "model" not in self._said:
+                self._said.add("model")
+                model = answer.result.model
+                self._note(
+                    [f"{self.file.path}: csv does not say its model; more records are of {model}, is it the same?"]
+                )
         if self.options.verbose or (self.file is None and sys.stdout.isatty()):
             self.progress.hide()  # else the line stays: nothing is written over it
         if self.extras.shows_plan:
