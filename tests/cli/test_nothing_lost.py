@@ -92,7 +92,7 @@ def test_a_name_that_is_no_text_is_known_again(aicli: Any, two: Path, suffix: st
     assert aicli("detect-faces", "b", *options).code == 0
     before = snapshot("out")
     again = aicli("detect-faces", "a", "b", *options, "--resume")
-    assert (again.code, again.err.count("note")) == (0, 0), again.err
+    assert (again.code, again.err.count("note")) == (0, 1 if suffix == "csv" else 0), again.err
     assert {path: data for path, data in snapshot("out").items() if path in before} == before
     assert len(names_in("out")) == 2
     if suffix != "parquet":
