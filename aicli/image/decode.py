@@ -164,9 +164,9 @@ def open_frames(
     with _opened(source, name, max_pixels) as (frames, label):
         if max_frames is not None and frames.count > max_frames:
             raise ImageTooLargeError(
-                f"{shown(label)}: {frames.count:,} frames, the limit is {max_frames:,}",
+                f"{frames.count:,} frames, the limit is {max_frames:,}",
                 hint=Hint("max_frames", "split it or raise the limit with {}"),
-            )
+            ).of(shown(label))
         for index in range(frames.count):
             try:
                 with guarded(label, frames.kind):
@@ -174,7 +174,8 @@ def open_frames(
             except ImageError as error:
                 if index == 0:
                     raise
-                raise type(error)(f"{error} (frame {index} of {frames.count})") from error
+                message = f"{error.message} (frame {index} of {frames.count})"
+                raise type(error)(message, hint=error.hint).of(error.subject) from error
             yield image
 
 
@@ -209,8 +210,8 @@ def _opened(source: Any, name: str | None, max_pixels: int) -> Iterator[tuple[Fr
 def _from_array(array: NDArray[Any], label: str, max_pixels: int) -> DecodedImage:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         shape = "x".join(map(str, array.shape)) or "no"
-        raise ImageError(
-            f"{shown(label)}: an array of {array.dtype}, shape {shape}; give uint8 RGB, height x width x 3"
+        raise ImageError(f"an array of {array.dtype}, shape {shape}; give uint8 RGB, height x width x 3").of(
+            shown(label)
         )
     check_size(array.shape[1], array.shape[0], label, max_pixels)
     pixels = np.ascontiguousarray(array).view(np.ndarray)

@@ -195,8 +195,8 @@ class _Apart:
         self._data = stream.read(MAX_STREAM_BYTES + 1)
         if len(self._data) > MAX_STREAM_BYTES:
             raise ImageTooLargeError(
-                f"{shown(label)}: a {kind} file of more than {MAX_STREAM_BYTES:,} bytes; make it smaller first"
-            )
+                f"a {kind} file of more than {MAX_STREAM_BYTES:,} bytes; make it smaller first"
+            ).of(shown(label))
         from aicli.image.decoder_process import decoder_process  # and what it takes to start a process
 
         self._process = decoder_process()

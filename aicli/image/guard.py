@@ -48,31 +48,31 @@ def guarded(label: str, kind: str | None) -> Iterator[None]:
         raise
     except UnavailableError as error:
         how = install_command("heif") if kind == "HEIF" else "install a Pillow that supports it, or convert it"
-        raise ImageError(f"{shown(label)}: no decoder for {kind} is installed; {how}") from error
+        raise ImageError(f"no decoder for {kind} is installed; {how}").of(shown(label)) from error
     except Image.DecompressionBombError as error:
-        raise ImageTooLargeError(
-            f"{shown(label)}: larger than Pillow decodes ({one_line(error)}); make it smaller first"
+        raise ImageTooLargeError(f"larger than Pillow decodes ({one_line(error)}); make it smaller first").of(
+            shown(label)
         ) from error
     except MemoryError as error:
-        raise ImageTooLargeError(
-            f"{shown(label)}: needs more memory than a {what} of its size may take; make it smaller first"
+        raise ImageTooLargeError(f"needs more memory than a {what} of its size may take; make it smaller first").of(
+            shown(label)
         ) from error
     except DecoderDied as error:
         raise ImageError(
-            f"{shown(label)}: the decoder of this {what} ended ({one_line(error)}), for it is damaged or takes more "
+            f"the decoder of this {what} ended ({one_line(error)}), for it is damaged or takes more "
             "memory or time than its size allows; get or export it again"
-        ) from error
+        ).of(shown(label)) from error
     except Exception as error:
-        raise ImageError(
-            f"{shown(label)}: a damaged or truncated {what} ({one_line(error)}); get or export it again"
+        raise ImageError(f"a damaged or truncated {what} ({one_line(error)}); get or export it again").of(
+            shown(label)
         ) from error
 
 
 def check_size(width: int, height: int, label: str, max_pixels: int) -> None:
     if width <= 0 or height <= 0:
-        raise ImageError(f"{shown(label)}: has no pixels ({width} x {height}); give another image")
+        raise ImageError(f"has no pixels ({width} x {height}); give another image").of(shown(label))
     if width * height > max_pixels:
         raise ImageTooLargeError(
-            f"{shown(label)}: {width:,} x {height:,} pixels, the limit is {max_pixels:,}",
+            f"{width:,} x {height:,} pixels, the limit is {max_pixels:,}",
             hint=Hint("max_pixels", "make it smaller or raise the limit with {}"),
-        )
+        ).of(shown(label))

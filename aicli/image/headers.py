@@ -62,8 +62,8 @@ def check_scans(stream: IO[bytes], label: str) -> None:
     data = stream.read(MAX_STREAM_BYTES)
     stream.seek(0)
     if _count_scans(data) > _MAX_SCANS:
-        raise ImageError(
-            f"{shown(label)}: a JPEG of more than {_MAX_SCANS} scans, which no camera makes; export it again"
+        raise ImageError(f"a JPEG of more than {_MAX_SCANS} scans, which no camera makes; export it again").of(
+            shown(label)
         )
 
 

@@ -105,7 +105,7 @@ def read_pipe(path: Path, name: str) -> bytes:
         with open(path, "rb") as stream:
             return read_stream(stream, name)
     except OSError as error:
-        raise ImageError(f"{shown(name)}: cannot be read ({error.strerror}); check the pipe") from None
+        raise ImageError(f"cannot be read ({error.strerror}); check the pipe").of(shown(name)) from None
 
 
 def expand(

@@ -63,8 +63,8 @@ def find_embedded(kind: str, stream: IO[bytes], label: str) -> Embedded | None:
     if best is None or (side < _SMALLEST_SIDE and (not full or side < max(full))):
         what = f"no more than a thumbnail of {best.width} x {best.height}" if best else "no picture that can be decoded"
         name = "" if kind == "TIFF" else f" ({kind})"
-        raise ImageError(
-            f"{shown(label)}: a raw photo{name} with {what} in it; convert it to JPEG with a raw converter first"
+        raise ImageError(f"a raw photo{name} with {what} in it; convert it to JPEG with a raw converter first").of(
+            shown(label)
         )
     of = f" of {full[0]} x {full[1]}" if full and full != best[:2] else ""
     if best.kind == "JPEG":

@@ -31,19 +31,19 @@ def open_file(path: str, label: str) -> Iterator[BinaryIO]:
             require_regular(status.st_mode, label)
             yield stream
     except OSError as error:
-        raise ImageError(f"{shown(label)}: {os_reason(error, path)}") from error
+        raise ImageError(f"{os_reason(error, path)}").of(shown(label)) from error
     except ValueError as error:  # a NUL in the path
-        raise ImageError(f"{shown(label)}: not a file name ({error}); check the path") from error
+        raise ImageError(f"not a file name ({error}); check the path").of(shown(label)) from error
 
 
 def require_regular(mode: int, label: str) -> None:
     if stat.S_ISREG(mode):
         return
     if stat.S_ISDIR(mode):
-        raise ImageError(f"{shown(label)}: a folder, not an image; give the image files in it")
+        raise ImageError("a folder, not an image; give the image files in it").of(shown(label))
     kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
     kind = next((words for test, words in kinds if test(mode)), "a device")
-    raise ImageError(f"{shown(label)}: {kind}, not an image file; pipe the image to standard input and give '-'")
+    raise ImageError(f"{kind}, not an image file; pipe the image to standard input and give '-'").of(shown(label))
 
 
 def os_reason(error: OSError, path: str) -> str:
@@ -75,10 +75,10 @@ def read_stream(stream: BinaryIO, name: str) -> bytes:
         require_kind(head, name, os.path.splitext(name)[1])
         data = head + read_exactly(stream, MAX_STREAM_BYTES + 1 - len(head), name)
     except (OSError, ValueError) as error:  # ValueError: closed
-        raise ImageError(f"{shown(name)}: cannot be read ({one_line(error)}); check where it comes from") from error
+        raise ImageError(f"cannot be read ({one_line(error)}); check where it comes from").of(shown(name)) from error
     if len(data) > MAX_STREAM_BYTES:
-        raise ImageTooLargeError(
-            f"{shown(name)}: more than {MAX_STREAM_BYTES:,} bytes on a stream; save it as a file first"
+        raise ImageTooLargeError(f"more than {MAX_STREAM_BYTES:,} bytes on a stream; save it as a file first").of(
+            shown(name)
         )
     return data
 
@@ -91,7 +91,7 @@ def read_exactly(stream: BinaryIO, size: int, label: str) -> bytes:
         if not chunk:
             break
         if not isinstance(chunk, bytes):
-            raise ImageError(f"{shown(label)}: a text stream, not a binary one; open it with mode 'rb'")
+            raise ImageError("a text stream, not a binary one; open it with mode 'rb'").of(shown(label))
         chunks.append(chunk)
         size -= len(chunk)
     return b"".join(chunks)
@@ -99,12 +99,12 @@ def read_exactly(stream: BinaryIO, size: int, label: str) -> bytes:
 
 def require_kind(head: bytes, label: str, suffix: str) -> str:
     if not head:
-        raise ImageError(f"{shown(label)}: empty; nothing to decode, get the file again")
+        raise ImageError("empty; nothing to decode, get the file again").of(shown(label))
     kind = identify(head, suffix)
     if kind is None:
         reason = foreign_kind(head) or "not an image, or a format that is not supported"
         hint = Hint("column", "{} reads the photos in it") if head.startswith(b"PAR1") else None
-        raise ImageError(f"{shown(label)}: {reason}; give a JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP file", hint=hint)
+        raise ImageError(f"{reason}; give a JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP file", hint=hint).of(shown(label))
     return kind
 
 

@@ -277,7 +277,9 @@ def extract(
     def recalled(place: int, digest: bytes) -> Features | Failure:
         rows = store.find(digest, views, seed, body.size)
         if rows is None:
-            return Failure(photos[place], AicliError(f"{photos[place]}: its features were lost; run it again"))
+            return Failure(
+                photos[place], AicliError("its features were lost; run it again").of(shown(str(photos[place])))
+            )
         return Features(digest, rows)
 
     def missing() -> Iterator[Wanted]:

@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
-from aicli import Classifier, Failure
+from aicli import Classifier, Failure, GuestError, GuestTimeout, Hint, ImageError, WriteError
+from aicli._text import shown
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile
+from aicli.cli.batch.run import line_on
+from aicli.image.decode import open_image
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 
@@ -131,6 +134,21 @@ def test_records_of_another_task_or_model_are_not_continued(
         assert target.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [target.name], "nothing that is in the way of the next run"
     assert aicli("classify", examples / "astronaut.png", "-O", target, "--resume").code == 0
+
+
+def test_an_error_that_is_not_about_the_photo_gets_its_name_in_front(tmp_path: Path) -> None:
+    """By what the error is about, not by how its line begins."""
+    late = GuestTimeout("the guest used up its 1 second", hint=Hint("limits.timeout"))
+    assert line_on("the", late) == "the: the guest used up its 1 second; --guest-timeout gives more"
+    assert line_on("g", GuestError("g is no module").of("g.wasm")) == "g: g.wasm: g is no module"
+    assert line_on("cannot", WriteError("out/x.png", "disk full")) == "cannot: cannot write out/x.png: disk full"
+    (tmp_path / "a\nb.jpg").write_bytes(b"")
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    for name in ("a\nb.jpg", "cut.png", "absent.jpg", "."):
+        path = f"{tmp_path}/./{name}"
+        with pytest.raises(ImageError) as caught:
+            open_image(path)
+        assert line_on(path, caught.value) == str(caught.value) == f"{shown(path)}: {caught.value.message}"
 
 
 def test_a_refused_resume_leaves_nothing_and_takes_nothing(aicli: Any, examples: Path, tmp_path: Path) -> None:

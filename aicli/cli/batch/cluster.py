@@ -17,7 +17,7 @@ from aicli.cli.batch.cluster_pictures import NodePictures
 from aicli.cli.batch.job import Done, Job, with_timing
 from aicli.cli.batch.pictures import is_folder
 from aicli.cli.batch.progress import Progress
-from aicli.cli.batch.run import summary, with_name
+from aicli.cli.batch.run import line_on, summary
 from aicli.cli.batch.signals import Signals
 from aicli.cli.console import complain, told
 from aicli.cli.options import given
@@ -101,7 +101,7 @@ class CommandWork(NamedTuple):
     def describe(self, photo: Photo, outcome: Done | AicliError) -> tuple[str | None, dict[str, str]]:
         """The line of a failure, and what is to be said of a photo once a run, by its kind."""
         problem = problem_of(outcome)
-        line = None if problem is None else with_name(photo.name, told(problem))
+        line = None if problem is None else line_on(photo.name, problem)
         notes = outcome.notes if isinstance(outcome, Done) else ()
         return line, {note.kind: f"{photo.name}: {note.text}" for note in notes if note.kind is not None}
 
@@ -209,7 +209,7 @@ class ClusterBatch:
             raise UsageError("there is no image to answer; check the names")
         for photo in photos:
             assert isinstance(photo, Photo) and photo.problem is not None
-            complain(with_name(photo.name, told(photo.problem)))
+            complain(line_on(photo.name, photo.problem))
         return 1
 
     def _note(self, notes: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from aicli._files import NO_HARD_LINKS, publish, write_file
 from aicli._same_file import name_key, same_file
+from aicli._text import shown
 from aicli.cli.batch.pictures import make_folder
 from aicli.cli.console import complain
 from aicli.errors import AicliError, UsageError
@@ -60,7 +61,9 @@ class Grouping:
         afterwards nobody finds the photo under its name, so nobody could answer it again.
         """
         if source is None:
-            raise AicliError(f"{image}: it is not a file on this machine that could be put into a group; name files")
+            raise AicliError("it is not a file on this machine that could be put into a group; name files").of(
+                shown(image)
+            )
         folder = os.path.join(self._root, folder_name(label or NONE))
         if self._dry_run:
             target = self._next(folder, source)
@@ -84,7 +87,9 @@ class Grouping:
                 if self._act(source, target):
                     break
             except OSError as error:
-                raise AicliError(f"{source}: cannot {self._how} it to {target}: {error.strerror or error}") from None
+                raise AicliError(f"cannot {self._how} it to {target}: {error.strerror or error}").of(
+                    shown(str(source))
+                ) from None
             target = self._next(folder, source)
         return target
 
@@ -105,7 +110,9 @@ class Grouping:
         try:
             os.unlink(source)
         except OSError as error:
-            raise AicliError(f"{source}: it is in {target} but cannot be removed: {error.strerror}") from None
+            raise AicliError(f"it is in {target} but cannot be removed: {error.strerror}").of(
+                shown(str(source))
+            ) from None
         return True
 
     def _act(self, source: Path, target: str) -> bool:
@@ -131,7 +138,9 @@ class Grouping:
             if error.errno not in NO_HARD_LINKS | {errno.EXDEV}:
                 raise
             where = os.path.dirname(target)
-            raise AicliError(f"{source}: a link to it cannot lie in {where}, on this file system; use --copy") from None
+            raise AicliError(f"a link to it cannot lie in {where}, on this file system; use --copy").of(
+                shown(str(source))
+            ) from None
 
     def _move(self, source: Path, target: str) -> bool:
         if os.path.islink(source) and not self._sources.may_hold(os.path.realpath(source)):

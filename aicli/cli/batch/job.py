@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from aicli._record import Record
+from aicli._text import shown
 from aicli.errors import AicliError, ImageError
 from aicli.options import SavingOptions
 
@@ -132,7 +133,7 @@ def fetched(job: Job) -> Job:
 
 def checked_source(job: Job) -> Path | bytes:
     if not isinstance(job.source, (bytes, Path)):
-        raise job.problem or ImageError(f"{job.name}: there is nothing to open")
+        raise job.problem or ImageError("there is nothing to open").of(shown(job.name))
     return job.source
 
 

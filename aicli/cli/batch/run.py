@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aicli.cli.batch.sources import Sources
     from aicli.options import RunOptions
 
-__all__ = ["Batch", "summary", "with_name"]
+__all__ = ["Batch", "line_on", "summary"]
 
 MOST_KINDS = 4
 """So many kinds of files that were passed over are named in the summary."""
@@ -325,7 +325,7 @@ class Batch:
         self._open_writer().failure(job.name, line)
         self.done += 1
         self.failed += 1
-        complain(with_name(job.name, line))
+        complain(line_on(job.name, error))
         if self.options.on_error == "stop":
             raise Stopped
         self.progress.show(self.done, self.failed)
@@ -367,7 +367,7 @@ def summary(
     return ", ".join(parts)
 
 
-def with_name(name: str, message: str) -> str:
-    """The message with the image's name in front, unless it already begins with it."""
-    starts = (name, f"{Path(name)}", shown(name))
-    return message if message.startswith(starts) else f"{name}: {message}"
+def line_on(name: str, error: AicliError) -> str:
+    """The error's line for an image, whose name stands in front if the error is about something else."""
+    is_named = error.subject in (shown(name), shown(str(Path(name))))
+    return told(error) if is_named else f"{name}: {told(error)}"
