@@ -98,7 +98,7 @@ def test_broken_and_repeated_photos_are_left_out_and_named(trainer: Server, phot
     assert outcome["photos"] == {"done": 20, "failed": 3, "total": 20}
     failures = [failure["error"] for failure in training["failures"]]
     assert failures[0].startswith("cat/<b>notes.jpg: ") and failures[1].startswith("cat/bomb.png: ")
-    assert "1 repeated photos left out" in "".join(training["notes"])
+    assert "1 repeated photo left out" in "".join(training["notes"])
     assert "astronaut/0.png" in "".join(training["notes"]) and training["trained_on"]["astronaut"] == 4
     page = trainer.ask("GET", f"/v1/train/{outcome['id']}/report").body
     assert b"&lt;b&gt;notes.jpg" in page and b"<b>" not in page
