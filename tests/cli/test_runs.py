@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from aicli import Classifier, Failure, GuestError, GuestTimeout, Hint, ImageError, WriteError
+from aicli import Classifier, Failure, GuestError, GuestTimeout, Hint, ImageError, UsageError, WriteError
 from aicli._text import shown
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile
 from aicli.cli.batch.run import line_on
+from aicli.cli.batch.sources import PassedOver
 from aicli.image.decode import open_image
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
@@ -142,6 +143,7 @@ def test_an_error_that_is_not_about_the_photo_gets_its_name_in_front(tmp_path: P
     assert line_on("the", late) == "the: the guest used up its 1 second; --guest-timeout gives more"
     assert line_on("g", GuestError("g is no module").of("g.wasm")) == "g: g.wasm: g is no module"
     assert line_on("cannot", WriteError("out/x.png", "disk full")) == "cannot: cannot write out/x.png: disk full"
+    assert line_on("", ImageError("an empty name; check the quotes").of("''")) == "'': an empty name; check the quotes"
     (tmp_path / "a\nb.jpg").write_bytes(b"")
     (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     for name in ("a\nb.jpg", "cut.png", "absent.jpg", "."):
@@ -149,6 +151,16 @@ def test_an_error_that_is_not_about_the_photo_gets_its_name_in_front(tmp_path: P
         with pytest.raises(ImageError) as caught:
             open_image(path)
         assert line_on(path, caught.value) == str(caught.value) == f"{shown(path)}: {caught.value.message}"
+
+
+def test_a_link_that_cannot_be_read_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: str) -> str:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os.path, "realpath", denied)
+    passed = PassedOver([])
+    passed("photos/cwd", "")
+    assert passed.counts == {"without suffix": 1}
 
 
 def test_a_refused_resume_leaves_nothing_and_takes_nothing(aicli: Any, examples: Path, tmp_path: Path) -> None:
@@ -181,6 +193,38 @@ def test_a_resumed_csv_asks_for_its_model(aicli: Any, examples: Path, tmp_path: 
 def test_a_file_that_is_no_part_of_ours_resumes_to_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('[1]\n"x"\n{"image": 5}\n{"image": "a", "error": "x"}\n{"image": "b"}\n{"ima')
     assert RecordFile(str(tmp_path / "a.jsonl"), "jsonl", "classify", resume=True).answered == {"b"}
+
+
+@posix
+@pytest.mark.parametrize("options", [(), ("--resume",), ("--overwrite",)])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_second_run_into_the_file_of_one_that_goes_on_is_refused(
+    aicli: Any, examples: Path, tmp_path: Path, suffix: str, options: tuple[str, ...]
+) -> None:
+    target = tmp_path / f"out.{suffix}"
+    first = RecordFile(str(target), suffix, "classify", resume=False)
+    with first.open() as stream:
+        stream.write("image,rank\n" if suffix == "csv" else "")
+        stream.flush()
+        result = aicli("classify", examples / "chelsea.png", "-O", target, *options)
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert f"{target}.part: another run writes its records there; wait for its end" in result.err
+        stream.write('{"image": "a"}\n')
+    written = target.read_text()
+    assert written.endswith('{"image": "a"}\n'), "nothing of it was lost"
+    assert aicli("classify", examples / "chelsea.png", "-O", target, "--overwrite").code == 0
+
+
+@posix
+def test_two_runs_that_begin_at_once_do_not_mix_their_records(tmp_path: Path) -> None:
+    first, second = (RecordFile(str(tmp_path / "a.jsonl"), "jsonl", "classify", resume=False) for _ in range(2))
+    with first.open() as stream:
+        stream.write('{"image": "a"}\n')
+        stream.flush()
+        with pytest.raises(UsageError, match=r"a\.jsonl\.part: another run"), second.open():
+            pass
+    assert (tmp_path / "a.jsonl").read_text() == '{"image": "a"}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
 @posix

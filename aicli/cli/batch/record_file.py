@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from aicli._files import replacing, write_file
+from aicli._files import replacing, wait_for_lock, write_file
 from aicli._text import escape_bytes
 from aicli.cli.batch.plan import Plan
 from aicli.errors import AicliError, UsageError
@@ -27,6 +28,7 @@ RESUMABLE = ("jsonl", "csv", "parquet")
 FIELDS: dict[Task, tuple[str, str]] = {"classify": ("predictions", "rank"), "detect-faces": ("faces", "face")}
 """What the records of a task have that those of the other lack: in JSON, in csv."""
 SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+LOCKS = sys.platform != "win32"
 TEXT_SUFFIXES = ("", ".txt", ".tsv", ".text", ".log")
 
 
@@ -88,6 +90,7 @@ class RecordFile:
         begin = text[:1] == "{" if self.format == "jsonl" else text.startswith("image,")
         if not begin and (text or os.path.islink(part) or not os.path.isfile(part)):
             raise UsageError(f"{part}: not one of aicli's files, but the records are written there first; move it away")
+        release(lock_part(part))
         if not may_replace and any(True for _ in self._whole(text, whole=False)):
             raise UsageError(f"{part}: records of an interrupted run; continue with --resume, or --overwrite them")
 
@@ -222,26 +225,39 @@ class RecordFile:
             with atomic_text_file(self.path) as stream:
                 yield stream
             return
-        if self._kept:
-            write_file(self.part, self._kept.encode())
-        else:
+        with self._begun(self.part):
             try:
-                open(self.part, "wb").close()
-            except OSError as error:
-                raise AicliError(f"cannot write {self.part}: {error.strerror}") from None
+                with atomic_text_file(self.part, append=True) as stream:
+                    yield stream
+            finally:
+                if self.is_untouched:
+                    os.unlink(self.part)
+            self._name(self.part)
+
+    @contextmanager
+    def _begun(self, part: str) -> Iterator[None]:
+        """The part with the records that are kept, locked against other runs while the block runs."""
+        lock = lock_part(part)
         try:
-            with atomic_text_file(self.part, append=True) as stream:
-                yield stream
+            if self._kept:
+                write_file(part, self._kept.encode())  # another file under the same name
+                fresh = lock_part(part)
+                release(lock)
+                lock = fresh
+            else:
+                empty(part)
+            yield
         finally:
-            if self.is_untouched:
-                os.unlink(self.part)
+            release(lock)
+
+    def _name(self, part: str) -> None:
         if self._becomes_parquet:
-            self._make_parquet(self.part)
+            self._make_parquet(part)
             return
         try:
-            os.replace(self.part, os.path.realpath(self.path))
+            os.replace(part, os.path.realpath(self.path))
         except OSError as error:
-            raise AicliError(f"cannot write {self.path}: {error.strerror}; the records are in {self.part}") from None
+            raise AicliError(f"cannot write {self.path}: {error.strerror}; the records are in {part}") from None
 
     def _make_parquet(self, part: str) -> None:
         from aicli.output.parquet import write_records
@@ -253,6 +269,41 @@ class RecordFile:
         except (AicliError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise AicliError(f"cannot write {self.path}: {reason}; the records are in {part}") from None
+
+
+def lock_part(part: str) -> int | None:
+    """The part, made if need be, as a descriptor that keeps other runs from it until it is released.
+
+    Raises :class:`UsageError` where another run has it. There is none on Windows: it would keep its owner from writing
+    and renaming the file too.
+    """
+    while LOCKS:
+        try:
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        except OSError as error:
+            raise AicliError(f"cannot write {part}: {error.strerror}") from None
+        try:
+            wait_for_lock(descriptor, 0)
+            if os.path.exists(part) and os.path.samestat(os.fstat(descriptor), os.stat(part)):
+                return descriptor
+        except TimeoutError:
+            os.close(descriptor)
+            how = "wait for its end, or choose another file"
+            raise UsageError(f"{part}: another run writes its records there; {how}") from None
+        os.close(descriptor)  # the other run has just ended, and this is its file now
+    return None
+
+
+def release(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
+
+
+def empty(part: str) -> None:
+    try:
+        open(part, "wb").close()
+    except OSError as error:
+        raise AicliError(f"cannot write {part}: {error.strerror}") from None
 
 
 def is_plain(path: str) -> bool:

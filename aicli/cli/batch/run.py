@@ -369,5 +369,5 @@ def summary(
 
 def line_on(name: str, error: AicliError) -> str:
     """The error's line for an image, whose name stands in front if the error is about something else."""
-    is_named = error.subject in (shown(name), shown(str(Path(name))))
+    is_named = not name or error.subject in (shown(name), shown(str(Path(name))))
     return told(error) if is_named else f"{name}: {told(error)}"

@@ -36,7 +36,7 @@ class PassedOver:
         self._known: dict[str, bool] = {}
 
     def __call__(self, path: str, why: str) -> None:
-        if os.path.realpath(path) in self.results or (self._excluded and is_in(path, self._excluded, self._known)):
+        if real_path(path) in self.results or (self._excluded and is_in(path, self._excluded, self._known)):
             return
         self.counts[why or os.path.splitext(path)[1].lower() or "without suffix"] += 1
         if self.tell is not None:
@@ -185,6 +185,14 @@ class Sources:
             progress.total = total
 
         threading.Thread(target=count, daemon=True).start()
+
+
+def real_path(path: str) -> str:
+    """The path without links; as it is where one cannot be read."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return path
 
 
 def is_in(path: str | Path, folders: list[str], known: dict[str, bool]) -> bool:
