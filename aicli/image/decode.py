@@ -35,6 +35,7 @@ __all__ = [
     "MAX_STREAM_BYTES",
     "DecodedImage",
     "ImageSource",
+    "as_value",
     "open_frames",
     "open_image",
     "read_stream",
@@ -179,6 +180,28 @@ def open_frames(
             yield image
 
 
+def as_value(source: ImageSource | DecodedImage) -> ImageSource | DecodedImage:
+    """The same image as a value that another process can be given: a stream's bytes with its name.
+
+    Raises ImageError for a stream that cannot be read, TypeError for what is no image.
+    """
+    if isinstance(source, (bytearray, memoryview)):
+        return bytes(source)
+    if isinstance(source, (str, os.PathLike, bytes, Image.Image, np.ndarray, DecodedImage)):
+        return source
+    if not hasattr(source, "read"):
+        raise not_an_image(source)
+    label = stream_name(source)
+    held = io.BytesIO(read_stream(source, label))
+    held.name = label
+    return held
+
+
+def not_an_image(source: object) -> TypeError:
+    what = "a path, bytes, a binary stream, a Pillow image or an array"
+    return TypeError(f"an image is {what}, not {type(source)!r}")
+
+
 @contextmanager
 def _opened(source: Any, name: str | None, max_pixels: int) -> Iterator[tuple[Frames, str]]:
     """The frames of a source that is no array, and what it is called."""
@@ -198,8 +221,7 @@ def _opened(source: Any, name: str | None, max_pixels: int) -> Iterator[tuple[Fr
             label = name or stream_name(source)
             file, suffix = io.BytesIO(read_stream(source, label)), os.path.splitext(label)[1]
         else:
-            what = "a path, bytes, a binary stream, a Pillow image or an array"
-            raise TypeError(f"an image is {what}, not {type(source)!r}")
+            raise not_an_image(source)
         kind = require_kind(file.read(HEAD_BYTES), label, suffix)
         file.seek(0)
         with guarded(label, kind):

@@ -91,7 +91,7 @@ def _answers(
             yield attempt(task, image)
         return
     with WorkerPool(recipe, max(1, jobs), timeout) as pool:
-        for image, future in in_order(pool, images, max(1, jobs)):
+        for image, future in in_order(Sender(pool), images, max(1, jobs)):
             try:
                 yield future.result()
             except AicliError as error:
@@ -100,7 +100,24 @@ def _answers(
                 raise refused.error from None
 
 
-def in_order(pool: WorkerPool, images: Iterable[Any], jobs: int) -> Iterator[tuple[Any, Future[Any]]]:
+class Sender:
+    """Submits images to workers, whatever they are: a stream is read here, where it is open."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+
+    def submit(self, image: Any) -> Future[Any]:
+        from aicli.image.decode import as_value
+
+        try:
+            return self._pool.submit(as_value(image))
+        except (AicliError, TypeError) as error:  # told in its turn
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            return failed
+
+
+def in_order(pool: WorkerPool | Sender, images: Iterable[Any], jobs: int) -> Iterator[tuple[Any, Future[Any]]]:
     """Every image with its finished future, in order; a finished one is not kept waiting for the next image."""
     waiting: deque[tuple[Any, Future[Any]]] = deque()
     source = iter(images)

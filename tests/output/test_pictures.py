@@ -17,7 +17,7 @@ from aicli.output.pictures.anonymize import METHODS, Method, anonymize
 from aicli.output.pictures.crops import crop_face
 from aicli.output.pictures.drawing import clip_box, default_line_width, draw_faces, draw_label, pick_contrasting_text
 from aicli.output.pictures.fonts import fit_text, font_for, text_width
-from aicli.results import Box, Classification, Face, Landmarks, Point, Prediction
+from aicli.results import Box, Classification, Detection, Face, Landmarks, Point, Prediction
 
 LIME = (0, 255, 0)
 GREY = (90, 90, 90)
@@ -156,6 +156,13 @@ def test_pictures_are_made_of_whatever_an_image_is(tmp_path: Path, mode: str) ->
             make(7)
         with pytest.raises(ImageError, match=r"absent\.jpg: no such file"):
             make("absent.jpg")
+
+
+def test_what_is_no_face_is_not_hidden() -> None:
+    one = face(10, 10, 30, 40)
+    for wrong in (Detection("a", 9, 9, "m", (one,)), [one.box], [None]):
+        with pytest.raises(TypeError, match=r"such as detect\(image\)\.faces, not "):
+            anonymize(noise(60, 60), wrong)  # type: ignore[arg-type]
 
 
 def test_a_box_is_drawn_around_its_face() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aicli import Classifier, FaceDetector, Limits
+from aicli import Classifier, FaceDetector, Failure, Limits
 from aicli.errors import LabelsError, ModelError, UsageError
 from aicli.nn.engines import load_engine
 
@@ -175,6 +176,23 @@ def test_wrong_calls_are_refused(examples: Path) -> None:
         for one in (photo, str(photo), photo.read_bytes()):
             with pytest.raises(TypeError, match="many images are an iterable, such as "):
                 task.many(one)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_takes_whatever_one_call_takes(examples: Path, jobs: int) -> None:
+    classifier, photo = Classifier(top_k=1), examples / "grace_hopper.jpg"
+    data = photo.read_bytes()
+    with photo.open("rb") as stream, photo.open(encoding="latin-1") as text:
+        images: list[Any] = [str(photo), stream, io.BytesIO(data), bytearray(data), memoryview(data)]
+        images += [classifier.open(photo), Image.open(photo), text]
+        *answers, failed = classifier.many(images, jobs=jobs)
+    assert [answer.best.label for answer in answers] == ["military uniform"] * 7  # type: ignore[union-attr]
+    assert answers[1].image == str(photo) and answers[2].image == "<stream>"
+    assert isinstance(failed, Failure) and "a text stream, not a binary one" in str(failed.error)
+    begun = classifier.many([photo, 7], jobs=jobs)  # type: ignore[list-item]
+    assert not isinstance(next(begun), Failure)
+    with pytest.raises(TypeError, match="an image is a path, bytes,"):
+        next(begun)
 
 
 def test_a_guest_without_enough_memory_says_so_and_recovers(runtime: str, examples: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 from aicli.errors import UsageError
 from aicli.image.decode import DecodedImage, ImageSource
 from aicli.image.original import open_original
-from aicli.results import Box, Face
+from aicli.results import Box, Detection, Face
 
 __all__ = ["METHODS", "Method", "Shape", "anonymize"]
 
@@ -49,7 +49,7 @@ def anonymize(
     ``blur`` gives a rounded area, ``pixelate`` squares of one colour, ``solid`` black; with ``cover`` that picture lies
     on the faces, its transparent parts on the blur. ``shape`` is ``box`` (square corners) or ``ellipse`` (it
     holds the box). Raises :class:`UsageError` for another method, shape or margin, :class:`ImageError` for an image
-    that cannot be read, :class:`TypeError` for what is none.
+    that cannot be read, :class:`TypeError` for what is none and for faces that are none.
     """
     if method not in METHODS:
         raise UsageError(f"there is no method {method!r} to anonymise faces; choose one of {', '.join(METHODS)}")
@@ -57,6 +57,8 @@ def anonymize(
         raise UsageError(f"there is no shape {shape!r}; choose box or ellipse")
     if not (math.isfinite(margin) and margin >= 0):
         raise UsageError(f"the margin around a face must be 0 or more, not {margin}")
+    if isinstance(faces, Detection) or not all(isinstance(face, Face) for face in faces):
+        raise TypeError(f"faces are those of a Detection, such as detect(image).faces, not {faces!r:.80}")
     result = _plain(open_original(image))
     laid = None if cover is None else open_original(cover)
     for face in faces:
