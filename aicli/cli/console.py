@@ -12,7 +12,13 @@ EXIT_INTERRUPTED = 130
 
 
 class NearGroup(click.Group):
-    """A group that suggests the near command for a mistyped one, as click does for options."""
+    """A group that shows its help where no command is given, and suggests the near command for a mistyped one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not self.invoke_without_command and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)  # click's versions differ in where it goes, and in the exit code
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -33,6 +33,14 @@ def test_exit_codes(arguments: list[str], code: int) -> None:
     assert run(*arguments, stdout=subprocess.PIPE).returncode == code
 
 
+@pytest.mark.parametrize("group", [[], ["models"]])
+def test_who_names_no_command_reads_the_help(group: list[str]) -> None:
+    help = run(*group, "--help", stdout=subprocess.PIPE)
+    shown = run(*group, stdout=subprocess.PIPE)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr == help.stdout and shown.stderr.startswith("Usage: aicli"), shown.stderr
+
+
 COUNT_THREADS = """
 import os
 import aicli.__main__, aicli.cli.main
