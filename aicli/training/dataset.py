@@ -16,7 +16,15 @@ from aicli._text import shown
 from aicli.errors import UsageError
 from aicli.image.inputs import expand, natural_key
 
-__all__ = ["LABEL_FILE", "WORDNET_ID", "Labelled", "labelled_photos", "refuse_sources", "wordnet_photos"]
+__all__ = [
+    "LABEL_FILE",
+    "WORDNET_ID",
+    "Labelled",
+    "folders_without_photos",
+    "labelled_photos",
+    "refuse_sources",
+    "wordnet_photos",
+]
 
 LABEL_FILE = ".aicli-label"
 """In a class's folder: the label, where the folder's name could not hold it. ``classify --group`` writes it."""
@@ -115,6 +123,16 @@ def _in_folders(root: Path, include: Sequence[str]) -> Iterator[Labelled]:
         for item in expand([str(root / name)], include=include):
             if item.path is not None and item.problem is None:
                 yield Labelled(item.path, label)
+
+
+def folders_without_photos(source: str | os.PathLike[str], photos: Iterable[Labelled]) -> list[str]:
+    """The names of a source's folders of classes of which none of the photos is."""
+    root = Path(source).expanduser()
+    if not root.is_dir():
+        return []
+    held = {photo.path.relative_to(root).parts[0] for photo in photos if photo.path.is_relative_to(root)}
+    names = (item.name for item in os.scandir(root) if item.is_dir() and not item.name.startswith("."))
+    return sorted((name for name in names if name not in held), key=natural_key)
 
 
 def _label_of(folder: Path) -> str:

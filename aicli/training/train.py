@@ -17,7 +17,7 @@ from aicli.catalog.load import load_classifier
 from aicli.errors import Hint, UsageError
 from aicli.nn.engines import available_cores, load_engine
 from aicli.options import TrainOptions
-from aicli.training.dataset import Labelled, labelled_photos, refuse_sources
+from aicli.training.dataset import Labelled, folders_without_photos, labelled_photos, refuse_sources
 from aicli.training.features import VIEWS, extract
 from aicli.training.fitting import Progress, Table, Training, fit_table, gather
 from aicli.training.head import require_solver
@@ -69,6 +69,8 @@ def train(
     share = isinstance(chosen.validation, (int, float))
     what = "held out of the training" if share else f"those of {chosen.validation}"
     trained, data = fit_table(table, labels, model, body, str(target), seed=chosen.seed, held=what)
+    empty = [f"no photos in the folder {shown(name)}, so no class" for name in folders_without_photos(photos, given)]
+    trained.notes = (*empty, *trained.notes)
     write_file(target, data)
     return trained
 
