@@ -151,6 +151,12 @@ test("the command answers as Python's, with its exit codes", () => {
   assert.match(command("classify", "absent.jpg", photos[0]).stderr, /check the path\naicli-vision: 2 images in .*, 1 failed\n$/);
   assert.deepEqual(records.stdout.trim().split("\n").map(JSON.parse), photos.map((photo) => answer("classify", photo)));
   assert.equal(command("classify", ...photos).stdout, "examples/chelsea.png\tEgyptian cat\t0.3843\nexamples/grace_hopper.jpg\tmilitary uniform\t0.3941\n");
+  if (existsSync("/dev/full")) {
+    const full = spawnSync("sh", ["-c", '"$@" > /dev/full', "sh", process.execPath, join(JS, "dist", "node", "main.js"), "classify", photos[0]], { cwd: PROJECT, encoding: "utf8" });
+    assert.deepEqual([full.status, full.stderr], [1, "aicli-vision: cannot write to standard output: no space left on device\n"]);
+  }
+  assert.match(command("detect-faces", photos[0], "-o", "absent/x.png").stderr, /cannot write absent\/x.png: no such file or directory\n$/);
+  assert.match(command("classify", photos[0], "-l", "absent.txt").stderr, /cannot read the labels absent.txt: no such file or directory\n$/);
   const mixed = command("detect-faces", "-q", "-f", "json", "absent.jpg", photos[1]);
   assert.equal(mixed.status, 1);
   assert.equal(mixed.stderr, "aicli-vision: absent.jpg: no such file; check the path\n");

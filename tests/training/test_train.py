@@ -183,10 +183,14 @@ def test_what_a_user_should_know_is_said(photos: Path, tmp_path: Path) -> None:
     shutil.copy(photos / "cat" / "0.png", photos / "officer" / "cat.png")
     shutil.copy(photos / "cat" / "1.png", photos / "cat" / "again.png")
     (photos / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff rubbish")
+    (photos / "wren").mkdir()
+    (photos / "wren" / "a.mp4").touch()
+    (photos / ".git").mkdir()
     trained = train(photos, tmp_path / "own.tflite", jobs=1)
     notes = "\n".join(trained.notes)
     assert "the same photo in two classes, left out" in notes and "officer/cat.png" in notes
     assert "1 repeated photo left out" in notes
+    assert trained.notes[0] == "no photos in the folder wren, so no class" and ".git" not in notes
     assert "fewer than 10 photos: astronaut (8), cat (7), officer (8)" in notes
     assert [Path(failure.image).name for failure in trained.failures] == ["broken.jpg"]
     assert trained.counts == {"astronaut": 8, "cat": 7, "officer": 8}

@@ -5,6 +5,7 @@ import { dirname, join, posix } from "node:path";
 import type { Entry } from "../catalog/entries.js";
 import { AicliError, ModelError, UnavailableError, UsageError } from "../errors.js";
 import { allEntries, DATA, readEntryFile } from "./models.js";
+import { reason } from "./reason.js";
 
 const MODULE = join(__dirname, "..", "..", "browser");
 /** In the folder: bytes and SHA-256 of every other file, by its address. It makes the folder ours. */
@@ -43,7 +44,7 @@ export function writeBrowserFiles(folder: string, names: readonly string[] = [])
     for (const address of Object.keys(before)) if (!files.has(address)) rmSync(join(folder, address), { force: true });
     list(known);
   } catch (error) {
-    throw new AicliError(`cannot write ${folder}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+    throw new AicliError(`cannot write ${folder}: ${reason(error)}`);
   }
   return { files: files.size + 1, bytes: [...files.values()].reduce((sum, { length }) => sum + length, 0) };
 }

@@ -4,6 +4,7 @@ import { extname } from "node:path";
 import sharp from "sharp";
 import { AicliError, UsageError } from "../errors.js";
 import type { Detection, Face } from "../results.js";
+import { reason } from "./reason.js";
 
 export interface DrawingOptions {
   readonly landmarks: boolean;
@@ -38,7 +39,7 @@ export async function writeBoxes(source: string, found: Detection, path: string,
     renameSync(part, path);
   } catch (error) {
     rmSync(part, { force: true });
-    throw new AicliError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`);
+    throw new AicliError(`cannot write ${path}: ${reason(error)}`);
   }
 }
 

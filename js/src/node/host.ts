@@ -7,6 +7,7 @@ import type { EngineName } from "../nn/engine.js";
 import { type Host, inRange, type Names, SHARED, type SharedOptions } from "../options.js";
 import { chooseEngine } from "./engines.js";
 import { DATA } from "./models.js";
+import { reason } from "./reason.js";
 
 export interface NodeOptions extends SharedOptions {
   /** `native`: the LiteRT library; `wasm`: LiteRT.js. Default: native where it is found. */
@@ -31,6 +32,6 @@ export async function loadHost(options: NodeOptions): Promise<Host> {
   try {
     return { engine, code: readFileSync(path), source: options.guest ?? "the packaged guest", guestMemory };
   } catch (error) {
-    throw new GuestError(`cannot read the guest ${path} (${(error as NodeJS.ErrnoException).code ?? String(error)})`);
+    throw new GuestError(`cannot read the guest ${path} (${reason(error)})`);
   }
 }

@@ -5,6 +5,7 @@ import sharp from "sharp";
 import { ImageError } from "../errors.js";
 import type { DecodedImage } from "../options.js";
 import { checkSize, fromPixels, type ImageDataLike, onWhite } from "../pixels.js";
+import { reason } from "./reason.js";
 
 /** A path, the bytes of a file, or pixels. */
 export type ImageSource = string | Uint8Array | ArrayBuffer | ImageDataLike;
@@ -44,7 +45,7 @@ async function readPath(path: string): Promise<Uint8Array> {
     if (code === "ENOENT" && path.includes("://")) throw new ImageError(`${path}: an address, not a file; download the image first`);
     if (code === "ENOENT") throw new ImageError(`${path}: no such file; check the path`);
     if (code === "EACCES") throw new ImageError(`${path}: no permission to read it; check the permissions of the file and its folders`);
-    throw new ImageError(`${path}: cannot be read (${code ?? String(error)}); check the path and the disk`);
+    throw new ImageError(`${path}: cannot be read (${reason(error)}); check the path and the disk`);
   }
 }
 

@@ -10,6 +10,7 @@ import type { ModelFile } from "../tflite/model.js";
 import { tryNative } from "./engines.js";
 import { loadHost, NODE, type NodeOptions } from "./host.js";
 import { looksLikePath, readEntryFile, readModelFile, requireEntry } from "./models.js";
+import { reason } from "./reason.js";
 
 export interface FaceDetectorOptions extends NodeOptions, DetectOptions {}
 
@@ -76,7 +77,7 @@ function readLabels(given: string | readonly string[] | undefined, entry: Entry 
     bytes = readFileSync(given);
   } catch (error) {
     if (error instanceof LabelsError) throw error;
-    throw new LabelsError(`cannot read the labels ${given}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+    throw new LabelsError(`cannot read the labels ${given}: ${reason(error)}`);
   }
   return parseLabels(bytes, given);
 }

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "./command.js";
 import { AicliError } from "../errors.js";
+import { reason } from "./reason.js";
 import { visible } from "./records.js";
 
 const HELP = `Usage: aicli-vision classify [OPTIONS] IMAGE...
@@ -65,7 +66,11 @@ async function main(args: string[]): Promise<number> {
 }
 
 // A reader that has enough (head) is no error.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  process.stderr.write(`aicli-vision: cannot write to standard output: ${reason(error)}\n`);
+  process.exit(1);
+});
 main(process.argv.slice(2)).then(
   (code) => (process.exitCode = code),
   (error: unknown) => {
