@@ -82,6 +82,16 @@ def test_what_a_run_reads_is_no_place_for_its_results(aicli: Any, two: Path, opt
     assert Path("mine.png").read_text() == "mine"
 
 
+@pytest.mark.parametrize(("first", "second"), [("-o", "--sheet"), ("-O", "--sheet"), ("-O", "-o")])
+def test_two_results_have_two_names(aicli: Any, two: Path, first: str, second: str) -> None:
+    os.symlink(".", "here")
+    for task in ("classify", "detect-faces"):
+        result = aicli(task, "a/x.jpg", "-f", "jsonl", first, "x.png", second, "here/x.png")
+        said = f"here/x.png: both {first} and {second} would be written there; choose another {second}"
+        assert (result.code, result.out) == (2, "") and said in result.err
+        assert not os.path.exists("x.png")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs names that are no text")
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 def test_a_name_that_is_no_text_is_known_again(aicli: Any, two: Path, suffix: str) -> None:

@@ -59,8 +59,13 @@ def check_effects(
 
 
 def keep_what_is_read(sandbox: SandboxOptions, files: ClassifyFiles | DetectFiles, run: RunOptions) -> None:
-    """Raises a usage error where a result would replace the model, the labels or the guest of the run."""
+    """Raises a usage error where a result would replace the model, the labels or the guest of the run, or another."""
+    results: dict[str, str] = {}
     for flag, path in (("-O", run.output_file), ("-o", files.output), ("--sheet", files.sheet)):
+        if path not in (None, STANDARD_OUTPUT):
+            other = results.setdefault(os.path.realpath(path), flag)
+            if other != flag:
+                raise click.UsageError(f"{path}: both {other} and {flag} would be written there; choose another {flag}")
         for name in ("model", "labels", "guest"):
             read = getattr(sandbox, name, None)
             if path is None or not isinstance(read, (str, os.PathLike)) or not os.path.isfile(read):
