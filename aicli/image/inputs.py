@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from aicli._record import Record
 from aicli._text import shown
 from aicli.errors import Hint, ImageError, UsageError
+from aicli.image.formats import HEAD_BYTES, identify, is_archive
 from aicli.image.formats import SUFFIXES as IMAGE_SUFFIXES
-from aicli.image.formats import is_archive
 
 if TYPE_CHECKING:
     from aicli.image.buckets import InBucket
@@ -33,6 +33,8 @@ CHUNK = 1 << 16
 ONE_DIGIT = dict.fromkeys(range(ord("0"), ord("9") + 1), "0")
 MOST_KINDS_OF_NAMES = 500
 """From so many on, merging lists takes longer than sorting one."""
+NO_NAMES = ("JPEG", "PNG", "WebP", "AVIF", "HEIF")
+"""Images that begin as no list of names does; ``P1.jpg`` begins as a PPM does."""
 LONGEST_NAME = 1 << 16
 """So many bytes without the end of a name are no list of names."""
 
@@ -410,6 +412,10 @@ def read_names(stream: BinaryIO, null: bool, list_name: str) -> Iterator[str]:
     """Names from a stream as they arrive, empty ones skipped; undecodable bytes survive as the system names them."""
     separator = b"\0" if null else b"\n"
     rest = read_some(stream).removeprefix(b"\xef\xbb\xbf")
+    kind = identify(rest[:HEAD_BYTES])
+    if kind in NO_NAMES:
+        what = f"{list_name}: a {kind} image, not a list of names"
+        raise UsageError(what, hint=Hint("files_from", "name it without {}"))
     while rest:
         *names, rest = rest.split(separator)
         yield from decode_names(names, null, list_name)

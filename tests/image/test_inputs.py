@@ -172,6 +172,10 @@ def test_lists_that_are_none(folder: Path) -> None:
     with pytest.raises(UsageError, match="not a list of names"):
         list(expand([], files_from="-", stdin=io.BytesIO(b"x" * 1_000_000)))
     assert list(expand([], files_from="-", stdin=io.BytesIO())) == []
+    with pytest.raises(UsageError, match="-: a PNG image, not a list of names; name it without files_from"):
+        list(expand([], files_from="-", stdin=io.BytesIO(b"\x89PNG\r\n\x1a\n" + bytes(99))))
+    for name in ("P1000123.jpg", "BMW.png", "GIF89a.gif", "ftypheic"):
+        assert names_of(expand([], files_from="-", stdin=io.BytesIO(f"{name}\n".encode()))) == [name]
 
 
 def test_standard_input_is_one_image() -> None:
