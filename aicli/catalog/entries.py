@@ -39,7 +39,11 @@ class FileRef(Record):
 
 
 class Entry(Record):
-    """A model as the catalog knows it. ``files`` are ``model`` and ``labels``, or ``pnet``, ``rnet``, ``onet``."""
+    """A model as the catalog knows it.
+
+    ``files`` are ``model`` and ``labels``, or ``pnet``, ``rnet``, ``onet``, and perhaps ``pnet_pixels`` and so on: the
+    same networks for a guest that gives them the pixels as they are.
+    """
 
     name: str
     aliases: tuple[str, ...]

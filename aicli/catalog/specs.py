@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -89,7 +90,11 @@ class ClassifierModel(Record):
 
 
 class FaceModel(Record):
-    """The three networks of an MTCNN, fed with ``(pixel - mean) / std`` in the order of ``channels``."""
+    """The three networks of an MTCNN, fed with ``(pixel - mean) / std`` in the order of ``channels``.
+
+    ``pixels`` are the same networks by name, with the same answers, in files that take the bytes of the pixels and do
+    that themselves; not every model has them.
+    """
 
     name: str
     pnet: Path
@@ -98,3 +103,4 @@ class FaceModel(Record):
     mean: float
     std: float
     channels: Channels
+    pixels: Mapping[str, Path] | None = None

@@ -20,6 +20,7 @@ import numpy as np
 from aicli._record import Record
 from aicli._text import counted, printable
 from aicli.errors import GuestError, GuestFault, GuestMemoryError, Hint, InferenceError, UsageError
+from aicli.guest.requests import CLASSIFY, ClassifyRequest, DetectRequest
 from aicli.nn.session import Session, SpareContexts, StageTime, networks_budget
 from aicli.nn.wasi_nn import MODULE as WASI_NN
 from aicli.nn.wasi_nn import WasiNn
@@ -30,10 +31,9 @@ from aicli.wasm.cache import default_cache, load_module
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aicli.catalog import InputSpec, OutputSpec
     from aicli.nn.engines import AnyEngine
 
-__all__ = ["ABI_VERSION", "ClassifyRequest", "DetectRequest", "Guest", "check_guest", "packaged_guest"]
+__all__ = ["ABI_VERSION", "Guest", "check_guest", "packaged_guest"]
 
 ABI_VERSION = 1
 TASKS = {"classify": "aicli_classify", "detect-faces": "aicli_detect_faces"}
@@ -45,122 +45,17 @@ EXPORTS = {
 }
 TASK_TYPE = ((I32,), (I32,))
 
-CLASSIFY = struct.Struct("<5If3Ifi3f3f6Ifi3I")
-LAYOUT = struct.Struct("<9I")
-EXTENDED = CLASSIFY.size + LAYOUT.size
 FEATURES = "aicli_features"
 KNOWS_LAYOUT = 1
-"""Bit of :data:`FEATURES`: the guest reads classify requests of :data:`EXTENDED` bytes."""
-DETECT = struct.Struct("<4If3f3f2I3I")
+"""Bit of :data:`FEATURES`: the guest reads classify requests of :data:`aicli.guest.requests.EXTENDED` bytes."""
+KNOWS_PIXELS = 2
+"""Bit of :data:`FEATURES`: the guest reads detect requests whose networks take the pixels as they are."""
 RESULT = struct.Struct("<6I")
 NETWORK_FAILED, NO_MEMORY, NO_NUMBER = 2, 3, 5
 """What a guest answers when it fails."""
 PREDICTION = np.dtype([("index", "<u4"), ("score", "<f4")])
 FACE = np.dtype("<f4")
 FACE_FLOATS = 15
-MAX_FACES = 1 << 17
-"""More than an image of 100 megapixels has room for; a guest that claims more is wrong."""
-
-DTYPE_CODES = {"float16": 0, "float32": 1, "uint8": 3, "int8": 7, "int16": 8}
-CROP_CODES = {"squash": 0, "crop": 1, "pad": 2}
-FILTER_CODES = {"bilinear": 0, "bicubic": 1}
-CHANNEL_CODES = {"rgb": 0, "bgr": 1}
-KIND_CODES = {"unknown": 0, "probabilities": 1, "logits": 2}
-
-
-class ClassifyRequest(Record):
-    """What the guest is told about a classifier and the wanted answer."""
-
-    input: InputSpec
-    output: OutputSpec
-    top_k: int
-    min_score: float
-
-    def most_records(self) -> int:
-        """How many records an answer may have."""
-        return min(self.top_k or self.output.classes, self.output.classes)
-
-    @property
-    def extension(self) -> str:
-        """What this request needs beyond a record of 112 bytes, in a person's words; empty for most models."""
-        source, answer = self.input, self.output
-        usual = (1, source.height, source.width, 3)
-        if source.shape != usual or source.planar:
-            return f"an input of {'x'.join(map(str, source.shape))}"
-        if "int16" in (source.dtype, answer.dtype):
-            return "16-bit integers"
-        return "an output of one value" if answer.binary else ""
-
-    def pack(self, pixels: int, width: int, height: int) -> bytes:
-        if not self.extension:
-            return self._pack(CLASSIFY.size, pixels, width, height)
-        source = self.input
-        shape = (*source.shape, 1, 1, 1, 1)[:4]
-        layout = (source.planar, source.depth, source.batch, self.output.binary)
-        return self._pack(EXTENDED, pixels, width, height) + LAYOUT.pack(len(source.shape), *shape, *layout)
-
-    def _pack(self, size: int, pixels: int, width: int, height: int) -> bytes:
-        source, answer = self.input, self.output
-        return CLASSIFY.pack(
-            size,
-            pixels,
-            width,
-            height,
-            self.top_k,
-            self.min_score,
-            source.width,
-            source.height,
-            DTYPE_CODES[source.dtype],
-            source.scale,
-            source.zero_point,
-            *source.mean,
-            *source.std,
-            CHANNEL_CODES[source.channels],
-            CROP_CODES[source.crop],
-            FILTER_CODES[source.filter],
-            answer.tensor,
-            answer.classes,
-            DTYPE_CODES[answer.dtype],
-            answer.scale,
-            answer.zero_point,
-            KIND_CODES[answer.kind],
-            0,
-            0,
-        )
-
-
-class DetectRequest(Record):
-    """What the guest is told about an MTCNN cascade: sizes in pixels, thresholds and factor between 0 and 1."""
-
-    min_size: float
-    thresholds: tuple[float, float, float]
-    factor: float
-    mean: float
-    std: float
-    channels: str
-    max_faces: int
-
-    def most_records(self) -> int:
-        """How many records an answer may have."""
-        return self.max_faces or MAX_FACES
-
-    def pack(self, pixels: int, width: int, height: int) -> bytes:
-        return DETECT.pack(
-            DETECT.size,
-            pixels,
-            width,
-            height,
-            self.min_size,
-            *self.thresholds,
-            self.factor,
-            self.mean,
-            self.std,
-            CHANNEL_CODES[self.channels],
-            self.max_faces,
-            0,
-            0,
-            0,
-        )
 
 
 class Block(Record):
@@ -196,6 +91,13 @@ class Running:
         self.features = 0
         if any(item.name == FEATURES and item.kind == "func" for item in module.exports):
             self.features = self.call(FEATURES)
+        self.takes_pixels = False
+        """Whether its networks take the pixels as they are."""
+
+    def give_pixels(self, models: Mapping[str, Path] | None) -> None:
+        """Has these networks, which take the pixels as they are, stand for the others, if the guest knows of such."""
+        if models is not None and self.features & KNOWS_PIXELS:
+            self.host.session.models, self.takes_pixels = models, True
 
     def require(self, request: ClassifyRequest) -> None:
         """Raises :class:`GuestError` where this guest does not know what the request says."""
@@ -251,7 +153,10 @@ class Running:
         self.host.session.last_error = None
         try:
             place = self.block("pixels", pixels.nbytes)
-            packed = request.pack(place, width, height)
+            if self.takes_pixels and isinstance(request, DetectRequest):
+                packed = request.pack(place, width, height, raw=True)
+            else:
+                packed = request.pack(place, width, height)
             record = self.block("request", max(CLASSIFY.size, len(packed)))
             self.memory.view(place, pixels.nbytes)[:] = pixels.reshape(-1)
             self.memory.view(record, len(packed))[:] = memoryview(packed)
@@ -316,19 +221,21 @@ class Guest:
         fresh: bool = False,
         start: bool = True,
         spare: SpareContexts | None = None,
+        pixel_models: Mapping[str, Path] | None = None,
     ) -> None:
         """``task`` is ``classify`` or ``detect-faces``; ``path`` a guest of one's own instead of the packaged one.
 
         With ``fresh`` every image gets an instance with memory of its own; the interpreters stay, emptied. Without
         ``start`` none of the guest's code runs before :meth:`prepare` or the first image. ``spare`` has contexts for
-        the first instance, or will have them before it is used.
+        the first instance, or will have them before it is used. ``pixel_models`` are the same networks for a guest that
+        knows to give them the pixels as they are.
 
         Raises :class:`GuestError` when the module cannot serve the task.
         """
         self._task = TASKS[task]
         self._limits = limits or Limits()
         self._engine = engine
-        self._models = models
+        self._models, self._pixel_models = models, pixel_models
         self._threads = threads or engine.default_threads()
         self._source = str(path) if path else "the packaged guest"
         self._is_packaged = path is None
@@ -371,6 +278,7 @@ class Guest:
         try:
             with self._named():
                 self._running = Running(self._module, session, self._limits, self._source)
+                self._running.give_pixels(self._pixel_models)
         except MemoryBoundsError as error:
             raise GuestFault(str(error)).of(self._source) from None
         return self._running

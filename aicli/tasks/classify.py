@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aicli._option import made_from
 from aicli.catalog import ClassifierModel, load_classifier
-from aicli.guest.client import ClassifyRequest
+from aicli.guest.requests import ClassifyRequest
 from aicli.image.decode import DecodedImage, open_frames, open_image
 from aicli.options import ClassifyOptions, FrameOptions
 from aicli.results import Classification, Prediction

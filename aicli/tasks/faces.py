@@ -11,7 +11,7 @@ import numpy as np
 
 from aicli._option import made_from
 from aicli.catalog import FaceModel, load_faces
-from aicli.guest.client import DetectRequest
+from aicli.guest.requests import DetectRequest
 from aicli.image.decode import DecodedImage, open_frames, open_image
 from aicli.options import DetectOptions, FrameOptions
 from aicli.results import Box, Detection, Face, Landmarks, Point
@@ -65,7 +65,7 @@ class FaceDetector(Task):
         engine = load_engine_for(options)
         self.model: FaceModel = load_faces(options.model)
         nets = {"pnet": self.model.pnet, "rnet": self.model.rnet, "onet": self.model.onet}
-        self.guest = load_guest("detect-faces", nets, engine, options)
+        self.guest = load_guest("detect-faces", nets, engine, options, pixel_models=self.model.pixels)
 
     @classmethod
     def from_options(cls, options: DetectOptions) -> FaceDetector:

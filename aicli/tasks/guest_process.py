@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from aicli._child import describe_end, limit_processor
 from aicli._text import counted
 from aicli.errors import AicliError, GuestFault, GuestTimeout, GuestTrap, Hint, UsageError, WorkerDied
-from aicli.guest.client import ClassifyRequest, DetectRequest, Guest
+from aicli.guest.client import Guest
+from aicli.guest.requests import ClassifyRequest, DetectRequest
 from aicli.nn.session import StageTime
 from aicli.options import SandboxOptions
 from aicli.tasks.engines import load_engine_for
@@ -49,6 +50,7 @@ class GuestRecipe:
     models: Mapping[str, Path | bytes]
     options: SandboxOptions
     """With the engine and the runtime by name."""
+    pixel_models: Mapping[str, Path] | None = None
 
     @property
     def guest(self) -> Path:
@@ -90,6 +92,7 @@ class GuestServer:
             limits=options.limits,
             fresh=options.fresh_guest,
             start=False,
+            pixel_models=recipe.pixel_models,
         )
 
     def _limit_processor(self) -> None:

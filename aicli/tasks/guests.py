@@ -25,9 +25,10 @@ def load_guest(
     options: SandboxOptions,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    pixel_models: Mapping[str, Path] | None = None,
 ) -> Guest | GuestProcess:
     """The guest that the options ask for, ready for a task; ``shapes`` are those of the networks' inputs that
-    are known.
+    are known, ``pixel_models`` the same networks for a guest that knows to give them the pixels as they are.
 
     One that is not the packaged guest, nor declared trustworthy, gets a process that can be ended, with an engine of
     its own.
@@ -36,7 +37,9 @@ def load_guest(
         from aicli.tasks.guest_process import GuestProcess, GuestRecipe
 
         runtime = choose_runtime(Policy.FOREIGN, options.runtime)
-        return GuestProcess(GuestRecipe(task, models, options.replace(engine=engine.name, runtime=runtime.name)))
+        return GuestProcess(
+            GuestRecipe(task, models, options.replace(engine=engine.name, runtime=runtime.name), pixel_models)
+        )
     spare = None
     if shapes and options.guest is None and not engine.contained:
         # Before the runtime is loaded: the memory that planning takes and gives back is there for what follows.
@@ -51,4 +54,5 @@ def load_guest(
         limits=options.limits,
         fresh=options.fresh_guest,
         spare=spare,
+        pixel_models=pixel_models,
     )

@@ -20,7 +20,7 @@ from aicli._text import shown
 from aicli.catalog.files import checksum
 from aicli.catalog.specs import InputSpec, OutputSpec
 from aicli.errors import AicliError, WriteError
-from aicli.guest.client import ClassifyRequest
+from aicli.guest.requests import ClassifyRequest
 from aicli.image.decode import DEFAULT_MAX_PIXELS, open_image
 from aicli.nn.engines import available_cores, load_engine, share_cores
 from aicli.options import SandboxOptions

@@ -16,8 +16,8 @@ use crate::request::{ClassifyRequest, DetectRequest, Pixels, CLASSIFY_BYTES, DET
 
 const ABI_VERSION: i32 = 1;
 const ALIGNMENT: usize = 16;
-/// Bit 0: classify requests of 148 bytes are understood.
-const FEATURES: i32 = 1;
+/// Bit 0: classify requests of 148 bytes are understood; bit 1: detect requests whose networks take bytes.
+const FEATURES: i32 = 0b11;
 
 /// A result record, as the ABI lays it out.
 #[repr(C)]

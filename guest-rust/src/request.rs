@@ -38,6 +38,11 @@ pub(crate) enum Element {
     I16(Quantisation),
 }
 
+impl Element {
+    /// A byte of the image as it is, for a network that makes its own numbers of it.
+    pub(crate) const PIXEL: Element = Element::U8(Quantisation { scale: 1.0, zero_point: 0 });
+}
+
 /// How a byte stands for a real number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Quantisation {
@@ -160,6 +165,8 @@ pub(crate) struct DetectRequest {
     pub(crate) thresholds: [f32; 3],
     /// Ratio from one pyramid level to the next.
     pub(crate) factor: f32,
+    /// Elements of the networks' inputs.
+    pub(crate) input: Element,
     /// What becomes of a pixel's value, the same for all channels.
     pub(crate) normalisation: Normalisation,
     /// Whether the models' channels are blue, green, red.
@@ -377,6 +384,20 @@ impl DetectRequest {
         if factor >= 1.0 {
             return Err(Failure::bad_request("factor", "must lie between 0 and 1"));
         }
+        let normalisation = Normalisation {
+            mean: [fields.finite(36, "the mean")?; 3],
+            std: [fields.positive(40, "the standard deviation")?; 3],
+        };
+        let (input, normalisation) = match fields.u32(52) {
+            0 | 1 => (Element::F32, normalisation),
+            3 => (Element::PIXEL, Normalisation { mean: [0.0; 3], std: [1.0; 3] }),
+            _ => {
+                return Err(Failure::bad_request(
+                    "the networks' input",
+                    "has a type that is none of 0, 1 (f32), 3 (u8)",
+                ))
+            }
+        };
         Ok(DetectRequest {
             pixels: fields.pixels()?,
             min_size: fields.positive(16, "min_size")?,
@@ -386,10 +407,8 @@ impl DetectRequest {
                 fields.finite(28, "O-Net's threshold")?,
             ],
             factor,
-            normalisation: Normalisation {
-                mean: [fields.finite(36, "the mean")?; 3],
-                std: [fields.positive(40, "the standard deviation")?; 3],
-            },
+            input,
+            normalisation,
             bgr: fields.bgr(44)?,
             max_faces: fields.limit(48),
         })

@@ -97,7 +97,16 @@ fn a_detect_request_is_read_field_by_field() {
     assert_eq!(request.thresholds, [0.6, 0.7, 0.75]);
     assert_eq!(request.normalisation, Normalisation { mean: [127.5; 3], std: [128.0; 3] });
     assert_eq!((request.bgr, request.max_faces), (true, 9));
+    assert_eq!(request.input, Element::F32);
     assert_eq!(detect(&[]).unwrap().max_faces, usize::MAX);
+}
+
+#[test]
+fn networks_may_take_the_pixels_as_they_are() {
+    assert_eq!(detect(&[(52, 1)]).unwrap(), detect(&[]).unwrap());
+    let request = detect(&[(52, 3)]).unwrap();
+    assert_eq!(request.input, Element::U8(Quantisation { scale: 1.0, zero_point: 0 }));
+    assert_eq!(request.normalisation, Normalisation { mean: [0.0; 3], std: [1.0; 3] });
 }
 
 #[test]
@@ -152,5 +161,6 @@ fn absurd_detect_requests_are_refused() {
     }
     assert!(is_bad(detect(&[(32, 1f32.to_bits())])));
     assert!(is_bad(detect(&[(44, 7)])));
+    assert!(is_bad(detect(&[(52, 7)])));
     assert!(is_bad(detect(&[(8, 65536), (12, 65536)])));
 }

@@ -83,6 +83,11 @@ impl Encoder {
         self.element.tensor_type()
     }
 
+    /// Whether the elements are the pixels' own bytes.
+    pub(crate) fn keeps_bytes(&self) -> bool {
+        matches!(self.rule, Rule::Same)
+    }
+
     /// Converts whole pixels into the bytes of as many elements.
     pub(crate) fn convert(&self, pixels: &[u8], tensor: &mut [u8]) {
         match &self.rule {

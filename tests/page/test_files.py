@@ -52,7 +52,8 @@ def test_a_site_is_brought_up_to_date_and_nothing_else_is_touched(site: Path, tm
     assert (folder / "CNAME").read_text() == "photos.example.org"
     assert (folder / "index.html").stat().st_mtime_ns == kept, "what is as it should be is left alone"
     models = {path.name for path in (folder / "aicli/data/models").glob("*.tflite")}
-    assert models == {"dog_breeds.tflite", "pnet.tflite", "rnet.tflite", "onet.tflite"}
+    nets = {f"{net}{kind}.tflite" for net in ("pnet", "rnet", "onet") for kind in ("", "_pixels")}
+    assert models == {"dog_breeds.tflite", *nets}
     assert "CNAME" not in json.loads((folder / LIST).read_text())["files"]
     (folder / "static" / "app.css").write_text("mine")
     with pytest.raises(UsageError, match=r"app\.css: this file was not written by aicli, or changed since"):

@@ -164,7 +164,7 @@ def test_a_new_version_takes_over_and_fetches_what_has_changed(browser: Any, sit
         drop(page)
         fetched = names(server.asked())
         assert "catalog.json" in fetched
-        assert not fetched & {"onet.tflite", "litert_wasm_internal.wasm", "aicli_guest.wasm"}
+        assert not fetched & {"onet_pixels.tflite", "litert_wasm_internal.wasm", "aicli_guest.wasm"}
         caches = "const done = arguments[0]; caches.keys().then((names) => done(names.length))"
         page.wait(lambda: browser.execute_async_script(caches) == 1)
     finally:
@@ -216,11 +216,11 @@ def test_what_goes_wrong_is_said(page: Page, server: StaticServer) -> None:
 def test_a_damaged_model_is_refused(browser: Any, site: Path, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     shutil.copytree(site, folder)
-    model = folder / "aicli" / "data" / "models" / "pnet.tflite"
+    model = folder / "aicli" / "data" / "models" / "pnet_pixels.tflite"
     model.write_bytes(model.read_bytes()[:-1] + b"!")
     server = StaticServer(folder)
     try:
         page = Page(browser, server.url)
-        page.wait(lambda: "pnet.tflite: not the file that was put there (SHA-256)" in page.text("problem"))
+        page.wait(lambda: "pnet_pixels.tflite: not the file that was put there (SHA-256)" in page.text("problem"))
     finally:
         server.close()

@@ -11,6 +11,8 @@ from PIL import Image
 
 from aicli import Box, FaceDetector
 from aicli.errors import UsageError
+from aicli.guest.client import Guest, packaged_guest
+from aicli.nn.context import ExecutionContext
 
 
 def iou(a: Box, b: Box) -> float:
@@ -43,6 +45,33 @@ def test_both_runtimes_find_the_same(examples: Path, runtime: str) -> None:
     usual = FaceDetector()(examples / "astronaut.png").faces
     assert len(here) == len(usual) == 1
     np.testing.assert_allclose(here[0].box, usual[0].box, atol=0.01)
+
+
+def test_a_guest_that_knows_nothing_of_bytes_gets_networks_for_real_numbers(
+    examples: Path, runtime: str, engine: str, tmp_path: Path
+) -> None:
+    former = tmp_path / "former.wasm"
+    code = packaged_guest().read_bytes()
+    assert code.count(b"aicli_features") >= 1
+    former.write_bytes(code.replace(b"aicli_features", b"aicli_unknowns"))
+    usual = FaceDetector(runtime=runtime, engine=engine)
+    other = FaceDetector(guest=former, trust_guest=True, runtime=runtime, engine=engine)
+    photo = examples / "astronaut.png"
+    assert usual(photo) == other(photo)
+    assert [input_types(detector) for detector in (usual, other)] == [{"uint8"}, {"float32"}]
+
+
+def input_types(detector: FaceDetector) -> set[str]:
+    """The types that its networks take."""
+    guest = detector.guest
+    assert isinstance(guest, Guest) and guest._running
+    contexts = guest._running.host.session._contexts.values()
+    return {
+        tensor.dtype
+        for context in contexts
+        if isinstance(context, ExecutionContext)
+        for tensor in context.graph.tensors.inputs
+    }
 
 
 def test_landmarks_lie_where_a_face_has_them(examples: Path) -> None:

@@ -68,11 +68,12 @@ def interpreter_class() -> Any:
 
 
 def run_tflite(path: Path, batch: Array) -> list[Array]:
-    """The outputs of the file, in its own order, for ``batch`` [n, h, w, 3]."""
+    """The outputs of the file, in its own order, for ``batch`` [n, h, w, 3], given in the type of its input."""
     interpreter = interpreter_class()(str(path))
-    index = interpreter.get_input_details()[0]["index"]
+    source = interpreter.get_input_details()[0]
+    index = source["index"]
     interpreter.resize_tensor_input(index, batch.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(index, np.ascontiguousarray(batch, dtype=np.float32))
+    interpreter.set_tensor(index, np.ascontiguousarray(batch, dtype=source["dtype"]))
     interpreter.invoke()
     return [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]

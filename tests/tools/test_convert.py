@@ -15,7 +15,10 @@ from network import load_converter, open_wheel
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 RECIPES = {
-    "mtcnn": ["models/onet.tflite", "models/pnet.tflite", "models/rnet.tflite"],
+    "mtcnn": [
+        *("models/onet.tflite", "models/onet_pixels.tflite", "models/pnet.tflite", "models/pnet_pixels.tflite"),
+        *("models/rnet.tflite", "models/rnet_pixels.tflite"),
+    ],
     "efficientnet_lite0": ["models/efficientnet_lite0.tflite"],
     "dog_breeds": ["labels/dog_breeds.txt", "models/dog_breeds.tflite"],
     "imagenet_labels": ["labels/imagenet_1000.txt"],

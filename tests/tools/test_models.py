@@ -160,6 +160,17 @@ def test_mtcnn_nets_find_the_faces_that_the_original_finds(shared: Path) -> None
         assert np.abs(found - face["landmarks"]).max() < 0.1 * side
 
 
+@pytest.mark.parametrize(("net", "shape"), [("pnet", (1, 128, 224)), ("rnet", (16, 24, 24)), ("onet", (5, 48, 48))])
+def test_nets_that_take_pixels_answer_the_same_to_the_last_bit(net: str, shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(5).integers(0, 256, (*shape, 3), np.uint8)
+    pixels.reshape(-1)[:256] = np.arange(256)
+    real = (pixels.astype(np.float32) - np.float32(127.5)) * np.float32(1 / 128)
+    given = numpy_nets.run_tflite(MODELS / f"{net}.tflite", real)
+    found = numpy_nets.run_tflite(MODELS / f"{net}_pixels.tflite", pixels)
+    for mine, theirs in zip(found, given, strict=True):
+        assert mine.dtype == np.float32 and mine.tobytes() == theirs.tobytes()
+
+
 def test_pnet_fires_where_the_face_is(shared: Path) -> None:
     face = json.loads((shared / "expected" / "grace_hopper.mtcnn_pb.json").read_text())[0]
     left, top, right, bottom = square_around(face["box"])

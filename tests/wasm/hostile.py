@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from aicli.guest.client import ClassifyRequest, Guest
+from aicli.guest.client import Guest
+from aicli.guest.requests import ClassifyRequest
 from aicli.nn.engines import Engine
 from aicli.wasm import Limits, load_runtime
 from tests.made_models import identity

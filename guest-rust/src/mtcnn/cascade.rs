@@ -8,7 +8,7 @@ use super::pyramid::Pyramid;
 use super::refinement::CropNet;
 use crate::failure::{push, Failure};
 use crate::profile::{begin, Stage};
-use crate::request::{DetectRequest, Element};
+use crate::request::DetectRequest;
 use crate::resize::{Resizer, View};
 use crate::tensor::Encoder;
 
@@ -73,7 +73,7 @@ impl Detector {
     pub(crate) fn detect(&mut self, pixels: &[u8], request: &DetectRequest) -> Result<&[Face], Failure> {
         let size = (request.pixels.width, request.pixels.height);
         let image = View::whole(pixels, size.0, size.1);
-        let encoder = Encoder::new(Element::F32, request.normalisation, request.bgr);
+        let encoder = Encoder::new(request.input, request.normalisation, request.bgr);
         let [first, second, third] = request.thresholds;
 
         begin(Stage::Resize);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::failure::Status;
 use crate::host::{self as fake, Network};
-use crate::request::{Normalisation, Pixels};
+use crate::request::{Element, Normalisation, Pixels};
 
 fn request(width: usize, height: usize) -> DetectRequest {
     DetectRequest {
@@ -9,6 +9,7 @@ fn request(width: usize, height: usize) -> DetectRequest {
         min_size: 20.0,
         thresholds: [0.6, 0.7, 0.7],
         factor: 0.709,
+        input: Element::F32,
         normalisation: Normalisation { mean: [127.5; 3], std: [128.0; 3] },
         bgr: false,
         max_faces: usize::MAX,
@@ -82,6 +83,20 @@ fn one_window_becomes_one_face() {
     for (point, expected) in faces[0].landmarks.iter().zip(expected) {
         assert!((point[0] - expected[0]).abs() < 1e-4 && (point[1] - expected[1]).abs() < 1e-4);
     }
+}
+
+#[test]
+fn networks_that_take_bytes_see_the_pixels() {
+    fn refine_bytes(dimensions: &[u32], input: &[u8]) -> Result<Vec<Vec<u8>>, u32> {
+        assert_eq!(input.len(), dimensions.iter().product::<u32>() as usize);
+        assert_eq!(input[(12 * 24 + 12) * 3..][..3], [90, 80, 70]);
+        Ok(vec![repeated(&[0.0; 4], dimensions[0]), repeated(&[0.1, 0.9], dimensions[0])])
+    }
+    fake::serve(&[("pnet", first_cell), ("rnet", refine_bytes), ("onet", output)]);
+    let pixels = [70, 80, 90].repeat(24 * 24);
+    let raw = Normalisation { mean: [0.0; 3], std: [1.0; 3] };
+    let request = DetectRequest { input: Element::PIXEL, normalisation: raw, bgr: true, ..request(24, 24) };
+    assert_eq!(Detector::load().unwrap().detect(&pixels, &request).unwrap().len(), 1);
 }
 
 #[test]

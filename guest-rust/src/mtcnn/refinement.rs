@@ -73,8 +73,12 @@ impl CropNet {
             rest = later;
             resize(&mut self.input, batch * crop, 0)?;
             for (candidate, out) in now.iter_mut().zip(self.input.chunks_exact_mut(crop)) {
-                candidate.bounds = source.cut(&candidate.bounds, self.side, resizer, &mut self.pixels)?;
-                encoder.convert(&self.pixels, out);
+                if encoder.keeps_bytes() {
+                    candidate.bounds = source.cut(&candidate.bounds, self.side, resizer, out)?;
+                } else {
+                    candidate.bounds = source.cut(&candidate.bounds, self.side, resizer, &mut self.pixels)?;
+                    encoder.convert(&self.pixels, out);
+                }
             }
             self.run(choice, encoder.tensor_type())?;
             for (candidate, scores) in now.iter_mut().zip(self.scores.chunks_exact(2)) {

@@ -5,7 +5,7 @@ import { LabelsError } from "../errors.js";
 import { DEFAULT_GUEST_MEMORY } from "../guest/guest.js";
 import { type Host, inRange } from "../options.js";
 import { classifySettings, ClassifyTask } from "../tasks/classify.js";
-import { detectSettings, FaceTask, NETS } from "../tasks/faces.js";
+import { chooseNets, detectSettings, FaceTask } from "../tasks/faces.js";
 import type { ModelFile } from "../tflite/model.js";
 import type { Message } from "../worker/client.js";
 import { failureOf } from "../worker/kinds.js";
@@ -70,13 +70,14 @@ async function choose(download: Download, name: string | undefined, task: Entry[
 async function loadFaces(options: FacesLoad, download: Download, begin: Begin): Promise<[Task, Loaded]> {
   const entry = await choose(download, options.model, "detect-faces");
   detectSettings(entry, options); // what is wrong with the options is said before anything more is fetched
-  const read = async (net: string): Promise<[string, ModelFile]> => {
-    const bytes = await download.bytes(`data/models/${fileOf(entry, net).file}`);
+  const { roles, raw } = chooseNets(entry, options.guest !== undefined);
+  const read = async ([net, role]: [string, string]): Promise<[string, ModelFile]> => {
+    const bytes = await download.bytes(`data/models/${fileOf(entry, role).file}`);
     return [net, asModel(net, bytes)];
   };
-  const [host, ...nets] = await Promise.all([loadHost(options, download), ...NETS.map(read)]);
+  const [host, ...nets] = await Promise.all([loadHost(options, download), ...[...roles].map(read)]);
   begin();
-  const task = new FaceTask(entry, new Map(nets), options, host);
+  const task = new FaceTask(entry, new Map(nets), options, raw, host);
   return made({ task, maxPixels: options.maxPixels }, host, [], []);
 }
 

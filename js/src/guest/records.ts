@@ -47,6 +47,8 @@ export interface DetectRequest {
   readonly std: number;
   readonly channels: "rgb" | "bgr";
   readonly maxFaces: number;
+  /** The networks take the pixels as they are, whatever `mean` and `std`. */
+  readonly raw: boolean;
 }
 
 const CLASSIFY_BYTES = 112;
@@ -60,7 +62,8 @@ export const FACE_BYTES = 60;
 /** More than an image of 100 megapixels has room for; a guest that claims more is wrong. */
 export const MAX_FACES = 2 ** 17;
 
-const DTYPE_CODES: Partial<Record<DType, number>> = { float16: 0, float32: 1, uint8: 3, int8: 7, int16: 8 };
+const UINT8 = 3;
+const DTYPE_CODES: Partial<Record<DType, number>> = { float16: 0, float32: 1, uint8: UINT8, int8: 7, int16: 8 };
 const CROP_CODES = { squash: 0, crop: 1, pad: 2 };
 const FILTER_CODES = { bilinear: 0, bicubic: 1 };
 const CHANNEL_CODES = { rgb: 0, bgr: 1 };
@@ -126,5 +129,5 @@ export function packDetect(request: DetectRequest, pixels: number, width: number
   return new Packer(DETECT_BYTES)
     .u32(DETECT_BYTES, pixels, width, height)
     .f32(request.minSize, ...request.thresholds, request.factor, request.mean, request.std)
-    .u32(CHANNEL_CODES[request.channels], request.maxFaces, 0, 0, 0).bytes;
+    .u32(CHANNEL_CODES[request.channels], request.maxFaces, request.raw ? UINT8 : 0, 0, 0).bytes;
 }

@@ -4,7 +4,7 @@ import { asModel, type Entry } from "../catalog/entries.js";
 import { MAX_LABEL_BYTES, parseLabels } from "../catalog/label_file.js";
 import { LabelsError } from "../errors.js";
 import { CLASSIFY, type ClassifyOptions, classifySettings, ClassifyTask } from "../tasks/classify.js";
-import { DETECT, type DetectOptions, detectSettings, FaceTask, NETS } from "../tasks/faces.js";
+import { chooseNets, DETECT, type DetectOptions, detectSettings, FaceTask } from "../tasks/faces.js";
 import type { Names } from "../options.js";
 import type { ModelFile } from "../tflite/model.js";
 import { tryNative } from "./engines.js";
@@ -36,10 +36,11 @@ export interface Loaded {
 export async function loadFaces(options: FaceDetectorOptions, begin: () => void = () => {}): Promise<{ task: FaceTask; loaded: Loaded }> {
   const entry = requireEntry(options.model, "detect-faces");
   detectSettings(entry, options); // what is wrong with the options is said before anything is read
-  const nets = new Map(NETS.map((net) => [net, asModel(net, readEntryFile(entry, net).bytes)]));
+  const { roles, raw } = chooseNets(entry, options.guest !== undefined);
+  const nets = new Map([...roles].map(([net, role]) => [net, asModel(net, readEntryFile(entry, role).bytes)]));
   const host = await loadHost(options);
   begin();
-  const task = new FaceTask(entry, nets, options, host);
+  const task = new FaceTask(entry, nets, options, raw, host);
   return { task, loaded: { model: entry.name, engine: host.engine.description, labels: [], notes: [] } };
 }
 

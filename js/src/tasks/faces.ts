@@ -10,7 +10,7 @@ import type { ModelFile } from "../tflite/model.js";
 import { findCut } from "./border.js";
 import { findTurned } from "./turns.js";
 
-export const NETS = ["pnet", "rnet", "onet"] as const;
+const NETS = ["pnet", "rnet", "onet"] as const;
 const MIN_SIZE = 20;
 
 export interface DetectOptions {
@@ -52,8 +52,21 @@ interface DetectSettings {
   readonly border: boolean;
 }
 
+/** The networks of a face model, and the role of each one's file. */
+export interface Nets {
+  readonly roles: ReadonlyMap<string, string>;
+  /** They take the pixels as they are. */
+  readonly raw: boolean;
+}
+
+/** The packaged guest knows networks that take the pixels as they are; one that is the user's own need not. */
+export function chooseNets(entry: Entry, ownGuest: boolean): Nets {
+  const raw = !ownGuest && NETS.every((net) => `${net}_pixels` in entry.files);
+  return { raw, roles: new Map(NETS.map((net) => [net, raw ? `${net}_pixels` : net])) };
+}
+
 /** Throws UsageError for an option that is out of its range. */
-export function detectSettings(entry: Entry, options: DetectOptions): DetectSettings {
+export function detectSettings(entry: Entry, options: DetectOptions, raw = false): DetectSettings {
   const { thresholds = [0.6, 0.7, 0.7] } = options;
   if (thresholds.length !== 3) throw new UsageError(`thresholds are three numbers, not ${thresholds.length}`);
   for (const threshold of thresholds) inRange("each of the thresholds", threshold, 0, 1);
@@ -69,6 +82,7 @@ export function detectSettings(entry: Entry, options: DetectOptions): DetectSett
     mean: triple(mean)[0],
     std: triple(std)[0],
     channels,
+    raw,
   };
   return {
     request,
@@ -87,6 +101,7 @@ export class FaceTask {
     private readonly entry: Entry,
     nets: ReadonlyMap<string, ModelFile>,
     private readonly options: DetectOptions,
+    private readonly raw: boolean,
     { engine, code, source, guestMemory }: Host,
   ) {
     this.model = entry.name;
@@ -95,7 +110,7 @@ export class FaceTask {
 
   /** `changed`: what is another for this image. */
   answer(image: DecodedImage, changed: Omit<DetectCall, "name"> = {}): Detection {
-    const settings = detectSettings(this.entry, { ...this.options, ...changed });
+    const settings = detectSettings(this.entry, { ...this.options, ...changed }, this.raw);
     const find = (pixels: Pixels): FoundFace[] => this.find(pixels, settings);
     const { maxFaces } = settings.request;
     const found = settings.turns ? findTurned(find, image, maxFaces) : find(image);
