@@ -63,7 +63,7 @@ class FaceDetector(Task):
     def __init__(self, options: DetectOptions) -> None:
         self.options = options
         engine = load_engine_for(options)
-        self.model: FaceModel = load_faces(options.model)
+        self.model: FaceModel = load_faces(options.model, packaged_guest=options.guest is None)
         nets = {"pnet": self.model.pnet, "rnet": self.model.rnet, "onet": self.model.onet}
         self.guest = load_guest("detect-faces", nets, engine, options, pixel_models=self.model.pixels)
 

@@ -244,3 +244,22 @@ def test_real_mobilenets(shared: Path, engine: Engine, file: str, labels: str | 
     assert len(model.labels) == model.output.classes == classes
     assert model.output.kind == "probabilities"
     assert model.notes == ()
+
+
+@pytest.mark.parametrize(("net", "packaged_guest"), [("onet", False), ("onet_pixels", False), ("onet_pixels", True)])
+def test_a_network_that_is_damaged_finds_no_faces(
+    net: str, packaged_guest: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aicli.catalog import folders
+
+    models = tmp_path / "models"
+    models.mkdir()
+    for path in (folders.catalog_file(), *folders.bundled_models().glob("?net*.tflite")):
+        (models / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(folders, "_bundled", lambda kind: models)
+    assert load_faces(packaged_guest=packaged_guest).pixels
+    data = bytearray((models / f"{net}.tflite").read_bytes())
+    data[-1] ^= 1
+    (models / f"{net}.tflite").write_bytes(data)
+    with pytest.raises(ModelError, match="SHA-256 differs"):
+        load_faces(packaged_guest=packaged_guest)
