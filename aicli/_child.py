@@ -84,11 +84,16 @@ class Child:
 
         Raises :class:`TimeoutError` then, and :class:`EOFError` when the process ends before.
         """
+        if seconds is None:
+            try:
+                yield
+            except OSError:
+                raise EOFError from None
+            return
         decided = threading.Lock()  # by whoever gets it first: the block or the clock
-        clock = threading.Timer(seconds or 0, self._cut, [decided])
+        clock = threading.Timer(seconds, self._cut, [decided])
         clock.daemon = True
-        if seconds is not None:
-            clock.start()
+        clock.start()
         try:
             yield
         except (EOFError, OSError):

@@ -107,11 +107,11 @@ def many(task: str, sources: list[Path], folder: Path, count: int, rounds: int) 
     for threads in (["--threads", "1"], []):
         single = [*base, *threads, "--jobs", "1"]
         times: dict[str, list[float]] = {"--jobs 1": [], "--jobs 2": [], "--jobs 1, twice, half the photos each": []}
-        for _ in range(rounds):
-            one, two, apart = times.values()
-            one.append(run_process([*single, str(folder)])[0])
-            two.append(run_process([*base, *threads, "--jobs", "2", str(folder)])[0])
-            apart.append(run_together([[*single, "--files-from", str(target)] for target in lists]))
+        runs = [[[*single, str(folder)]], [[*base, *threads, "--jobs", "2", str(folder)]]]
+        runs.append([[*single, "--files-from", str(target)] for target in lists])
+        for turn in range(rounds):  # every other turn goes backwards, as in cold()
+            for commands, taken in list(zip(runs, times.values(), strict=True))[:: -1 if turn % 2 else 1]:
+                taken.append(run_together(commands))
         for name, seconds in times.items():
             ratio = statistics.median(a / b for a, b in zip(times["--jobs 1"], seconds, strict=True))
             command = " ".join(["aicli", task, *threads, name])

@@ -23,6 +23,7 @@ Frame = tuple[dict[str, Any], Sequence[bytes]]
 """A job or an answer as :class:`Plain` writes it: a JSON object, and byte strings that are not copied."""
 
 HEAD = struct.Struct("<BxHQ")
+COMPACT = json.JSONEncoder(separators=(",", ":"))
 MAX_BLOBS = 64
 MAX_BLOB = 1 << 30
 
@@ -53,8 +54,7 @@ class Plain(Codec):
     @staticmethod
     def encode(kind: int, value: Any) -> tuple[bytes, Sequence[bytes]]:
         header, blobs = value if kind in (JOB, ANSWER) else (value, ())
-        text = json.dumps(str(header) if isinstance(header, AicliError) else header, separators=(",", ":"))
-        return text.encode(), blobs
+        return COMPACT.encode(str(header) if isinstance(header, AicliError) else header).encode(), blobs
 
     @staticmethod
     def decode(kind: int, content: bytes, blobs: list[bytes]) -> Any:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
-from functools import partial
+from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -255,6 +255,10 @@ class Batch:
             grouped = "group" in self.file.columns
         return {"task": self.task, "top_given": self.top_given, "frames": self.all_frames, "groups": grouped}
 
+    @cached_property
+    def _writes_to_terminal(self) -> bool:
+        return self.file is None and sys.stdout.isatty()
+
     def _close_writer(self) -> None:
         if self._writer is not None:
             with suppress(BrokenPipeError):
@@ -270,7 +274,7 @@ class Batch:
                 self._note(
                     [f"{self.file.path}: csv does not say its model; more records are of {model}, is it the same?"]
                 )
-        if self.options.verbose or (self.file is None and sys.stdout.isatty()):
+        if self.options.verbose or self._writes_to_terminal:
             self.progress.hide()  # else the line stays: nothing is written over it
         if self.extras.shows_plan:
             self.progress.hide()

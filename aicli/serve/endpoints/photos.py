@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -51,17 +53,17 @@ class Upload:
     several: bool = False
 
 
-def known_models(task: str) -> dict[str, str]:
+def known_models(task: str) -> MappingProxyType[str, str]:
     """The models of the catalog that are here, by name and alias: what a request may ask for beside uploads."""
-    return dict(_known(task, models_stamp()))
+    return _known(task, models_stamp())
 
 
 @lru_cache(maxsize=4)
-def _known(task: str, stamp: int) -> tuple[tuple[str, str], ...]:
+def _known(task: str, stamp: int) -> MappingProxyType[str, str]:
     from aicli.catalog import list_models
 
     here = [entry for entry in list_models() if entry.task == task and entry.state in ("bundled", "pulled", "own")]
-    return tuple((name, entry.name) for entry in here for name in (entry.name, *entry.aliases))
+    return MappingProxyType({name: entry.name for entry in here for name in (entry.name, *entry.aliases)})
 
 
 def is_form(request: Request) -> bool:
@@ -129,20 +131,29 @@ def utf8(value: str) -> str:
         return value
 
 
+@lru_cache(maxsize=64)
+def classify_query(query: bytes) -> tuple[ClassifyOptions, dict[str, Any], dict[str, Any], bool]:
+    """Options, what a worker is told of them and of frames, whether a model is named. Most requests ask for the same.
+
+    Raises :class:`Problem`.
+    """
+    given = read_parameters(QueryParams(query).multi_items(), CLASSIFY)
+    options = given.into(ClassifyOptions)
+    return options, options.to_dict(), given.into(FrameOptions).to_dict(), "model" in given
+
+
 async def classify(request: Request) -> Response:
     service: Service = request.app.state.service
-    given = read_parameters(request.query_params.multi_items(), CLASSIFY)
-    options = given.into(ClassifyOptions)
+    options, told, frames, names_model = classify_query(request.scope["query_string"])
     name = str(options.model)
     with service.tasks_admission.place() as place:
         upload = await read_upload(service, request, place)
         if upload.cover is not None:
             raise Problem(400, "multipart", "the part cover lies on faces; it belongs to /v1/faces")
-        frames = given.into(FrameOptions).to_dict()
-        job = {"kind": "classify", "options": options.to_dict(), "names": upload.names, **frames}
+        job = {"kind": "classify", "options": told, "names": upload.names, **frames}
         if upload.model is not None:
             service.require_trust(request)
-            if "model" in given:
+            if names_model:
                 raise Problem(400, "parameter", "give the model as a part or as a parameter, not both")
             blobs = [upload.model, upload.labels or b"", *upload.photos]
             job["model"], key = "uploaded", uuid4().hex
