@@ -1,0 +1,58 @@
+"""The engine's library is there before Python asks for it, and only where the command needs it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nothing is loaded ahead elsewhere")
+
+LOADED = """
+import sys
+from aicli._ahead import find_library, load_ahead, wait_until_loaded
+load_ahead(sys.argv[1:])
+wait_until_loaded()
+assert "numpy" not in sys.modules and "ai_edge_litert" not in sys.modules
+print(str(find_library()) in open("/proc/self/maps").read())
+"""
+WITHOUT = """
+import sys
+from aicli import _ahead
+_ahead.PACKAGE = "no_such_package"
+sys.argv[1:] = ["classify", "photo.jpg"]
+_ahead.load_ahead(sys.argv[1:])
+_ahead.wait_until_loaded()
+"""
+
+
+def run(program: str, *arguments: str, **more: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "AICLI_ENGINE"} | more
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("line", ["classify photo.jpg", "detect-faces -o out/ photos/", "classify -m my.tflite a.jpg"])
+def test_the_library_is_loaded_in_a_thread(line: str) -> None:
+    pytest.importorskip("ai_edge_litert")
+    assert run(LOADED, *line.split()) == "True"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("", "--help", "classify --help", "classify -h", "models list", "a.jpg"),
+        *("classify a.jpg --jobs=2", "classify a.jpg -j2", "classify --cluster local photos/"),
+        "classify --engine tflite-runtime a.jpg",
+    ],
+)
+def test_nothing_is_loaded_for_what_does_not_need_it(line: str) -> None:
+    assert run(LOADED, *line.split()) == "False"
+
+
+def test_another_engine_by_the_environment_is_respected() -> None:
+    assert run(LOADED, "classify", "photo.jpg", AICLI_ENGINE="tflite-runtime") == "False"
+
+
+def test_a_missing_package_is_left_to_who_needs_it() -> None:
+    assert run(WITHOUT) == ""
