@@ -13,8 +13,8 @@ __all__ = ["drop_pages"]
 MAPS = "/proc/self/maps"
 SHARED = b"r--s"
 """What a map is that cannot be written to and has nothing of its own, but the file's."""
-LARGE = 1 << 20
-"""Bytes of a file from which on it is worth looking for."""
+LARGE = 1 << 22
+"""Bytes of a file from which on it is looked for: where a process has its maps takes 0.7 ms to find out."""
 
 
 def drop_pages(file: Path) -> None:

@@ -10,8 +10,9 @@ from contextlib import ExitStack, suppress
 from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from aicli._ahead import wait_until_loaded
 from aicli._text import counted, shown
 from aicli.cli.batch.job import Done, Job, with_timing
 from aicli.cli.batch.progress import Progress, duration
@@ -44,6 +45,9 @@ class Batch:
     pictures go, sees each answer, in order, in this process, and gives what else belongs into its record. ``suspect``
     is a model that the user chose and that may crash a worker.
     """
+
+    loaded: ClassVar[Any] = None
+    """What the last run loaded into this process: to take it apart takes 1 ms, and the program ends anyway."""
 
     def __init__(
         self,
@@ -170,6 +174,7 @@ class Batch:
         """In this process for a single job or a few images, else in worker processes."""
         from aicli.nn.engines import available_cores, share_cores
 
+        wait_until_loaded()
         options = self.options
         jobs, inputs = options.jobs, self.sources.inputs()
         if jobs is None and not self.sources.is_slow:
@@ -188,6 +193,8 @@ class Batch:
 
     def _answer_here(self, recipe: Any, inputs: Iterable[Any]) -> None:
         work = recipe.start()
+        if recipe.options.guest is None and not recipe.options.isolate:  # else processes have to be ended
+            Batch.loaded = work
         self._note(work.notes)
         for job in self._jobs(inputs):
             self._take(job, partial(work, job))

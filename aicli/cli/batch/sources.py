@@ -8,7 +8,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Any
 
 from aicli._same_file import FileSet, same_file
@@ -206,6 +205,8 @@ def is_in(path: str | Path, folders: list[str], known: dict[str, bool]) -> bool:
 
 def in_background(inputs: Iterable[Any]) -> Iterator[Any]:
     """The inputs, read in a thread; ``PENDING`` where the next is not known yet, so that answers are not held up."""
+    from queue import Empty, Full, Queue
+
     from aicli.tasks.many import PATIENCE, PENDING
 
     queue: Queue[tuple[str, Any]] = Queue(maxsize=64)
