@@ -11,14 +11,12 @@ import _thread
 import os
 import sys
 from collections.abc import Sequence
-from importlib.machinery import PathFinder
 
 __all__ = ["load_ahead", "wait_until_loaded"]
 
 COMMANDS = ("classify", "detect-faces")
 OTHERWISE = ("-h", "--help", "--engine", "-j", "--jobs", "--cluster")
 """Options with which this process needs no engine, or another one."""
-PACKAGE, LIBRARY = "ai_edge_litert", "_pywrap_litert_interpreter_wrapper.so"
 
 _loading = _thread.allocate_lock()
 
@@ -29,7 +27,9 @@ def load_ahead(arguments: Sequence[str]) -> None:
         return
     if any(word.startswith(OTHERWISE) for word in arguments):
         return
-    library = find_library()
+    from aicli.nn.engines import native_library
+
+    library = native_library()
     if library is None:
         return
     import ctypes
@@ -60,12 +60,3 @@ def wait_until_loaded() -> None:
     """
     with _loading:
         pass
-
-
-def find_library() -> str | None:
-    spec = PathFinder.find_spec(PACKAGE)
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        path = os.path.join(folder, LIBRARY)
-        if os.path.isfile(path):
-            return path
-    return None

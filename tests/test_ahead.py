@@ -10,16 +10,18 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nothing is load
 
 LOADED = """
 import sys
-from aicli._ahead import find_library, load_ahead, wait_until_loaded
+from aicli._ahead import load_ahead, wait_until_loaded
+from aicli.nn.engines import native_library
 load_ahead(sys.argv[1:])
 wait_until_loaded()
 assert "numpy" not in sys.modules and "ai_edge_litert" not in sys.modules
-print(str(find_library()) in open("/proc/self/maps").read())
+print(str(native_library()) in open("/proc/self/maps").read())
 """
 WITHOUT = """
 import sys
 from aicli import _ahead
-_ahead.PACKAGE = "no_such_package"
+from aicli.nn import engines
+engines.ENGINES = {"litert": ("no_such_package", "none")}
 sys.argv[1:] = ["classify", "photo.jpg"]
 _ahead.load_ahead(sys.argv[1:])
 _ahead.wait_until_loaded()

@@ -24,6 +24,7 @@ __all__ = [
     "installed_engines",
     "interpreter_maker",
     "load_engine",
+    "native_library",
     "share_cores",
 ]
 
@@ -32,6 +33,8 @@ ENGINES = {
     "tflite-runtime": ("tflite_runtime", "tflite-runtime"),
 }
 """Every engine, the faster first: its import name and its distribution."""
+LIBRARIES = {"litert": "_pywrap_litert_interpreter_wrapper.so"}
+"""What of a package Python loads first on Linux, and with it all that it needs."""
 
 
 class EngineDied(RuntimeError):
@@ -172,6 +175,18 @@ def share_cores(jobs: int | None, threads: int | None, cores: int) -> tuple[int,
 @lru_cache(maxsize=1)
 def installed_engines() -> tuple[str, ...]:
     return tuple(name for name, (package, _) in ENGINES.items() if find_spec(package) is not None)
+
+
+def native_library() -> str | None:
+    """The file of the engine that is taken when nobody asks for one, where it is known."""
+    name = next(iter(installed_engines()), "")
+    library = LIBRARIES.get(name)
+    spec = find_spec(ENGINES[name][0]) if library is not None else None
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        path = os.path.join(folder, library or "")
+        if os.path.isfile(path):
+            return path
+    return None
 
 
 def load_engine(name: str | None = None, *, xnnpack: bool = True) -> Engine:
