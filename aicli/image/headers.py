@@ -9,7 +9,6 @@ from typing import IO, Any
 
 from aicli._text import shown
 from aicli.errors import ImageError
-from aicli.image.av1 import stream_sizes
 from aicli.image.reading import MAX_STREAM_BYTES
 
 __all__ = ["check_scans", "count_gif", "further_pictures", "hidden_sizes"]
@@ -45,7 +44,12 @@ def hidden_sizes(kind: str, stream: IO[bytes], image: Any = None) -> Iterator[tu
     elif kind in ("JPEG 2000", "AVIF") and image is None:
         data = stream.read(MAX_STREAM_BYTES)
         stream.seek(0)
-        yield from stream_sizes(data) if kind == "AVIF" else _codestreams(data)
+        if kind == "AVIF":
+            from aicli.image.av1 import stream_sizes
+
+            yield from stream_sizes(data)
+        else:
+            yield from _codestreams(data)
 
 
 def check_scans(stream: IO[bytes], label: str) -> None:

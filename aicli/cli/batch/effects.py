@@ -9,7 +9,6 @@ import click
 
 from aicli._same_file import same_file
 from aicli.cli.batch.pictures import STANDARD_OUTPUT, is_folder
-from aicli.cli.batch.record_file import format_of
 from aicli.cli.options import given
 from aicli.options import ClassifyFiles, DetectFiles, FrameOptions, InputOptions, RunOptions, SandboxOptions
 
@@ -33,7 +32,11 @@ def check_effects(
 ) -> None:
     """Raises a usage error for an option that has no effect, before anything is loaded; ``needs`` are a task's own."""
     crop = files.crop if isinstance(files, DetectFiles) else None
-    format = run.format or (format_of(run.output_file) if run.output_file is not None else None)
+    format: str | None = run.format
+    if format is None and run.output_file is not None:
+        from aicli.cli.batch.record_file import format_of
+
+        format = format_of(run.output_file)
     folder = files.output is not None and files.output != STANDARD_OUTPUT and is_folder(files.output)
     chosen = folder or STANDARD_OUTPUT in (files.output, files.sheet)
     lossy = crop is not None or any(is_lossy(path, picture_format) for path in (files.output, files.sheet))

@@ -16,7 +16,6 @@ from aicli._ahead import wait_until_loaded
 from aicli._text import counted, shown
 from aicli.cli.batch.job import Done, Job, with_timing
 from aicli.cli.batch.progress import Progress, duration
-from aicli.cli.batch.record_file import SUFFIXES, RecordFile, format_of
 from aicli.cli.console import EXIT_INTERRUPTED, complain, told
 from aicli.errors import AicliError, UsageError, WorkerDied
 from aicli.output.records import Task, Writer, make_writer
@@ -24,6 +23,7 @@ from aicli.output.records import Task, Writer, make_writer
 if TYPE_CHECKING:
     from aicli.cli.batch.extras import Extras
     from aicli.cli.batch.former import FormerAnswers
+    from aicli.cli.batch.record_file import RecordFile
     from aicli.cli.batch.sources import Sources
     from aicli.options import RunOptions
 
@@ -79,6 +79,8 @@ class Batch:
         if options.resume and options.output_file is None:
             raise UsageError("--resume continues an --output-file; name it")
         if options.output_file is not None:
+            from aicli.cli.batch.record_file import SUFFIXES, RecordFile, format_of
+
             self.sources.refuse_as_output(options.output_file, "--output-file")
             chosen = options.format or format_of(options.output_file)
             if chosen is None:
