@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from aicli._ahead import load_ahead
 from aicli._blas import start_no_threads
 
 
@@ -35,7 +34,10 @@ def main() -> NoReturn:
     gc.set_threshold(200_000)
     start_no_threads()
     open_closed_streams()
-    load_ahead(sys.argv[1:])
+    if sys.argv[1:] and not sys.argv[1].startswith("-"):
+        from aicli._ahead import load_ahead
+
+        load_ahead(sys.argv[1:])
     from aicli.cli.main import run
 
     code = run(sys.argv[1:])
