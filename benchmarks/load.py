@@ -21,6 +21,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -152,6 +153,31 @@ def layer_time(port: int, rounds: int = 100) -> float:
     return statistics.median(times) * 1000
 
 
+def answer_at_once(listener: socket.socket) -> None:
+    """The least that a server can be: one process, one connection, every request read and answered by two calls."""
+    connection, _ = listener.accept()
+    body = b" " * 400
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    request = b""
+    while piece := connection.recv(1 << 16):
+        request += piece
+        head, blank, rest = request.partition(b"\r\n\r\n")
+        if blank and len(rest) >= body_length(head):
+            connection.sendall(answer)
+            request = b""
+
+
+def floor_time() -> float:
+    """Median in ms of the same requests to :func:`answer_at_once`: what client and kernel take, and no service."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = get_context("spawn").Process(target=answer_at_once, args=(listener,), daemon=True)
+        server.start()
+        try:
+            return layer_time(listener.getsockname()[1])
+        finally:
+            server.kill()
+
+
 def warm_time(port: int, rounds: int = 100) -> tuple[float, float]:
     """Medians in ms of the task in this process and over HTTP on a kept connection.
 
@@ -257,9 +283,11 @@ def overhead() -> Piece:
     with serving(1) as (port, _):
         here, there = warm_time(port)
         layer = layer_time(port)
+    floor = floor_time()
     both = f"{here:.2f} ms in one process and {there:.2f} ms over HTTP, taken in turns: {there - here:.2f} ms more"
     lines = ["## One request more", "", f"A photo takes {both}."]
-    return Piece([*lines, f"A request of the photo's size that is no photo takes {layer:.2f} ms.", ""])
+    lines.append(f"A request of the photo's size that is no photo takes {layer:.2f} ms by the client's clock; of these")
+    return Piece([*lines, f"{floor:.2f} are its way there and back, to a process that answers at once.", ""])
 
 
 def memory(requests: int, path: str) -> Piece:
