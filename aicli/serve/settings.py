@@ -10,6 +10,7 @@ from aicli.options import Limits, SandboxOptions
 __all__ = ["Settings", "is_loopback"]
 
 MIB = 1 << 20
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -114,6 +115,10 @@ class Settings(Options):
             raise UsageError("functions are uploaded code that is run, which needs a token", hint=hint)
         if self.token is not None and (len(self.token) < 16 or not self.token.isascii() or " " in self.token):
             raise UsageError("the token needs at least 16 ASCII characters without spaces; try: openssl rand -hex 24")
+        for name in self.allow_hosts:
+            if not HOST.fullmatch(name):
+                hint = Hint("serve:allow_host", "{} takes the name alone, as a browser sends it: photos.example.org")
+                raise UsageError(f"{name!r} is not the name of a host", hint=hint)
         for origin in self.allow_origins:
             if not ORIGIN.fullmatch(origin):
                 raise UsageError(
@@ -156,7 +161,7 @@ class Settings(Options):
         name at 127.0.0.1 (DNS rebinding).
         """
         if self.allow_hosts:
-            return (*LOOPBACK, *self.allow_hosts)
+            return (*LOOPBACK, *map(str.lower, self.allow_hosts))
         return LOOPBACK if is_loopback(self.host) else None
 
 

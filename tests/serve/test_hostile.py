@@ -96,6 +96,19 @@ def test_origins_are_checked_at_the_start() -> None:
         assert "; --allow-origin takes scheme, name and port" in told(refused.value)
 
 
+def test_names_to_answer_to_are_names_alone() -> None:
+    from aicli.cli.console import told
+    from aicli.errors import UsageError
+    from aicli.serve.settings import Settings
+
+    for wrong in ("https://photos.example.org", "photos.example.org:443", "a b", "a/b", "*", "", "f\u00f6o.example"):
+        with pytest.raises(UsageError) as refused:
+            Settings(Path("unused"), allow_hosts=(wrong,))
+        assert "; --allow-host takes the name alone" in told(refused.value)
+    names = Settings(Path("unused"), allow_hosts=("Photos.Example.org", "FE80::1", "10.0.0.7", "box")).host_names
+    assert names and names[-4:] == ("photos.example.org", "fe80::1", "10.0.0.7", "box"), "as a request's is compared"
+
+
 def test_models_of_strangers_need_the_token(tmp_path: Path) -> None:
     body, kind = OWN
     with running(tmp_path, "--workers", "1", "--allow-host", "photos.example.org") as server:
