@@ -208,7 +208,7 @@ def _opened(source: Any, name: str | None, max_pixels: int) -> Iterator[tuple[Fr
     with ExitStack() as stack:
         suffix = ""
         if isinstance(source, (str, os.PathLike)):
-            path = os.fspath(source)
+            path = os.fsdecode(source)  # an entry of os.scandir(b"...") has bytes
             label, suffix = path if name is None else name, os.path.splitext(path)[1]
             file: IO[bytes] = stack.enter_context(open_file(path, label))
         elif isinstance(source, (bytes, bytearray, memoryview)):

@@ -35,7 +35,7 @@ def open_original(
     if isinstance(source, DecodedImage):
         return source.transparent or source.to_pil()
     if isinstance(source, (str, os.PathLike)):
-        source = Path(source)
+        source = Path(os.fsdecode(source))
     elif isinstance(source, (bytearray, memoryview)):
         source = bytes(source)
     elif hasattr(source, "read"):

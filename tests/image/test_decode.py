@@ -18,6 +18,7 @@ from aicli.errors import ImageError, ImageTooLargeError
 from aicli.image import decode as images
 from aicli.image.decode import DecodedImage, open_image
 from aicli.image.formats import foreign_kind, identify, quiet_pillow
+from aicli.image.original import open_original
 from tests.corpus import encode, exif, photo, png, samples, samples_jpeg
 
 WHITE, BLACK = [255, 255, 255], [0, 0, 0]
@@ -220,6 +221,13 @@ def test_other_arrays_are_refused(array: np.ndarray) -> None:
     with pytest.raises(ImageError) as caught:
         open_image(array)
     one_line(caught, "<array>", str(array.dtype), "height x width x 3")
+
+
+def test_entries_of_a_folder_named_in_bytes_have_text_for_a_name(tmp_path: Path) -> None:
+    photo(20, 10).save(tmp_path / "a.png")
+    (entry,) = os.scandir(os.fsencode(tmp_path))
+    assert open_image(entry).name == str(tmp_path / "a.png")  # type: ignore[arg-type]
+    assert open_original(entry).size == (20, 10)  # type: ignore[arg-type]
 
 
 def test_other_types_are_refused() -> None:
