@@ -99,6 +99,13 @@ class Running:
         if models is not None and self.features & KNOWS_PIXELS:
             self.host.session.models, self.takes_pixels = models, True
 
+    def require_pixels(self) -> None:
+        """Raises :class:`GuestError` unless it takes pixels: the packaged guest's other networks were not checked."""
+        if not self.takes_pixels:
+            raise GuestError(
+                "it is older than this aicli and knows no networks that take pixels; run: aicli build-guest"
+            )
+
     def require(self, request: ClassifyRequest) -> None:
         """Raises :class:`GuestError` where this guest does not know what the request says."""
         if request.extension and not self.features & KNOWS_LAYOUT:
@@ -279,6 +286,8 @@ class Guest:
             with self._named():
                 self._running = Running(self._module, session, self._limits, self._source)
                 self._running.give_pixels(self._pixel_models)
+                if self._is_packaged and self._pixel_models is not None:
+                    self._running.require_pixels()
         except MemoryBoundsError as error:
             raise GuestFault(str(error)).of(self._source) from None
         return self._running

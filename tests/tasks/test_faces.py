@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from aicli import Box, FaceDetector
-from aicli.errors import UsageError
+from aicli.errors import GuestError, UsageError
 from aicli.guest.client import Guest, packaged_guest
 from aicli.nn.context import ExecutionContext
 
@@ -72,6 +72,17 @@ def input_types(detector: FaceDetector) -> set[str]:
         if isinstance(context, ExecutionContext)
         for tensor in context.graph.tensors.inputs
     }
+
+
+def test_a_packaged_guest_of_before_is_refused(
+    examples: Path, runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its networks only those for pixels were compared with their checksums."""
+    former = tmp_path / "former.wasm"
+    former.write_bytes(packaged_guest().read_bytes().replace(b"aicli_features", b"aicli_unknowns"))
+    monkeypatch.setattr("aicli.guest.client.packaged_guest", lambda: former)
+    with pytest.raises(GuestError, match=r"older than this aicli.*run: aicli build-guest"):
+        FaceDetector(runtime=runtime)(examples / "astronaut.png")
 
 
 def test_landmarks_lie_where_a_face_has_them(examples: Path) -> None:

@@ -262,7 +262,7 @@ def _add_faces(own: OwnModel, feeding: ClassifierOptions) -> tuple["Entry", tupl
 
 @command.command("path")
 @click.argument("name")
-@click.option("--file", "role", metavar="ROLE", help="One file: model, labels, pnet, rnet or onet.")
+@click.option("--file", "role", metavar="ROLE", help="One file by its role, such as model, labels or pnet.")
 @format_option
 def path(name: str, role: str | None, format_: str) -> None:
     """Print where the files of a model are, one per line."""
