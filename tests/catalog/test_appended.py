@@ -2,6 +2,8 @@
 
 import io
 import random
+import struct
+import tracemalloc
 import zipfile
 import zlib
 
@@ -71,6 +73,40 @@ def test_others_are_left_to_zipfile(data: bytes) -> None:
 def test_no_zip_is_an_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="not a zip file"), open_appended(data):
         pass
+
+
+def test_no_more_is_unpacked_than_a_file_is_said_to_have() -> None:
+    size = 8 << 20
+    data = bytearray(appended(zipfile.ZIP_DEFLATED, files={"labels.txt": bytes(size)}))
+    entry = data.index(b"PK\x01\x02")
+    struct.pack_into("<L", data, entry + 16, zlib.crc32(bytes(100)))
+    struct.pack_into("<L", data, entry + 24, 100)
+    tracemalloc.start()
+    try:
+        with open_appended(bytes(data)) as archive:
+            assert (archive.sizes, archive.read("labels.txt")) == ({"labels.txt": 100}, bytes(100))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 4
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 93], ids=["bzip2", "lzma", "zstandard"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_cannot_be_unpacked_in_part_is_refused(method: int, damaged: bool) -> None:
+    files = {"labels.txt": b"cat\n" * 100, "more.txt": b"dog\n"}
+    data = bytearray(appended(zipfile.ZIP_DEFLATED if method == 93 else method, files=files))
+    entry = data.index(b"PK\x01\x02")
+    for place in (data.index(b"PK\x03\x04") + 8, entry + 10):
+        struct.pack_into("<H", data, place, method)
+    if damaged:
+        begin = data.index(b"labels.txt") + 16
+        data[begin : begin + 8] = bytes(8)
+    with (
+        open_appended(bytes(data)) as archive,
+        pytest.raises(ValueError, match=r"labels\.txt is compressed by another"),
+    ):
+        archive.read("labels.txt")
 
 
 def test_a_changed_byte_of_a_file_is_noticed() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +114,23 @@ def described(tmp_path: Path, locales: list[tuple[str, str]], files: dict[str, s
     path = tmp_path / "described.tflite"
     path.write_bytes(with_files(TinyModel().flat().describe(metadata_block([0.0], [255.0], locales)).finish(), files))
     return path
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("name", ["labels.txt", "metadata.json"])
+def test_a_damaged_packed_file_costs_the_labels_only(tmp_path: Path, method: int, name: str) -> None:
+    model = TinyModel().flat().describe(metadata_block([0.0], [255.0], [("labels.txt", "")])).finish()
+    target = io.BytesIO(model)
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(name), "cat\ndog\n" * 50, method)
+    data = bytearray(target.getvalue())
+    begin = data.rindex(b"PK\x03\x04") + 30 + len(name)
+    data[begin + 4 : begin + 12] = bytes(range(0xF0, 0xF8))
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(data)
+    loaded = load_classifier(path, engine=ENGINE)
+    assert loaded.labels[0] == "class 0"
+    assert any("cannot be read" in note for note in loaded.notes)
 
 
 def test_labels_in_a_language(tmp_path: Path) -> None:

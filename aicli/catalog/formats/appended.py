@@ -10,10 +10,13 @@ import io
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aicli._record import Record
 from aicli.nn.model_file.flatbuffer import Buffer
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 __all__ = ["Archive", "open_appended"]
 
@@ -28,7 +31,7 @@ NEWEST = 63
 
 
 class Archive(Record):
-    """How many bytes each file has, by its name, and what reads one."""
+    """How many bytes each file has, by its name, and what reads one: it unpacks no more bytes than these."""
 
     sizes: Mapping[str, int]
     read: Callable[[str], bytes]
@@ -58,7 +61,8 @@ def open_appended(file: Buffer) -> Iterator[Archive]:
 
     try:
         with ZipFile(io.BufferedReader(_Stream(file))) as archive:
-            yield Archive({item.filename: item.file_size for item in archive.infolist()}, archive.read)
+            sizes = {item.filename: item.file_size for item in archive.infolist()}
+            yield Archive(sizes, lambda name: packed_bytes(archive, name))
     except (BadZipFile, zlib.error) as error:
         raise ValueError(str(error)) from None
 
@@ -104,6 +108,20 @@ def plain_bytes(file: Buffer, name: str, member: Member) -> bytes:
     if zlib.crc32(content) != member.crc:
         raise ValueError(f"Bad CRC-32 for file {name!r}")
     return content
+
+
+def packed_bytes(archive: ZipFile, name: str) -> bytes:
+    """A file of a zip, which may be packed in the one way of which ``zipfile`` unpacks a part only (deflate).
+
+    The others unpack all that a few bytes hold, which can be gigabytes, and each has errors of its own.
+    """
+    from zipfile import ZIP_DEFLATED, ZIP_STORED
+
+    member = archive.getinfo(name)
+    if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise ValueError(f"{name} is compressed by another method than deflate")
+    with archive.open(member) as stream:
+        return stream.read(member.file_size + 1)  # also of an empty file the checksum is compared
 
 
 class _Stream(io.RawIOBase):
