@@ -119,8 +119,15 @@ def not_bytes(photo: bytes) -> str | None:
 
 def has_many_kinds(photo: bytes) -> bool:
     """Whether it has more than ``LEAST_KINDS`` different bytes. A set of all would hold up every other request."""
-    kinds = set(photo[:LEAST_WITH_LINES])
-    return len(kinds) > LEAST_KINDS or len(kinds | set(photo.translate(None, bytes(kinds)))) > LEAST_KINDS
+    kinds: set[int] = set()
+    known = b""
+    for begin in range(0, len(photo), LEAST_WITH_LINES):
+        if new := photo[begin : begin + LEAST_WITH_LINES].translate(None, known):
+            kinds.update(new)
+            known = bytes(kinds)
+            if len(kinds) > LEAST_KINDS:
+                return True
+    return False
 
 
 def utf8(value: str) -> str:
