@@ -10,7 +10,7 @@ from aicli.options import Limits, SandboxOptions
 __all__ = ["Settings", "is_loopback"]
 
 MIB = 1 << 20
-HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -158,10 +158,12 @@ class Settings(Options):
         """The names that a Host header may have; ``None``: any.
 
         On loopback only local names are answered: else a web page elsewhere could reach the service by pointing its own
-        name at 127.0.0.1 (DNS rebinding).
+        name at 127.0.0.1 (DNS rebinding). A further name is answered to with and without the dot of the DNS root, which
+        browsers send as it was typed; ``localhost.`` is not, which a resolver may point anywhere.
         """
         if self.allow_hosts:
-            return (*LOOPBACK, *map(str.lower, self.allow_hosts))
+            names = [name.lower().removesuffix(".") for name in self.allow_hosts]
+            return (*LOOPBACK, *(f"{name}{dot}" for name in names for dot in ("", ".")))
         return LOOPBACK if is_loopback(self.host) else None
 
 
