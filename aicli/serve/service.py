@@ -154,16 +154,18 @@ class Watch(Clock):
         self._watcher: asyncio.Task[None] | None = None
 
     def _strike(self) -> None:
-        self._watcher = self._loop.create_task(until_gone(self._request))
-        self._watcher.add_done_callback(self._gone)
+        self._watcher = self._loop.create_task(self._watch())
 
-    def _gone(self, watcher: asyncio.Task[None]) -> None:
-        if not watcher.cancelled():
+    async def _watch(self) -> None:
+        try:
+            await until_gone(self._request)
+        except Exception:  # which says nothing of the client
+            log.exception("unhandled")
+        else:
             super()._strike()
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> bool:
         if self._watcher is not None:
-            self._watcher.remove_done_callback(self._gone)
             self._watcher.cancel()
         return super().__exit__(kind, error, trace)
 
