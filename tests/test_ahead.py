@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nothing is loaded ahead elsewhere")
 
@@ -25,6 +28,19 @@ engines.ENGINES = {"litert": ("no_such_package", "none")}
 sys.argv[1:] = ["classify", "photo.jpg"]
 _ahead.load_ahead(sys.argv[1:])
 _ahead.wait_until_loaded()
+"""
+ORDER = """
+import sys
+from aicli import _ahead
+
+def waiting(wait=_ahead.wait_until_loaded):
+    wait()
+    waited.append("numpy" not in sys.modules)
+
+waited, _ahead.wait_until_loaded = [], waiting
+from aicli.cli.main import run
+run(sys.argv[1:])
+print("numpy" in sys.modules, waited[0])
 """
 
 
@@ -50,6 +66,13 @@ def test_the_library_is_loaded_in_a_thread(line: str) -> None:
 )
 def test_nothing_is_loaded_for_what_does_not_need_it(line: str) -> None:
     assert run(LOADED, *line.split()) == "False"
+
+
+@pytest.mark.parametrize("options", ["", "-o {out}", "--cover solid -o {out}", "--cover {photo} -o {out}"])
+def test_numpy_is_imported_after_the_wait(options: str, tmp_path: Path) -> None:
+    photo = PROJECT / "examples" / "astronaut.png"
+    words = options.format(out=tmp_path / "out.png", photo=photo).split()
+    assert run(ORDER, "detect-faces", *words, str(photo)).splitlines()[-1] == "True True"
 
 
 def test_another_engine_by_the_environment_is_respected() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,20 @@ def test_what_is_no_face_is_not_hidden() -> None:
     for wrong in (Detection("a", 9, 9, "m", (one,)), [one.box], [None]):
         with pytest.raises(TypeError, match=r"such as detect\(image\)\.faces, not "):
             anonymize(noise(60, 60), wrong)  # type: ignore[arg-type]
+
+
+def test_faces_of_an_iterator_are_hidden_and_drawn() -> None:
+    image, found = noise(60, 60), [face(10, 10, 30, 40), face(35, 35, 55, 55)]
+    for one in (iter(found), filter(None, found), (item for item in found)):
+        hidden = anonymize(image, one)  # type: ignore[arg-type]
+        assert hidden.tobytes() == anonymize(image, found).tobytes() != image.tobytes()
+    drawn = draw_faces(image, iter(found), landmarks=True, scores=True)  # type: ignore[arg-type]
+    assert drawn.tobytes() == draw_faces(image, found, landmarks=True, scores=True).tobytes()
+
+
+def test_what_composes_pictures_imports_no_numpy() -> None:
+    code = "import sys, aicli.output.pictures.compose, aicli.output.pictures.crops; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_box_is_drawn_around_its_face() -> None:

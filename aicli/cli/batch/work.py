@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from aicli._ahead import wait_until_loaded
 from aicli.cli.batch.job import (
     Answer,
     Done,
@@ -329,6 +330,7 @@ def open_cover(value: str | None) -> Image.Image | None:
 
     if value == SOLID:
         return None
+    wait_until_loaded()  # what opens it imports NumPy
     from aicli.image.decode import DEFAULT_MAX_PIXELS
     from aicli.tasks import originals
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 from aicli.errors import UsageError
-from aicli.image.decode import DecodedImage, ImageSource
-from aicli.image.original import open_original
 from aicli.results import Box, Detection, Face
+
+if TYPE_CHECKING:
+    from aicli.image.decode import DecodedImage, ImageSource
 
 __all__ = ["METHODS", "Method", "Shape", "anonymize"]
 
@@ -57,8 +58,12 @@ def anonymize(
         raise UsageError(f"there is no shape {shape!r}; choose box or ellipse")
     if not (math.isfinite(margin) and margin >= 0):
         raise UsageError(f"the margin around a face must be 0 or more, not {margin}")
+    if not isinstance(faces, Detection):
+        faces = tuple(faces)  # the check would use up an iterator
     if isinstance(faces, Detection) or not all(isinstance(face, Face) for face in faces):
         raise TypeError(f"faces are those of a Detection, such as detect(image).faces, not {faces!r:.80}")
+    from aicli.image.original import open_original  # which imports NumPy
+
     result = _plain(open_original(image))
     laid = None if cover is None else open_original(cover)
     for face in faces:

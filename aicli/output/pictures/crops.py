@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from aicli.errors import ImageError, UsageError
-from aicli.image.decode import DecodedImage, ImageSource
-from aicli.image.original import open_original
 from aicli.output.pictures.drawing import clip_box
 from aicli.results import Face, Landmarks
+
+if TYPE_CHECKING:
+    from aicli.image.decode import DecodedImage, ImageSource
 
 __all__ = ["crop_face"]
 
@@ -32,6 +34,8 @@ def crop_face(
         raise UsageError(f"the margin around a face must be 0 or more, not {margin}")
     if size is not None and not 1 <= size <= _LARGEST_SIZE:
         raise UsageError(f"the size of a face must be 1 to {_LARGEST_SIZE} pixels, not {size}")
+    from aicli.image.original import open_original  # which imports NumPy
+
     image = open_original(image)
     if clip_box(face.box, image.size) is None:
         raise ImageError("a face lies outside the image and cannot be cut out")

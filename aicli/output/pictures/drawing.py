@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageColor, ImageDraw
 
 from aicli.errors import UsageError
-from aicli.image.decode import DecodedImage, ImageSource
-from aicli.image.original import open_original
 from aicli.output.pictures.fonts import Font, fit_text, font_for, text_width
 from aicli.results import Box, Classification, Face, Landmarks, Point
+
+if TYPE_CHECKING:
+    from aicli.image.decode import DecodedImage, ImageSource
 
 __all__ = [
     "Color",
@@ -97,7 +99,7 @@ def draw_faces(
     A box that reaches beyond the image is drawn along the image's edge; one wholly outside is left out.
     """
     rgb = parse_color(color)
-    result = _in_colour(open_original(image))
+    result = _in_colour(image)
     draw, size = ImageDraw.Draw(result), result.size
     visible = [(face, box, line_width or _line_width(box, size)) for face in faces if (box := clip_box(face.box, size))]
     for _, box, width in visible:
@@ -119,8 +121,11 @@ def on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
 
 
-def _in_colour(image: Image.Image) -> Image.Image:
+def _in_colour(source: ImageSource | DecodedImage) -> Image.Image:
     """A copy that colours can be drawn on."""
+    from aicli.image.original import open_original  # which imports NumPy
+
+    image = open_original(source)
     return image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
 
 
@@ -202,7 +207,7 @@ def draw_label(image: ImageSource | DecodedImage, classification: Classification
     """
     best = classification.best
     label, score = (best.label, f"{best.score * 100:.1f}%") if best else ("no label", "")
-    result = _in_colour(open_original(image))
+    result = _in_colour(image)
     width, height = result.size
     letters = max(11, round(min(width, height * 1.5) / 18))
     while letters > 11 and not _label_fits(label, score, letters, width):
