@@ -181,13 +181,15 @@ def open_frames(
 
 
 def as_value(source: ImageSource | DecodedImage) -> ImageSource | DecodedImage:
-    """The same image as a value that another process can be given: a stream's bytes with its name.
+    """The same image as a value that another process can be given: a path's text, a stream's bytes with its name.
 
     Raises ImageError for a stream that cannot be read, TypeError for what is no image.
     """
     if isinstance(source, (bytearray, memoryview)):
         return bytes(source)
-    if isinstance(source, (str, os.PathLike, bytes, Image.Image, np.ndarray, DecodedImage)):
+    if isinstance(source, os.PathLike):  # one of another class may not arrive: an entry of os.scandir cannot be pickled
+        return os.fsdecode(source)
+    if isinstance(source, (str, bytes, Image.Image, np.ndarray, DecodedImage)):
         return source
     if not hasattr(source, "read"):
         raise not_an_image(source)

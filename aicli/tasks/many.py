@@ -91,7 +91,8 @@ def _answers(
             yield attempt(task, image)
         return
     with WorkerPool(recipe, max(1, jobs), timeout) as pool:
-        for image, future in in_order(Sender(pool), images, max(1, jobs)):
+        sender = Sender(pool) if isinstance(recipe, TaskRecipe) else pool  # those of another recipe are values already
+        for image, future in in_order(sender, images, max(1, jobs)):
             try:
                 yield future.result()
             except AicliError as error:
@@ -147,5 +148,5 @@ def attempt(task: Callable[[Any], Any], image: Any) -> Any:
 
 def name_of(image: Any) -> str:
     """What stands for an image in a failure: its path, or its name where it has one."""
-    name = image if isinstance(image, str) else getattr(image, "__fspath__", lambda: getattr(image, "name", None))()
+    name = os.fsdecode(image) if isinstance(image, (str, os.PathLike)) else getattr(image, "name", None)
     return name if isinstance(name, str) else f"<{type(image).__name__}>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,28 @@ def test_many_takes_whatever_one_call_takes(examples: Path, jobs: int) -> None:
     assert not isinstance(next(begun), Failure)
     with pytest.raises(TypeError, match="an image is a path, bytes,"):
         next(begun)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_takes_the_entries_of_a_folder(examples: Path, tmp_path: Path, jobs: int) -> None:
+    (tmp_path / "a.jpg").write_bytes((examples / "grace_hopper.jpg").read_bytes())
+    (tmp_path / "b.jpg").write_bytes(b"no photo")
+    names = [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
+    for folder in (tmp_path, os.fsencode(tmp_path)):
+        entries: list[Any] = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        answer, failed = Classifier(top_k=1).many(entries, jobs=jobs)
+        assert isinstance(failed, Failure) and [answer.image, failed.image] == names
+        assert not isinstance(answer, Failure) and answer.best and answer.best.label == "military uniform"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_takes_paths_of_a_class_of_the_callers_own(examples: Path, jobs: int) -> None:
+    class Entry(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            return str(examples / "grace_hopper.jpg")
+
+    (answer,) = Classifier(top_k=1).many([Entry()], jobs=jobs)
+    assert not isinstance(answer, Failure) and answer.image == str(examples / "grace_hopper.jpg")
 
 
 def test_a_guest_without_enough_memory_says_so_and_recovers(runtime: str, examples: Path) -> None:
