@@ -109,11 +109,7 @@ def _limited(photos: Iterable[Labelled], limit: int | None) -> Iterator[Labelled
 
 
 def _in_folders(root: Path, include: Sequence[str]) -> Iterator[Labelled]:
-    try:
-        names = sorted((item for item in os.listdir(root) if not item.startswith(".")), key=natural_key)
-    except OSError as error:
-        raise UsageError(f"{shown(str(root))}: cannot read the folder ({error.strerror})") from None
-    folders = [name for name in names if (root / name).is_dir()]
+    folders = _class_folders(root)
     if not folders:
         raise UsageError(
             f"{shown(str(root))}: it has no folders; put the photos of each class into a folder with the class's name"
@@ -126,13 +122,21 @@ def _in_folders(root: Path, include: Sequence[str]) -> Iterator[Labelled]:
 
 
 def folders_without_photos(source: str | os.PathLike[str], photos: Iterable[Labelled]) -> list[str]:
-    """The names of a source's folders of classes of which none of the photos is."""
+    """The names of a source's folders of classes of which none of the photos is. Raises :class:`UsageError`."""
     root = Path(source).expanduser()
     if not root.is_dir():
         return []
     held = {photo.path.relative_to(root).parts[0] for photo in photos if photo.path.is_relative_to(root)}
-    names = (item.name for item in os.scandir(root) if item.is_dir() and not item.name.startswith("."))
-    return sorted((name for name in names if name not in held), key=natural_key)
+    return [name for name in _class_folders(root) if name not in held]
+
+
+def _class_folders(root: Path) -> list[str]:
+    """The names of the folders in a folder, in their natural order; a link that leads nowhere is none."""
+    try:
+        names = [name for name in os.listdir(root) if not name.startswith(".") and (root / name).is_dir()]
+    except OSError as error:
+        raise UsageError(f"{shown(str(root))}: cannot read the folder ({error.strerror})") from None
+    return sorted(names, key=natural_key)
 
 
 def _label_of(folder: Path) -> str:

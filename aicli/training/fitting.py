@@ -121,7 +121,10 @@ def gather(
         if progress is not None:
             progress(place + 1, len(failures), len(given))
     if rows is None:
-        raise AicliError(f"none of the {counted(len(given), 'photo')} can be read; the first: {failures[0].bare}")
+        reason = failures[0].bare
+        if len(given) == 1:
+            raise AicliError(f"the only photo cannot be read: {reason}")
+        raise AicliError(f"none of the {len(given)} photos can be read; the first: {reason}")
     dropped, notes = repeated(digests, given)
     places = [place for place in kept if place not in dropped]
     numbers = {label: index for index, label in enumerate(labels)}

@@ -59,6 +59,7 @@ def train(
     model = load_classifier(chosen.base, engine=load_engine(None))
     body = read_body(model.name, model.content or model.path.read_bytes(), model.output.tensor)
     given = labelled_photos(photos, include=chosen.include, limit=chosen.limit)
+    empty = [f"no photos in the folder {shown(name)}, so no class" for name in folders_without_photos(photos, given)]
     if chosen.negative is not None:
         given += negatives(Path(chosen.negative), chosen.include, chosen.limit)
     labels = check_classes(given, str(photos))
@@ -69,7 +70,6 @@ def train(
     share = isinstance(chosen.validation, (int, float))
     what = "held out of the training" if share else f"those of {chosen.validation}"
     trained, data = fit_table(table, labels, model, body, str(target), seed=chosen.seed, held=what)
-    empty = [f"no photos in the folder {shown(name)}, so no class" for name in folders_without_photos(photos, given)]
     trained.notes = (*empty, *trained.notes)
     write_file(target, data)
     return trained

@@ -20,8 +20,10 @@ from aicli import Classifier, evaluate, train
 from aicli.catalog.load import load_classifier
 from aicli.errors import AicliError, UsageError
 from aicli.nn.engines import installed_engines, load_engine
-from aicli.training.dataset import labelled_photos
+from aicli.tasks.many import Failure
+from aicli.training.dataset import Labelled, labelled_photos
 from aicli.training.features import Features, extract
+from aicli.training.fitting import gather
 from aicli.training.head import Sample, fit_head, softmax
 from aicli.training.report import write_report
 from aicli.training.surgery import read_body
@@ -194,6 +196,31 @@ def test_what_a_user_should_know_is_said(photos: Path, tmp_path: Path) -> None:
     assert "fewer than 10 photos: astronaut (8), cat (7), officer (8)" in notes
     assert [Path(failure.image).name for failure in trained.failures] == ["broken.jpg"]
     assert trained.counts == {"astronaut": 8, "cat": 7, "officer": 8}
+
+
+def test_what_becomes_of_the_folder_meanwhile_costs_no_training(photos: Path, tmp_path: Path) -> None:
+    """Links that lead nowhere are no classes, and once all photos are read the folder is not looked at again."""
+    (photos / "loop").symlink_to("loop")
+    (photos / "gone").symlink_to("nowhere")
+    (photos / "wren").mkdir()
+
+    def remove(done: int, failed: int, total: int) -> None:
+        if done == total:
+            shutil.rmtree(photos)
+
+    trained = train(photos, tmp_path / "own.tflite", jobs=1, progress=remove)
+    assert not photos.exists() and (tmp_path / "own.tflite").stat().st_size == trained.size
+    assert "no photos in the folder wren, so no class" in trained.notes
+    assert not any("loop" in note or "gone" in note for note in trained.notes)
+
+
+def test_one_photo_is_spoken_of_as_one() -> None:
+    given = [Labelled(Path(f"{number}.png"), "cat") for number in range(2)]
+    broken = [Failure(str(photo.path), AicliError("no image")) for photo in given]
+    with pytest.raises(AicliError, match=r"^the only photo cannot be read: 0\.png: no image$"):
+        gather(given[:1], broken[:1], ("cat",), 1)
+    with pytest.raises(AicliError, match=r"^none of the 2 photos can be read; the first: 0\.png: no image$"):
+        gather(given, broken, ("cat",), 1)
 
 
 def test_mislabelled_photos_are_suspected(photos: Path, tmp_path: Path) -> None:
