@@ -98,7 +98,7 @@ def test_odd_members_are_answered_refused_or_counted(aicli: Any, examples: Path,
         assert refused.pop(f"{archive}/pipe.png").endswith("a device or a named pipe, not a file")
     assert refused == {}
     for member, why in unseen.items():
-        assert f"{archive}/{member}: passed over, {why}; unpack it to have it tried\n" in result.err
+        assert f"{archive}/{member}: passed over, {why}; unpack it and name it to have it tried\n" in result.err
     assert result.err.count("passed over, ") == 3
     assert result.err.endswith("3 files passed over (2 hidden, 1 outside the archive)\n")
     assert "passed over" not in aicli("classify", archive, "-q").err

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 
 from aicli import Classifier, Failure, GuestError, GuestTimeout, Hint, ImageError, UsageError, WriteError
 from aicli._text import shown
+from aicli.cli.batch import progress as progress_line
+from aicli.cli.batch import record_file
 from aicli.cli.batch.progress import Progress, duration
 from aicli.cli.batch.record_file import RecordFile
 from aicli.cli.batch.run import line_on
@@ -190,9 +193,21 @@ def test_a_resumed_csv_asks_for_its_model(aicli: Any, examples: Path, tmp_path: 
     )
 
 
+def test_a_note_does_not_go_on_in_the_line_of_progress(
+    aicli: Any, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out.csv"
+    aicli("classify", examples / "chelsea.png", "-O", target)
+    monkeypatch.setattr(Progress, "show", lambda self, *_: (setattr(self, "_shown", True), sys.stderr.write("a bar")))
+    said = aicli("classify", tmp_path / "absent.png", examples / "astronaut.png", "-O", target, "--resume").err
+    assert f"a bar{progress_line.ERASE}aicli: note: {target}: csv does not say its model" in said
+
+
 def test_a_file_that_is_no_part_of_ours_resumes_to_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('[1]\n"x"\n{"image": 5}\n{"image": "a", "error": "x"}\n{"image": "b"}\n{"ima')
-    assert RecordFile(str(tmp_path / "a.jsonl"), "jsonl", "classify", resume=True).answered == {"b"}
+    file = RecordFile(str(tmp_path / "a.jsonl"), "jsonl", "classify", resume=True)
+    file.close()
+    assert file.answered == {"b"} and [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
 @posix
@@ -210,21 +225,115 @@ def test_a_second_run_into_the_file_of_one_that_goes_on_is_refused(
         assert (result.code, result.err.count("\n")) == (2, 1)
         assert f"{target}.part: another run writes its records there; wait for its end" in result.err
         stream.write('{"image": "a"}\n')
+    first.close()
     written = target.read_text()
     assert written.endswith('{"image": "a"}\n'), "nothing of it was lost"
     assert aicli("classify", examples / "chelsea.png", "-O", target, "--overwrite").code == 0
 
 
 @posix
-def test_two_runs_that_begin_at_once_do_not_mix_their_records(tmp_path: Path) -> None:
-    first, second = (RecordFile(str(tmp_path / "a.jsonl"), "jsonl", "classify", resume=False) for _ in range(2))
+def test_of_two_runs_that_begin_at_once_the_second_does_nothing(aicli: Any, examples: Path, tmp_path: Path) -> None:
+    """Also not before its first record: no photo is moved, and the plan of the first stays."""
+    target, photo, plan = tmp_path / "a.jsonl", tmp_path / "photo.png", tmp_path / "a.jsonl.plan"
+    shutil.copy(examples / "chelsea.png", photo)
+    plan.write_text('{"run": "first"}\n')
+    first = RecordFile(str(target), "jsonl", "classify", resume=False)
+    for resume in (False, True):
+        with pytest.raises(UsageError, match=r"a\.jsonl\.part: another run"):
+            RecordFile(str(target), "jsonl", "classify", resume=resume)
+        more = ("--group", tmp_path / "groups", "--move", *(["--resume"] if resume else []))
+        assert aicli("classify", photo, "-O", target, *more).code == 2
+    assert photo.exists() and plan.read_text() == '{"run": "first"}\n' and not (tmp_path / "groups").exists()
     with first.open() as stream:
         stream.write('{"image": "a"}\n')
-        stream.flush()
-        with pytest.raises(UsageError, match=r"a\.jsonl\.part: another run"), second.open():
-            pass
-    assert (tmp_path / "a.jsonl").read_text() == '{"image": "a"}\n'
-    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+    first.close()
+    assert target.read_text() == '{"image": "a"}\n'
+    second = RecordFile(str(target), "jsonl", "classify", resume=True)
+    with second.open() as stream:
+        stream.write('{"image": "b"}\n')
+    second.close()
+    assert target.read_text() == '{"image": "a"}\n{"image": "b"}\n'
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "a.jsonl.plan", "photo.png"}
+
+
+@posix
+@pytest.mark.parametrize("moment", ["lock_part", "wait_for_lock", "is_at"])
+def test_records_of_a_run_that_ends_while_another_begins_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Before the part is opened, before it is locked, before it is known for the one under its name."""
+    target, part = tmp_path / "a.jsonl", tmp_path / "a.jsonl.part"
+    lines = [f'{{"image": "{number}"}}\n' for number in range(50)]
+    part.write_text("".join(lines))
+    real = getattr(record_file, moment)
+
+    def ends_first(*arguments: Any) -> Any:
+        if part.exists() and part.stat().st_size:
+            part.rename(target)
+        return real(*arguments)
+
+    monkeypatch.setattr(record_file, moment, ends_first)
+    second = RecordFile(str(target), "jsonl", "classify", resume=True)
+    monkeypatch.undo()
+    assert len(second.answered) == 50
+    with second.open() as stream:
+        stream.write('{"image": "new"}\n')
+    second.close()
+    assert target.read_text() == "".join(lines) + '{"image": "new"}\n'
+
+
+@posix
+def test_the_part_is_locked_from_the_moment_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.jsonl"
+    target.write_text('{"image": "a"}\n')
+    refused = []
+    real = os.replace
+
+    def replace(*arguments: Any, **more: Any) -> None:
+        real(*arguments, **more)
+        with pytest.raises(UsageError, match="another run"):
+            RecordFile(str(target), "jsonl", "classify", resume=True)
+        refused.append(arguments[1])
+
+    first = RecordFile(str(target), "jsonl", "classify", resume=True)
+    monkeypatch.setattr(os, "replace", replace)
+    with first.open():
+        monkeypatch.undo()
+    first.close()
+    assert refused == [f"{target}.part"]
+
+
+RESUMES = """
+import sys
+from contextlib import closing
+from aicli.cli.batch.record_file import RecordFile
+with closing(RecordFile(*sys.argv[1:], "classify", resume=True)) as file, file.open():
+    pass
+"""
+
+
+@posix
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_full_disk_at_the_start_of_a_resume_loses_no_record(
+    aicli: Any, examples: Path, tmp_path: Path, suffix: str
+) -> None:
+    target = tmp_path / f"out.{suffix}"
+    aicli("classify", *[examples / "chelsea.png"] * 3, "-O", target)
+    before = target.read_text() + "".join(
+        line.replace("chelsea", f"of_another_day_{number}") + "\n"
+        for number in range(20)
+        for line in target.read_text().splitlines()[-5:]
+    )
+    target.write_text(before)
+    full = ["sh", "-c", 'ulimit -f 4; exec "$@"', "sh", sys.executable, "-c", RESUMES, str(target), suffix]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # it would be cut off too
+    done = subprocess.run(full, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert f"WriteError: cannot write {target}.part: File too large" in done.stderr, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [target.name] and target.read_text() == before
+    (tmp_path / f"{target.name}.part").touch()  # as kill -9 leaves it in the same moment
+    assert aicli("classify", examples / "astronaut.png", "-O", target, "--resume").code == 0
+    assert target.read_text().startswith(before) and target.read_text().count("astronaut") > 0
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
 @posix

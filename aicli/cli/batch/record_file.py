@@ -11,11 +11,11 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from aicli._files import replacing, wait_for_lock, write_file
+from aicli._files import naming, replacing, wait_for_lock
 from aicli._text import escape_bytes
 from aicli.cli.batch.plan import Plan
 from aicli.errors import AicliError, UsageError
@@ -42,7 +42,8 @@ class RecordFile:
     """The file of ``--output-file``. ``answered`` holds the images that it answers already, by the
     names that records have.
 
-    Its records are written in ``format``: of a file that becomes Parquet in jsonl.
+    No other run gets it between the first look at it and :meth:`close`. Its records are written in ``format``: of a
+    file that becomes Parquet in jsonl.
     """
 
     def __init__(
@@ -78,21 +79,40 @@ class RecordFile:
         self._kept = ""
         self._plan: Plan | None = None
         self._refused = False
-        self._continues = self.part is not None and os.path.lexists(self.part)
-        if self.part and os.path.lexists(self.part):
-            self._check_part(self.part, may_replace=resume or overwrite)
-        if resume and self.part:
-            self._take_up(self.part if os.path.exists(self.part) else path)
+        self._continues = False
+        self._lock: int | None = None
+        if self.part is None:
+            return
+        try:
+            self._claim(self.part, may_replace=resume or overwrite)
+            if resume:
+                self._take_up(self.part if self._continues else path)
+        except BaseException:
+            self.close()
+            raise
 
-    def _check_part(self, part: str, *, may_replace: bool) -> None:
+    def _claim(self, part: str, *, may_replace: bool) -> None:
         """A part is only taken for one that is aicli's, and never thrown away with records in it."""
-        text = "" if os.path.islink(part) or not os.path.isfile(part) else read(part)
-        begin = text[:1] == "{" if self.format == "jsonl" else text.startswith("image,")
-        if not begin and (text or os.path.islink(part) or not os.path.isfile(part)):
-            raise UsageError(f"{part}: not one of aicli's files, but the records are written there first; move it away")
-        release(lock_part(part))
+        foreign = f"{part}: not one of aicli's files, but the records are written there first; move it away"
+        if os.path.lexists(part) and (os.path.islink(part) or not os.path.isfile(part)):
+            raise UsageError(foreign)
+        self._lock = lock_part(part)
+        text = read(part) if os.path.exists(part) else ""
+        if text and not (text[0] == "{" if self.format == "jsonl" else text.startswith("image,")):
+            raise UsageError(foreign)
+        self._continues = bool(text)  # an empty one says nothing, and the file itself may have records
         if not may_replace and any(True for _ in self._whole(text, whole=False)):
             raise UsageError(f"{part}: records of an interrupted run; continue with --resume, or --overwrite them")
+
+    def close(self) -> None:
+        """Lets other runs have the file; a part that nothing was written to goes."""
+        lock, self._lock = self._lock, None
+        if lock is None or self.part is None:
+            return
+        with suppress(OSError):
+            if os.fstat(lock).st_size == 0 and is_at(lock, self.part):
+                os.unlink(self.part)
+        os.close(lock)
 
     def _whole(self, text: str, *, whole: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
         lines = whole_lines(text) if self.format == "jsonl" else whole_rows(text, whole)
@@ -151,6 +171,11 @@ class RecordFile:
     def hides_model(self) -> bool:
         """Whether records are continued that do not say their model."""
         return self.format == "csv" and bool(self.answered)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a part that --resume goes on with."""
+        return self.part is not None and os.path.isfile(self.part) and os.path.getsize(self.part) > 0
 
     @property
     def is_untouched(self) -> bool:
@@ -225,30 +250,34 @@ class RecordFile:
             with atomic_text_file(self.path) as stream:
                 yield stream
             return
-        with self._begun(self.part):
-            try:
-                with atomic_text_file(self.part, append=True) as stream:
-                    yield stream
-            finally:
-                if self.is_untouched:
-                    os.unlink(self.part)
-            self._name(self.part)
-
-    @contextmanager
-    def _begun(self, part: str) -> Iterator[None]:
-        """The part with the records that are kept, locked against other runs while the block runs."""
-        lock = lock_part(part)
+        self._begin(self.part)
         try:
-            if self._kept:
-                write_file(part, self._kept.encode())  # another file under the same name
-                fresh = lock_part(part)
-                release(lock)
-                lock = fresh
-            else:
-                empty(part)
-            yield
+            with atomic_text_file(self.part, append=True) as stream:
+                yield stream
         finally:
-            release(lock)
+            if self.is_untouched:
+                os.unlink(self.part)
+        self._name(self.part)
+
+    def _begin(self, part: str) -> None:
+        """Makes the part one with the records that are kept: at once, since until then it holds the only ones."""
+        if not self._kept:
+            empty(part)
+            return
+        lock = None
+        try:
+            with replacing(part) as file, naming(part):
+                file.write(self._kept.encode())
+                if LOCKS:  # before it has the name, so that no other run gets it first
+                    lock = os.dup(file.fileno())
+                    wait_for_lock(lock, 0)
+        except BaseException:
+            if lock is not None:
+                os.close(lock)
+            raise
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = lock
 
     def _name(self, part: str) -> None:
         if self._becomes_parquet:
@@ -272,7 +301,7 @@ class RecordFile:
 
 
 def lock_part(part: str) -> int | None:
-    """The part, made if need be, as a descriptor that keeps other runs from it until it is released.
+    """The part, made if need be, as a descriptor that keeps other runs from it until it is closed.
 
     Raises :class:`UsageError` where another run has it. There is none on Windows: it would keep its owner from writing
     and renaming the file too.
@@ -284,19 +313,22 @@ def lock_part(part: str) -> int | None:
             raise AicliError(f"cannot write {part}: {error.strerror}") from None
         try:
             wait_for_lock(descriptor, 0)
-            if os.path.exists(part) and os.path.samestat(os.fstat(descriptor), os.stat(part)):
-                return descriptor
         except TimeoutError:
             os.close(descriptor)
             how = "wait for its end, or choose another file"
             raise UsageError(f"{part}: another run writes its records there; {how}") from None
+        if is_at(descriptor, part):
+            return descriptor
         os.close(descriptor)  # the other run has just ended, and this is its file now
     return None
 
 
-def release(lock: int | None) -> None:
-    if lock is not None:
-        os.close(lock)
+def is_at(descriptor: int, path: str) -> bool:
+    """Whether the open file is the one under this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False
 
 
 def empty(part: str) -> None:

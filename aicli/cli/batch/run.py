@@ -75,6 +75,13 @@ class Batch:
 
     def run(self) -> int:
         """Answers every image and writes it at once; returns the exit code."""
+        try:
+            return self._run()
+        finally:
+            if self.file is not None:
+                self.file.close()
+
+    def _run(self) -> int:
         options = self.options
         if options.resume and options.output_file is None:
             raise UsageError("--resume continues an --output-file; name it")
@@ -140,8 +147,8 @@ class Batch:
 
     def _say_passed_over(self, path: str, why: str) -> None:
         self.progress.hide()
-        how = f"{why}; unpack it to have it tried" if why else "no image by its suffix; name it to have it tried"
-        complain(f"{path}: passed over, {how}")
+        how = f"{why}; unpack it and name it" if why else "no image by its suffix; name it"
+        complain(f"{path}: passed over, {how} to have it tried")
 
     def _is_answered(self, name: str) -> bool:
         return self.file is not None and self.file.answers(name)
@@ -280,6 +287,7 @@ class Batch:
             if self.file.hides_model and "model" not in self._said:
                 self._said.add("model")
                 model = answer.result.model
+                self.progress.hide()
                 self._note(
                     [f"{self.file.path}: csv does not say its model; more records are of {model}, is it the same?"]
                 )
@@ -349,7 +357,7 @@ class Batch:
         return f"{self.done}{of} image{'' if self.done == 1 and not of else 's'}{failed}"
 
     def _how_to_go_on(self) -> str:
-        if self.file is None or self.file.part is None or not Path(self.file.part).exists():
+        if self.file is None or not self.file.is_begun:
             return ""
         return f"; the records are in {self.file.part}, continue with --resume"
 
