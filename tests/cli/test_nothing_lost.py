@@ -92,6 +92,26 @@ def test_two_results_have_two_names(aicli: Any, two: Path, first: str, second: s
         assert not os.path.exists("x.png")
 
 
+@posix
+def test_a_device_holds_two_results(aicli: Any, two: Path) -> None:
+    os.symlink(os.devnull, "null.png")
+    result = aicli("detect-faces", "a/x.jpg", "-f", "jsonl", "-O", os.devnull, "-o", "null.png", "--sheet", "null.png")
+    assert result.code == 0, result.err
+
+
+def test_a_link_that_cannot_be_read_is_compared_as_it_is(aicli: Any, two: Path, monkeypatch: Any) -> None:
+    real = os.path.realpath
+
+    def denied(path: Any, **more: Any) -> str:
+        if "locked" in os.fspath(path):
+            raise PermissionError(path)
+        return real(path, **more)
+
+    monkeypatch.setattr(os.path, "realpath", denied)
+    result = aicli("classify", "a/x.jpg", "-f", "jsonl", "-O", "locked.png", "--sheet", "locked.png")
+    assert result.code == 2 and "both -O and --sheet" in result.err
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs names that are no text")
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 def test_a_name_that_is_no_text_is_known_again(aicli: Any, two: Path, suffix: str) -> None:

@@ -63,10 +63,12 @@ def check_effects(
 
 def keep_what_is_read(sandbox: SandboxOptions, files: ClassifyFiles | DetectFiles, run: RunOptions) -> None:
     """Raises a usage error where a result would replace the model, the labels or the guest of the run, or another."""
+    from aicli.cli.batch.sources import real_path
+
     results: dict[str, str] = {}
     for flag, path in (("-O", run.output_file), ("-o", files.output), ("--sheet", files.sheet)):
-        if path not in (None, STANDARD_OUTPUT):
-            other = results.setdefault(os.path.realpath(path), flag)
+        if path not in (None, STANDARD_OUTPUT) and (os.path.isfile(path) or not os.path.exists(path)):
+            other = results.setdefault(real_path(path), flag)  # devices and pipes are written one after the other
             if other != flag:
                 raise click.UsageError(f"{path}: both {other} and {flag} would be written there; choose another {flag}")
         for name in ("model", "labels", "guest"):

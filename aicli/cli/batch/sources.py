@@ -92,7 +92,7 @@ class Sources:
 
         Where the names come slowly, :meth:`inputs` raises it as soon as that image comes.
         """
-        self.passed_over.results |= {os.path.realpath(path), os.path.realpath(f"{path}.part")}
+        self.passed_over.results |= {real_path(path), real_path(f"{path}.part")}
         reason = self._why_not(path, option) if os.path.exists(path) else None
         if reason is not None:
             for _ in self._first or ():  # a list that was opened is closed by who has begun to read it
