@@ -97,6 +97,12 @@ def test_the_output_file_appears_whole(aicli: Any, many: Path, tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.jsonl"]
 
 
+def test_an_output_file_in_no_folder_is_said_at_once(aicli: Any, tmp_path: Path) -> None:
+    target = tmp_path / "missing" / "out.jsonl"
+    result = aicli("classify", tmp_path / "absent.png", "-O", target)
+    assert result.err == f"aicli: cannot write {target}.part: No such file or directory; make its folder first\n"
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_resume_answers_what_is_missing(aicli: Any, many: Path, tmp_path: Path, suffix: str) -> None:
     whole, target = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"

@@ -307,10 +307,8 @@ def lock_part(part: str) -> int | None:
     and renaming the file too.
     """
     while LOCKS:
-        try:
+        with naming(part):
             descriptor = os.open(part, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-        except OSError as error:
-            raise AicliError(f"cannot write {part}: {error.strerror}") from None
         try:
             wait_for_lock(descriptor, 0)
         except TimeoutError:
@@ -332,10 +330,8 @@ def is_at(descriptor: int, path: str) -> bool:
 
 
 def empty(part: str) -> None:
-    try:
+    with naming(part):
         open(part, "wb").close()
-    except OSError as error:
-        raise AicliError(f"cannot write {part}: {error.strerror}") from None
 
 
 def is_plain(path: str) -> bool:
