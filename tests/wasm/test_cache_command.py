@@ -24,7 +24,7 @@ def test_shows_and_clears(cache: ModuleCache, capsys: pytest.CaptureFixture[str]
     cache.write("ab" * 32, b"code")
     assert run(["cache"]) == 0
     text = capsys.readouterr().out
-    assert str(cache.folder) in text and "1 compiled modules" in text and "abab" in text
+    assert str(cache.folder) in text and "1 compiled module\n" in text and "abab" in text
     assert run(["cache", "clear"]) == 0
     assert capsys.readouterr().out == "44 bytes freed\n"
     assert cache.entries() == []
