@@ -76,7 +76,7 @@ def test_no_zip_is_an_error(data: bytes) -> None:
 
 
 def test_no_more_is_unpacked_than_a_file_is_said_to_have() -> None:
-    size = 8 << 20
+    size = 32 << 20
     data = bytearray(appended(zipfile.ZIP_DEFLATED, files={"labels.txt": bytes(size)}))
     entry = data.index(b"PK\x01\x02")
     struct.pack_into("<L", data, entry + 16, zlib.crc32(bytes(100)))
@@ -88,7 +88,7 @@ def test_no_more_is_unpacked_than_a_file_is_said_to_have() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < size / 4
+    assert peak < size / 2
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 93], ids=["bzip2", "lzma", "zstandard"])
