@@ -165,8 +165,9 @@ class Watch(Clock):
             super()._strike()
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> bool:
-        if self._watcher is not None:
-            self._watcher.cancel()
+        watcher, self._watcher = self._watcher, None  # whose end remembers where it was, and so this object
+        if watcher is not None:
+            watcher.cancel()
         return super().__exit__(kind, error, trace)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import random
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,3 +99,27 @@ def test_a_client_that_goes_away_ends_the_work() -> None:
         return watch.struck
 
     assert asyncio.run(work())
+
+
+def test_a_watch_leaves_nothing_to_the_collector() -> None:
+    """Which runs after some thousand requests, so that the memory of each would wait for it."""
+
+    async def stays() -> Any:
+        await asyncio.sleep(60)
+
+    async def work() -> bool:
+        with Watch(SimpleNamespace(receive=stays)) as watch:  # type: ignore[arg-type]
+            while watch._watcher is None:  # type: ignore[attr-defined]
+                await asyncio.sleep(UNWATCHED / 10)
+            await asyncio.sleep(UNWATCHED / 10)
+        seen = weakref.ref(watch)
+        del watch
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return seen() is None
+
+    gc.disable()
+    try:
+        assert asyncio.run(work())
+    finally:
+        gc.enable()
