@@ -192,6 +192,11 @@ class Choice(Record):
             self.passed_over(path, "")
         return wanted
 
+    def passes(self, path: str, why: str) -> None:
+        """Says why an image is passed over, if it is wanted."""
+        if self.wants(path):
+            self.passed_over(path, why)
+
 
 def _expand(arguments: Sequence[str], names: Iterator[str] | None, choice: Choice) -> Iterator[Input]:
     for argument in arguments:
@@ -245,9 +250,9 @@ def take_members(name: str, choice: Choice, stamp: str | None = None) -> Iterato
         return
     from aicli.image.packed import members
 
-    nothing = True
+    nothing, inside = True, choice.inside()
     try:
-        for member, read in members(name, choice.inside()):
+        for member, read in members(name, inside.takes, inside.passes):
             nothing = False
             yield Input(member, read=read)
         if nothing:

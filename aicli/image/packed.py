@@ -10,15 +10,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from aicli._text import shown
 from aicli.errors import ImageError, UnavailableError, UsageError
 from aicli.image.buckets import is_in_bucket, open_in_bucket
 from aicli.image.reading import one_line, open_file, read_stream
-
-if TYPE_CHECKING:
-    from aicli.image.inputs import Choice
 
 __all__ = ["Packed", "members", "rows"]
 
@@ -55,17 +52,19 @@ def opened(name: str) -> AbstractContextManager[IO[bytes]]:
     return open_in_bucket(name) if is_in_bucket(name) else open_file(name, name)
 
 
-def members(name: str, choice: Choice) -> Iterator[Packed]:
-    """The photos of an archive in its order, named as if it were a folder. Raises :class:`ImageError`."""
+def members(name: str, takes: Callable[[str], bool], passes: Callable[[str, str], None]) -> Iterator[Packed]:
+    """The photos of an archive in its order, named as if it were a folder. Raises :class:`ImageError`.
+
+    ``passes`` is told of each member that nobody asks ``takes`` about, and why.
+    """
     unpack = zip_members if name.lower().endswith(".zip") else tar_members
     with opened(name) as stream:
         try:
             for path, read in unpack(stream):
                 member, unseen = f"{name}/{path.removeprefix('./').lstrip('/')}", unseen_as(path)
-                if unseen is not None:
-                    if unseen and choice.wants(member):
-                        choice.passed_over(member, unseen)
-                elif choice.takes(member):
+                if unseen:
+                    passes(member, unseen)
+                elif unseen is None and takes(member):
                     yield member, refusal(member, read) if isinstance(read, str) else reader(member, read)
         except BROKEN as error:
             raise broken(name, error) from None
